@@ -1,0 +1,63 @@
+"""A share of time that can be cut short: deadline and cancellation in one small object."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+__all__ = ["Budget", "never_cancelled"]
+
+
+def never_cancelled() -> bool:
+    """Return False: nobody asked to stop."""
+    return False
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When work has to stop.
+
+    Attributes:
+        deadline: On the clock of `time.monotonic()`; infinite for no limit.
+        cancelled: Asked between steps; True means stop now.
+    """
+
+    deadline: float = math.inf
+    cancelled: Callable[[], bool] = never_cancelled
+
+    @classmethod
+    def of_seconds(
+        cls, seconds: float | None, cancelled: Callable[[], bool] = never_cancelled
+    ) -> Budget:
+        """Return a budget that starts now; None means no limit."""
+        deadline = math.inf if seconds is None else time.monotonic() + seconds
+        return cls(deadline, cancelled)
+
+    @property
+    def remaining_seconds(self) -> float:
+        """Seconds left, never negative."""
+        return max(0.0, self.deadline - time.monotonic())
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether to stop now, for either reason."""
+        return self.stop_reason is not None
+
+    @property
+    def stop_reason(self) -> str | None:
+        """`cancelled`, `timeout`, or None while work may go on."""
+        if self.cancelled():
+            return "cancelled"
+        return "timeout" if time.monotonic() >= self.deadline else None
+
+    def share(self, fraction: float) -> Budget:
+        """Return a budget that ends after that share of the time left."""
+        if math.isinf(self.deadline):
+            return self
+        return Budget(time.monotonic() + fraction * self.remaining_seconds, self.cancelled)
+
+    def at_most(self, seconds: float) -> Budget:
+        """Return a budget that ends after `seconds`, or with this one if that is sooner."""
+        return Budget(min(self.deadline, time.monotonic() + seconds), self.cancelled)
