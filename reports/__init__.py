@@ -1,1 +1,14 @@
-"""TODO."""
+"""Reports: from plain JSON data to summaries, tables and pages.
+
+Pure: mappings in, text out; nothing of the other layers is imported, so that the command line
+and the service say the same things in the same words.
+"""
+
+from __future__ import annotations
+
+from reports.csv import items_csv
+from reports.numbers import dump_json, strict
+from reports.report import certification_report
+from reports.summary import summarize
+
+__all__ = ["certification_report", "dump_json", "items_csv", "strict", "summarize"]

@@ -1,0 +1,1 @@
+"""Tests of Tightrope; the folders mirror the packages."""

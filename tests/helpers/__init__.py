@@ -1,0 +1,1 @@
+"""Generators and small builders that tests share."""
