@@ -1,0 +1,180 @@
+"""`tightrope bench`: many instances in one warm process, each answered or excused."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from cli.arguments import BenchArguments
+from cli.console import result_console, spinner
+from cli.failures import describe
+from cli.instances import Instance, read_instances
+from cli.interrupts import stop_on_interrupt
+from cli.output import write_all
+from cli.vnncomp import ANSWERS
+from models import load_network
+from models.network import Network
+from reports import dump_json
+from solvers.portfolio import DecideOptions, decide
+from solvers.results import Decision, Evidence, Verdict
+from solvers.vnnlib import fit_problem, read_vnnlib
+
+__all__ = ["contradicts", "run", "score"]
+
+logger = logging.getLogger(__name__)
+
+Cancelled = Callable[[], bool]
+
+
+def run(arguments: BenchArguments) -> int:
+    """Run every instance, print a line for each as it ends, and write the results.
+
+    An instance that fails is a line with the verdict `unknown` and the reason.
+
+    Raises:
+        InvalidInputError: The list cannot be read.
+        OutputError: The results cannot be written.
+    """
+    instances = read_instances(arguments.instances, arguments.timeout)
+    console = result_console(arguments.json)
+    rows: list[dict[str, Any]] = []
+    runner = _Runner(arguments)
+    if not arguments.quiet:
+        console.print(_HEADING, highlight=False)
+    with stop_on_interrupt() as cancelled:
+        for number, instance in enumerate(instances, start=1):
+            title = f"instance {number} of {len(instances)}"
+            with spinner(title, quiet=arguments.quiet) as say:
+                say(f"{instance.onnx} {instance.vnnlib}")
+                rows.append(runner.row(instance, cancelled))
+            if cancelled():
+                break
+            if not arguments.quiet:
+                console.print(_line(number, rows[-1]), markup=False, soft_wrap=True)
+    scores = score(rows)
+    _show(console, rows, scores)
+    if arguments.json is not None:
+        write_all({arguments.json: dump_json({"instances": rows, **scores})})
+    return 0
+
+
+@dataclass
+class _Runner:
+    """Decides instances one after the other, and keeps the last network at hand.
+
+    Attributes:
+        arguments: Of the command.
+        last: Path and network of the instance before.
+    """
+
+    arguments: BenchArguments
+    last: tuple[Path, Network] | None = None
+
+    def row(self, instance: Instance, cancelled: Cancelled) -> dict[str, Any]:
+        """Decide one instance, whatever happens.
+
+        Returns:
+            What `bench --json` lists; `seconds` is the wall time with reading the files.
+        """
+        started = time.monotonic()
+        try:
+            decision = self._decide(instance, started, cancelled)
+        except Exception as error:
+            logger.debug("instance %s %s", instance.onnx, instance.vnnlib, exc_info=error)
+            decision = _unknown(describe(error))
+        return {
+            "onnx": instance.onnx,
+            "vnnlib": instance.vnnlib,
+            "verdict": decision.verdict.value,
+            "expected": instance.expected,
+            "evidence": decision.evidence.value,
+            "seconds": time.monotonic() - started,
+            "timeout_seconds": instance.timeout_seconds,
+            "lower": decision.lower,
+            "upper": decision.upper,
+            "reason": decision.reason,
+        }
+
+    def _decide(self, instance: Instance, started: float, cancelled: Cancelled) -> Decision:
+        """Read and decide; the time limit covers both."""
+        network = self._network(instance.onnx_path)
+        problem = fit_problem(
+            read_vnnlib(instance.vnnlib_path), network.input_shape, network.output_size
+        )
+        left = instance.timeout_seconds - (time.monotonic() - started)
+        if left <= 0:
+            return _unknown("timeout while reading the files")
+        options = DecideOptions(
+            timeout_seconds=left, device=self.arguments.device, seed=self.arguments.seed
+        )
+        return decide(network, problem, options, cancelled=cancelled)
+
+    def _network(self, path: Path) -> Network:
+        """Return the network, read only where the instance before had another."""
+        if self.last is None or self.last[0] != path:
+            source = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path
+            self.last = (path, load_network(source, name=path.name))
+        return self.last[1]
+
+
+def _unknown(reason: str) -> Decision:
+    """Return an answer that says nothing, and why."""
+    return Decision(Verdict.UNKNOWN, Evidence.NONE, 0.0, reason=reason)
+
+
+def contradicts(row: dict[str, Any]) -> bool:
+    """Return whether an answer is the opposite of the expected one."""
+    given = ANSWERS[Verdict(row["verdict"])]
+    return {given, row["expected"]} == {"sat", "unsat"}
+
+
+def score(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the figures of all instances.
+
+    Returns:
+        `solved`, the instances decided and not contradicting what was expected;
+        `contradictions`; `par2_seconds`, the mean time in which an unsolved instance counts twice
+        its time limit (None without instances).
+    """
+    contradictions = sum(contradicts(row) for row in rows)
+    solved = [row["verdict"] != Verdict.UNKNOWN.value and not contradicts(row) for row in rows]
+    seconds = [
+        row["seconds"] if done else 2 * row["timeout_seconds"]
+        for row, done in zip(rows, solved, strict=True)
+    ]
+    return {
+        "solved": sum(solved),
+        "contradictions": contradictions,
+        "par2_seconds": sum(seconds) / len(seconds) if seconds else None,
+    }
+
+
+_HEADING = f"{'':>4} {'verdict':<10} {'expected':<9} {'evidence':<9} {'seconds':>8}  instance"
+
+
+def _line(number: int, row: dict[str, Any]) -> str:
+    """Return the table's line of one instance."""
+    mark = "  CONTRADICTION" if contradicts(row) else ""
+    reason = f"  ({row['reason']})" if row["reason"] else ""
+    return (
+        f"{number:>4} {row['verdict']:<10} {row['expected'] or '–':<9} {row['evidence']:<9} "
+        f"{row['seconds']:>8.2f}  {Path(row['onnx']).name} {Path(row['vnnlib']).name}"
+        f"{mark}{reason}"
+    )
+
+
+def _show(console: Console, rows: Sequence[dict[str, Any]], scores: dict[str, Any]) -> None:
+    """Print the figures of all instances."""
+    counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in ANSWERS}
+    listed = ", ".join(f"{count} {verdict.value}" for verdict, count in counts.items())
+    console.print(
+        f"{scores['solved']} of {len(rows)} solved ({listed}), "
+        f"{scores['contradictions']} contradictions, PAR-2 {scores['par2_seconds']:.2f} s"
+    )

@@ -1,0 +1,136 @@
+"""`tightrope certify`: a labelled set against an L∞ region, with every method that was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from cli.arguments import CertifyArguments
+from cli.console import progress_bar, result_console
+from cli.interrupts import stop_on_interrupt
+from cli.output import write_all
+from models import Dataset, fit_dataset, load_dataset, load_network
+from models.network import Network, Normalization
+from reports import certification_html, certification_report, dump_json
+from solvers.certification import CertifyOptions, certify_items
+from solvers.methods import Method
+
+__all__ = ["run"]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What there is to say about one certification."""
+
+    report: dict[str, Any]
+    pictures: Mapping[int, Any]
+
+
+def run(arguments: CertifyArguments) -> int:
+    """Certify, print the figures, and write the files that were asked for.
+
+    Raises:
+        TightropeError: The network, the data or the options cannot be used.
+        OutputError: A file cannot be written; none is.
+    """
+    network = load_network(arguments.network)
+    dataset = fit_dataset(load_dataset(arguments.data), network)
+    result = _certify(arguments, network, dataset)
+    texts: dict[Path, str] = {}
+    if arguments.json is not None:
+        texts[arguments.json] = dump_json(result.report)
+    if arguments.html is not None:
+        texts[arguments.html] = certification_html(result.report, inputs=result.pictures)
+    if not arguments.quiet:
+        _show(result.report, arguments)
+    write_all(texts)
+    return 0
+
+
+def _options(arguments: CertifyArguments) -> CertifyOptions:
+    """Return the options of the engine."""
+    normalization = None
+    if arguments.mean is not None and arguments.std is not None:
+        normalization = Normalization(arguments.mean, arguments.std)
+    return CertifyOptions(
+        epsilon=arguments.epsilon,
+        methods=tuple(Method(name) for name in arguments.methods),
+        norm=arguments.norm,
+        timeout_seconds=arguments.timeout,
+        valid_range=arguments.valid_range,
+        targets=arguments.targets,
+        device=arguments.device,
+        seed=arguments.seed,
+        normalization=normalization,
+    )
+
+
+def _certify(arguments: CertifyArguments, network: Network, dataset: Dataset) -> _Run:
+    """Certify the first inputs and assemble the report."""
+    options = _options(arguments)
+    indices = range(min(arguments.count, len(dataset.y)))
+    items: list[dict[str, Any]] = []
+    with (
+        stop_on_interrupt() as cancelled,
+        progress_bar("certifying", len(indices), quiet=arguments.quiet) as advance,
+    ):
+        for item in certify_items(network, dataset, options, indices=indices, cancelled=cancelled):
+            items.append(item.to_json())
+            advance(f"input {item.index}: {item.verdict}")
+    report = certification_report(
+        network={"name": network.name, "sha256": network.sha256, "notes": list(network.notes)},
+        region={
+            "norm": arguments.norm,
+            "epsilon": arguments.epsilon,
+            "valid_range": arguments.valid_range,
+        },
+        settings=_settings(arguments, dataset),
+        items=items,
+    )
+    pictured = [item["index"] for item in items if item["counterexample"]]
+    return _Run(report, {index: dataset.x[index] for index in pictured})
+
+
+def _settings(arguments: CertifyArguments, dataset: Dataset) -> dict[str, Any]:
+    """Return what a reader needs to repeat the run."""
+    return {
+        "methods": arguments.methods,
+        "dataset": {"name": dataset.name, "sha256": dataset.sha256},
+        "count": arguments.count,
+        "timeout_seconds": arguments.timeout,
+        "targets": arguments.targets,
+        "mean": arguments.mean,
+        "std": arguments.std,
+        "device": arguments.device,
+        "seed": arguments.seed,
+    }
+
+
+def _show(report: dict[str, Any], arguments: CertifyArguments) -> None:
+    """Print the figures of the set."""
+    summary, console = report["summary"], result_console(arguments.json)
+    table = Table(title=f"{report['network']['name']}, ε = {arguments.epsilon:g}")
+    for heading in ("accuracy", "share", "mean gap"):
+        table.add_column(heading, justify="left" if heading == "accuracy" else "right")
+    table.add_row("clean", _percent(summary["clean_accuracy"]), "")
+    table.add_row("empirical (under attack)", _percent(summary["empirical_accuracy"]), "")
+    for method, share in summary["certified_accuracy"].items():
+        gap = summary["mean_gap"][method]
+        table.add_row(f"certified, {method}", _percent(share), "–" if gap is None else f"{gap:.4g}")
+    console.print(table)
+    console.print(
+        f"{summary['count']} inputs: {summary['falsified']} falsified, "
+        f"{summary['unknown']} unknown; certified gap {_percent(summary['certified_gap'])}; "
+        f"{summary['seconds']:.1f} s"
+    )
+    for note in report["network"]["notes"]:
+        console.print(f"note: {note}", markup=False)
+
+
+def _percent(share: float | None) -> str:
+    """Return a share in percent, or a dash where nothing is known."""
+    return "–" if share is None else f"{100 * share:.1f} %"

@@ -1,0 +1,140 @@
+"""The commands and their options; the work is elsewhere and loaded when it is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cli.arguments import BenchArguments, CertifyArguments, VerifyArguments
+from cli.options import (
+    EPSILON,
+    INPUT_FILE,
+    METHODS,
+    NUMBERS,
+    OUTPUT_FILE,
+    SECONDS,
+    TARGETS,
+    VALID_RANGE,
+    common_options,
+    version_option,
+)
+
+__all__ = ["tightrope"]
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(context_settings=_CONTEXT)
+@version_option
+def tightrope() -> None:
+    """Certify neural networks: can this network be made to change its mind?
+
+    Exit status: 0 done, 2 bad input, 3 failure, 130 interrupted.
+    """
+
+
+@tightrope.command(context_settings=_CONTEXT)
+@click.argument("network", type=INPUT_FILE)
+@click.option("--data", type=INPUT_FILE, required=True, help="An .npz with x and y.")
+@click.option(
+    "--epsilon", type=EPSILON, required=True, help="Radius of the region, in raw input units."
+)
+@click.option(
+    "--norm", type=click.Choice(["inf"]), default="inf", show_default=True, help="Of the region."
+)
+@click.option(
+    "--count",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="Certify the first so many inputs.",
+)
+@click.option(
+    "--methods",
+    type=METHODS,
+    default="ibp,crown,alpha-crown,exact",
+    show_default=True,
+    help="Methods to run and report, of ibp, crown-ibp, fast-lin, crown, alpha-crown, exact.",
+)
+@click.option("--targets", type=TARGETS, help="Classes that may win; all but the label if absent.")
+@click.option(
+    "--timeout", type=SECONDS, default=60.0, show_default=True, help="Seconds for each input."
+)
+@click.option(
+    "--valid-range",
+    type=VALID_RANGE,
+    default="0,1",
+    show_default=True,
+    help="Smallest and largest valid input value, or none.",
+)
+@click.option("--mean", type=NUMBERS, help="Subtracted from inputs: one number, or per channel.")
+@click.option("--std", type=NUMBERS, help="Inputs are divided by it after the mean.")
+@click.option("--json", type=OUTPUT_FILE, help="Write the report as JSON; - for standard output.")
+@click.option("--html", type=OUTPUT_FILE, help="Write the report as a page that stands alone.")
+@common_options
+def certify(**options: object) -> int:
+    """Certify that no perturbation within EPSILON of each input changes the answer."""
+    if (options["mean"] is None) != (options["std"] is None):
+        raise click.UsageError("give both --mean and --std, or neither")
+    from cli import certify as work  # noqa: PLC0415 - loads torch and the solvers
+
+    return work.run(CertifyArguments(**options))  # type: ignore[arg-type]
+
+
+@tightrope.command(context_settings=_CONTEXT)
+@click.argument("network", type=INPUT_FILE)
+@click.argument("specification", type=INPUT_FILE)
+@click.option(
+    "--timeout", type=SECONDS, default=60.0, show_default=True, help="Seconds for the decision."
+)
+@click.option("--json", type=OUTPUT_FILE, help="Write the answer as JSON; - for standard output.")
+@click.option("--proof", type=click.Path(path_type=Path), help="Not available in this version.")
+@click.option("--vnncomp", type=OUTPUT_FILE, help="Write the answer in VNN-COMP's result format.")
+@common_options
+def verify(**options: object) -> int:
+    """Decide a VNN-LIB specification: is there an input that meets it?
+
+    Prints `verified` (there is none), `falsified` or `unknown` alone on the first line.
+    """
+    if options.pop("proof") is not None:
+        raise click.UsageError("--proof is not available in this version; leave it out")
+    from cli import verify as work  # noqa: PLC0415 - loads torch and the solvers
+
+    return work.run(VerifyArguments(**options))  # type: ignore[arg-type]
+
+
+@tightrope.command(context_settings=_CONTEXT)
+@click.argument("instances", type=INPUT_FILE)
+@click.option("--timeout", type=SECONDS, help="Seconds for each instance, in place of the file's.")
+@click.option("--json", type=OUTPUT_FILE, help="Write the results as JSON; - for standard output.")
+@common_options
+def bench(**options: object) -> int:
+    """Run the instances of a CSV file in one warm process.
+
+    The file has a header that names at least onnx, vnnlib and timeout_s (and expected: sat,
+    unsat or unknown), or VNN-COMP's three columns without one. Paths are relative to it.
+    """
+    from cli import bench as work  # noqa: PLC0415 - loads torch and the solvers
+
+    return work.run(BenchArguments(**options))  # type: ignore[arg-type]
+
+
+@tightrope.command(context_settings=_CONTEXT)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any free."
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("tightrope-data"),
+    show_default=True,
+    help="Folder of the database and the files; made if it does not exist.",
+)
+@version_option
+def serve(host: str, port: int, data_dir: Path) -> int:
+    """Run the service: the API and a worker, with nothing else to install."""
+    from cli.serve import serve as run  # noqa: PLC0415 - loads the service
+
+    return run(host, port, data_dir)

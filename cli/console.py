@@ -1,0 +1,71 @@
+"""What a person sees: progress on a terminal, and tables.
+
+Progress goes to standard error and only to a terminal, so that a pipe gets results alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from cli.output import STANDARD_OUTPUT
+
+__all__ = ["Report", "progress_bar", "result_console", "spinner"]
+
+Report = Callable[[str], None]
+_PIPE_WIDTH = 140
+
+
+def result_console(json_path: Path | None) -> Console:
+    """Return the console for results: standard error where JSON takes standard output."""
+    to_stderr = json_path == STANDARD_OUTPUT
+    console = Console(stderr=to_stderr, highlight=False, soft_wrap=False)
+    # A pipe has no width; the default of 80 columns would fold tables.
+    return console if console.is_terminal else Console(stderr=to_stderr, width=_PIPE_WIDTH)
+
+
+@contextmanager
+def progress_bar(title: str, total: int, *, quiet: bool) -> Iterator[Report]:
+    """Show a bar that moves by one at each call of the yielded function, which takes a note."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with _progress(columns, quiet=quiet) as progress:
+        task = progress.add_task(title, total=total, note="")
+        yield lambda note: progress.update(task, advance=1, note=note)
+
+
+@contextmanager
+def spinner(title: str, *, quiet: bool) -> Iterator[Report]:
+    """Show that work goes on; the yielded function says what it is at."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with _progress(columns, quiet=quiet) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda note: progress.update(task, description=f"{title}: {note}")
+
+
+def _progress(columns: tuple[ProgressColumn, ...], *, quiet: bool) -> Progress:
+    """Return a progress display on standard error that vanishes when it is done."""
+    console = Console(stderr=True)
+    return Progress(
+        *columns, console=console, transient=True, disable=quiet or not console.is_terminal
+    )

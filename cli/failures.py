@@ -1,0 +1,61 @@
+"""The one table from errors to exit statuses, and the words for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from models.errors import (
+    BoundsError,
+    DataError,
+    InvalidInputError,
+    ModelImportError,
+    ShapeError,
+    SpecificationError,
+    TightropeError,
+    UnsupportedOperatorError,
+)
+from solvers.errors import SolverFailedError, SolverUnavailableError, UnsupportedMethodError
+from store.errors import StoreError
+
+__all__ = ["EXIT_STATUS", "describe", "exit_status"]
+
+BAD_INPUT = 2
+FAILURE = 3
+
+EXIT_STATUS: Mapping[type[BaseException], int] = {
+    InvalidInputError: BAD_INPUT,
+    ShapeError: BAD_INPUT,
+    BoundsError: BAD_INPUT,
+    SpecificationError: BAD_INPUT,
+    DataError: BAD_INPUT,
+    ModelImportError: BAD_INPUT,
+    UnsupportedOperatorError: BAD_INPUT,
+    UnsupportedMethodError: BAD_INPUT,
+    SolverUnavailableError: FAILURE,
+    SolverFailedError: FAILURE,
+    TightropeError: FAILURE,
+    StoreError: FAILURE,
+    MemoryError: FAILURE,
+    OSError: FAILURE,
+    Exception: FAILURE,
+}
+
+
+def exit_status(error: BaseException) -> int:
+    """Return the exit status of the closest listed class that `error` belongs to."""
+    for kind in type(error).__mro__:
+        if kind in EXIT_STATUS:
+            return EXIT_STATUS[kind]
+    return FAILURE
+
+
+def describe(error: BaseException) -> str:
+    """Return what to tell the user: what was wrong and, where known, what to do."""
+    if isinstance(error, TightropeError | StoreError | OSError) and str(error):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "out of memory; try fewer inputs, a smaller network or fewer methods"
+    return (
+        f"internal error ({type(error).__name__}: {error}); this is a bug in Tightrope. "
+        "Run again with TIGHTROPE_TRACEBACK=1 and report what it prints"
+    )

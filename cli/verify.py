@@ -1,0 +1,94 @@
+"""`tightrope verify`: one network, one VNN-LIB specification, one answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table
+
+from cli.arguments import VerifyArguments
+from cli.console import result_console, spinner
+from cli.interrupts import stop_on_interrupt
+from cli.output import write_all
+from cli.vnncomp import result_text
+from models import load_network
+from reports import dump_json
+from solvers.portfolio import DecideOptions, decide
+from solvers.results import Decision, Stage
+from solvers.vnnlib import fit_problem, read_vnnlib
+
+__all__ = ["run"]
+
+
+def run(arguments: VerifyArguments) -> int:
+    """Decide, print the verdict, and write the files that were asked for.
+
+    Raises:
+        TightropeError: The network or the specification cannot be used.
+        OutputError: A file cannot be written; none is.
+    """
+    network = load_network(arguments.network)
+    problem = fit_problem(
+        read_vnnlib(arguments.specification), network.input_shape, network.output_size
+    )
+    options = DecideOptions(
+        timeout_seconds=arguments.timeout, device=arguments.device, seed=arguments.seed
+    )
+    with (
+        stop_on_interrupt() as cancelled,
+        spinner(network.name, quiet=arguments.quiet) as say,
+    ):
+        decision = decide(
+            network,
+            problem,
+            options,
+            cancelled=cancelled,
+            progress=lambda stage: say(f"after {_stage_line(stage)}"),
+        )
+    texts: dict[Path, str] = {}
+    if arguments.json is not None:
+        texts[arguments.json] = dump_json(decision.to_json())
+    if arguments.vnncomp is not None:
+        texts[arguments.vnncomp] = result_text(decision)
+    _show(decision, arguments)
+    write_all(texts)
+    return 0
+
+
+def _show(decision: Decision, arguments: VerifyArguments) -> None:
+    """Print the verdict alone on its line, and what stands behind it."""
+    console = result_console(arguments.json)
+    console.print(decision.verdict.value)
+    if arguments.quiet:
+        return
+    console.print(f"evidence {decision.evidence.value}, {decision.seconds:.2f} s")
+    if decision.reason is not None:
+        console.print(f"reason   {decision.reason}", markup=False)
+    console.print(f"margin   {_bracket(decision.lower, decision.upper)}", markup=False)
+    table = Table()
+    for heading in ("stage", "seconds", "lower", "upper", "detail"):
+        table.add_column(heading, justify="left" if heading in ("stage", "detail") else "right")
+    for stage in decision.stages:
+        table.add_row(
+            stage.name,
+            f"{stage.seconds:.2f}",
+            _number(stage.lower),
+            _number(stage.upper),
+            stage.detail or "",
+        )
+    console.print(table)
+
+
+def _stage_line(stage: Stage) -> str:
+    """Return a stage and what it gave, for the progress line."""
+    return f"{stage.name}, margin {_bracket(stage.lower, stage.upper)}"
+
+
+def _bracket(lower: float | None, upper: float | None) -> str:
+    """Return an interval in which the worst-case margin lies."""
+    return f"in [{_number(lower, '-inf')}, {_number(upper, 'inf')}]"
+
+
+def _number(value: float | None, missing: str = "") -> str:
+    """Return a number for people."""
+    return missing if value is None else f"{value:.6g}"
