@@ -1,0 +1,305 @@
+"""Certifications: what was asked, and the answers as they come."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Executable, delete, func, insert, literal, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from store.database import Database
+from store.errors import ConflictError, NotFoundError
+from store.idempotency import Replay, find_replay, forget, remember
+from store.identifiers import is_identifier, new_identifier
+from store.jobs import (
+    FINAL_STATES,
+    JobState,
+    LeaseLostError,
+    finish_job,
+    get_job,
+    guarded_update,
+)
+from store.tables import CertificationRow, ItemRow, JobRow
+from store.uploads import DATASETS, NETWORKS, get_upload
+
+__all__ = ["Certifications", "NewCertification", "fingerprint"]
+
+KIND = "certification"
+
+
+def _insert_once_sqlite(values: Mapping[str, Any]) -> Executable:
+    return sqlite.insert(ItemRow).values(**values).on_conflict_do_nothing()
+
+
+def _insert_once_postgresql(values: Mapping[str, Any]) -> Executable:
+    return postgresql.insert(ItemRow).values(**values).on_conflict_do_nothing()
+
+
+_INSERT_ONCE = {"sqlite": _insert_once_sqlite, "postgresql": _insert_once_postgresql}
+
+
+@dataclass(frozen=True)
+class NewCertification:
+    """A request for a certification, checked.
+
+    Attributes:
+        network_id, dataset_id: What to certify on what.
+        settings: How, with every default filled in.
+        indices: Which inputs; their number is the job's total.
+        queue: Where workers look for it.
+        version: Of the software; another version may answer differently.
+        reuse: Whether an earlier answer to the same question will do.
+    """
+
+    network_id: str
+    dataset_id: str
+    settings: Mapping[str, Any]
+    indices: Sequence[int]
+    queue: str
+    version: str
+    reuse: bool = True
+
+
+def fingerprint(
+    network_sha256: str, dataset_sha256: str, settings: Mapping[str, Any], version: str
+) -> str:
+    """Return a hash that is equal for questions that have the same answer."""
+    text = json.dumps(
+        [network_sha256, dataset_sha256, settings, version],
+        sort_keys=True,
+        separators=(",", ":"),
+        allow_nan=False,
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Certifications:
+    """All certifications.
+
+    Args:
+        database: Where the rows are.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(
+        self, new: NewCertification, *, replay: Replay | None = None
+    ) -> tuple[CertificationRow, bool]:
+        """Store a request; with an earlier answer at hand the job has succeeded already.
+
+        Args:
+            new: The request.
+            replay: Its Idempotency-Key, where it has one.
+
+        Returns:
+            The row, and whether it is new: a replayed request gives what it gave before.
+
+        Raises:
+            NotFoundError: There is no such network or data set.
+            IdempotencyMismatchError: The key was used for another request.
+        """
+        with self._database.write() as session:
+            if replay is not None and (known := find_replay(session, replay)) is not None:
+                return get_certification(session, known), False
+            row = _new_row(session, new)
+            if new.reuse:
+                _reuse(session, row)
+            if replay is not None:
+                remember(session, replay, row.id)
+            session.flush()
+            return row, True
+
+    def get(self, certification_id: str) -> CertificationRow:
+        """Return one.
+
+        Raises:
+            NotFoundError: There is none with that id.
+        """
+        with self._database.read() as session:
+            return get_certification(session, certification_id)
+
+    def page(
+        self,
+        *,
+        limit: int,
+        before: str | None = None,
+        state: str | None = None,
+        network_id: str | None = None,
+    ) -> list[CertificationRow]:
+        """Return at most `limit`, newest first, older than `before`, that pass the filters."""
+        query = select(CertificationRow).join(CertificationRow.job)
+        query = query.order_by(CertificationRow.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(CertificationRow.id < before)
+        if state is not None:
+            query = query.where(JobRow.state == state)
+        if network_id is not None:
+            query = query.where(CertificationRow.network_id == network_id)
+        with self._database.read() as session:
+            return list(session.scalars(query))
+
+    def items(
+        self,
+        certification_id: str,
+        *,
+        limit: int | None = None,
+        after: int = -1,
+        verdict: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return items in the order of the data set, those beyond the index `after`.
+
+        Raises:
+            NotFoundError: There is no such certification.
+        """
+        query = (
+            select(ItemRow.payload)
+            .where(ItemRow.certification_id == certification_id, ItemRow.index > after)
+            .order_by(ItemRow.index)
+            .limit(limit)
+        )
+        if verdict is not None:
+            query = query.where(ItemRow.verdict == verdict)
+        with self._database.read() as session:
+            get_certification(session, certification_id)
+            return list(session.scalars(query))
+
+    def finished_indices(self, certification_id: str) -> frozenset[int]:
+        """Return the inputs that have their answer."""
+        query = select(ItemRow.index).where(ItemRow.certification_id == certification_id)
+        with self._database.read() as session:
+            return frozenset(session.scalars(query))
+
+    def add_item(self, certification_id: str, owner: str, item: Mapping[str, Any]) -> None:
+        """Store the answer for one input, unless it has one.
+
+        Args:
+            certification_id: Whose answer.
+            owner: The worker that computed it.
+            item: With `index` and `verdict`, as reports print it.
+
+        Raises:
+            LeaseLostError: The job is no longer that worker's; nothing was stored.
+        """
+        values = {
+            "certification_id": certification_id,
+            "index": item["index"],
+            "verdict": item["verdict"],
+            "payload": dict(item),
+        }
+        statement = _INSERT_ONCE[self._database.dialect](values)
+        with self._database.write() as session:
+            # The job's row is locked first: had it been deleted, the insert would fail.
+            held = guarded_update(
+                session,
+                JobRow.id == certification_id,
+                JobRow.owner == owner,
+                JobRow.state == JobState.RUNNING,
+                owner=owner,
+            )
+            if not held:
+                raise LeaseLostError(f"job {certification_id} no longer belongs to {owner}")
+            session.execute(statement)
+            done = session.scalar(
+                select(func.count()).where(ItemRow.certification_id == certification_id)
+            )
+            guarded_update(session, JobRow.id == certification_id, done=done)
+
+    def succeed(self, certification_id: str, owner: str, summary: Mapping[str, Any]) -> None:
+        """Store the summary and end the job.
+
+        Raises:
+            LeaseLostError: The job is no longer that worker's.
+        """
+        with self._database.write() as session:
+            finish_job(session, certification_id, owner, JobState.SUCCEEDED)
+            get_certification(session, certification_id).summary = dict(summary)
+
+    def delete(self, certification_id: str) -> None:
+        """Remove one with its job and items.
+
+        Raises:
+            NotFoundError: There is none with that id.
+            ConflictError: It is queued or running.
+        """
+        with self._database.write() as session:
+            row = get_certification(session, certification_id)
+            if row.job.state not in FINAL_STATES:
+                raise ConflictError(
+                    f"certification {certification_id} is {row.job.state}; cancel it, "
+                    "and delete it once it is cancelled"
+                )
+            forget(session, certification_id)
+            session.execute(delete(JobRow).where(JobRow.id == certification_id))
+
+
+def get_certification(session: Session, certification_id: str) -> CertificationRow:
+    """Return one certification with its job, network and data set.
+
+    Raises:
+        NotFoundError: There is none with that id.
+    """
+    known = is_identifier(certification_id)
+    row = session.get(CertificationRow, certification_id) if known else None
+    if row is None:
+        raise NotFoundError(KIND, certification_id)
+    return row
+
+
+def _new_row(session: Session, new: NewCertification) -> CertificationRow:
+    network = get_upload(session, NETWORKS, new.network_id)
+    dataset = get_upload(session, DATASETS, new.dataset_id)
+    identifier = new_identifier("job")
+    job = JobRow(
+        id=identifier,
+        kind=KIND,
+        queue=new.queue,
+        state=JobState.QUEUED.value,
+        total=len(new.indices),
+        created_at=datetime.now(UTC),
+    )
+    session.add(job)
+    session.flush()
+    row = CertificationRow(
+        id=identifier,
+        network_id=network.id,
+        dataset_id=dataset.id,
+        settings=dict(new.settings),
+        fingerprint=fingerprint(network.sha256, dataset.sha256, new.settings, new.version),
+    )
+    session.add(row)
+    session.flush()
+    session.refresh(row)
+    return row
+
+
+def _reuse(session: Session, row: CertificationRow) -> None:
+    """Take over the answers of a certification that asked the same, where there is one."""
+    earlier = session.scalar(
+        select(CertificationRow)
+        .join(CertificationRow.job)
+        .where(
+            CertificationRow.fingerprint == row.fingerprint,
+            JobRow.state == JobState.SUCCEEDED,
+        )
+        .order_by(CertificationRow.id.desc())
+        .limit(1)
+    )
+    if earlier is None:
+        return
+    columns = ("certification_id", "index", "verdict", "payload")
+    copied = select(literal(row.id), ItemRow.index, ItemRow.verdict, ItemRow.payload).where(
+        ItemRow.certification_id == earlier.id
+    )
+    session.execute(insert(ItemRow).from_select(list(columns), copied))
+    row.summary = earlier.summary
+    job = get_job(session, row.id)
+    now = datetime.now(UTC)
+    job.state, job.cached, job.done = JobState.SUCCEEDED.value, True, job.total
+    job.started_at = job.finished_at = now

@@ -1,0 +1,319 @@
+"""The life of a job, guarded in SQL.
+
+Every move is one UPDATE that names the state it starts from, so that of several processes that
+try, one succeeds and the others notice::
+
+    queued ──claim──> running ──finish──> succeeded | failed | cancelled
+      ^                  │
+      └──release/expire──┘
+
+A running job belongs to its owner for as long as its lease lasts. Whoever finds an expired lease
+may put the job back; the late owner then finds its own moves refused (`LeaseLostError`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, cast
+
+from sqlalchemy import ColumnElement, CursorResult, and_, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from store.database import Database
+from store.errors import ConflictError, NotFoundError, StoreError
+from store.identifiers import is_identifier
+from store.tables import JobRow
+
+__all__ = [
+    "FINAL_STATES",
+    "JobState",
+    "Jobs",
+    "LeaseLostError",
+    "LeaseState",
+    "get_job",
+    "guarded_update",
+]
+
+_LONGEST_RESEND = timedelta(hours=1)
+
+
+class JobState(StrEnum):
+    """Where a job is."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+FINAL_STATES = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+
+
+class LeaseState(StrEnum):
+    """What a heartbeat finds: go on, stop because somebody asked, or stop because it is lost."""
+
+    HELD = "held"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+
+class LeaseLostError(StoreError):
+    """The job no longer belongs to the worker that wrote to it."""
+
+
+def get_job(session: Session, identifier: str) -> JobRow:
+    """Return one job.
+
+    Raises:
+        NotFoundError: There is none with that id.
+    """
+    row = session.get(JobRow, identifier) if is_identifier(identifier) else None
+    if row is None:
+        raise NotFoundError("job", identifier)
+    return row
+
+
+def guarded_update(session: Session, *conditions: ColumnElement[bool], **values: object) -> bool:
+    """Change the one job that meets all conditions; return whether there was one."""
+    statement = update(JobRow).where(*conditions).values(**values)
+    result = session.execute(statement, execution_options={"synchronize_session": False})
+    return cast("CursorResult[Any]", result).rowcount == 1
+
+
+class Jobs:
+    """All jobs.
+
+    Args:
+        database: Where the rows are.
+        lease_seconds: How long a worker may be silent.
+    """
+
+    def __init__(self, database: Database, *, lease_seconds: float = 60.0) -> None:
+        self._database = database
+        self._lease = timedelta(seconds=lease_seconds)
+
+    def get(self, job_id: str) -> JobRow:
+        """Return one job.
+
+        Raises:
+            NotFoundError: There is none with that id.
+        """
+        with self._database.read() as session:
+            return get_job(session, job_id)
+
+    def page(
+        self, *, limit: int, before: str | None = None, state: str | None = None
+    ) -> list[JobRow]:
+        """Return at most `limit` jobs, newest first, older than `before`, in that state."""
+        query = select(JobRow).order_by(JobRow.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(JobRow.id < before)
+        if state is not None:
+            query = query.where(JobRow.state == state)
+        with self._database.read() as session:
+            return list(session.scalars(query))
+
+    def count_by_state(self) -> dict[str, int]:
+        """Return how many jobs are in each state; every state is listed."""
+        query = select(JobRow.state, func.count()).group_by(JobRow.state)
+        with self._database.read() as session:
+            counts: dict[str, int] = {row[0]: row[1] for row in session.execute(query)}
+        return {state.value: counts.get(state.value, 0) for state in JobState}
+
+    def claim(self, job_id: str, owner: str) -> bool:
+        """Take a job that is queued, or running under an expired lease.
+
+        Returns:
+            Whether it is now the owner's; False also when it has been deleted meanwhile.
+        """
+        now = datetime.now(UTC)
+        free = or_(
+            JobRow.state == JobState.QUEUED,
+            and_(JobRow.state == JobState.RUNNING, JobRow.lease_expires_at < now),
+        )
+        with self._database.write() as session:
+            return guarded_update(
+                session,
+                JobRow.id == job_id,
+                free,
+                JobRow.cancel_requested.is_(False),
+                state=JobState.RUNNING,
+                owner=owner,
+                lease_expires_at=now + self._lease,
+                started_at=func.coalesce(JobRow.started_at, now),
+                attempts=JobRow.attempts + 1,
+            )
+
+    def heartbeat(self, job_id: str, owner: str) -> LeaseState:
+        """Extend the owner's lease."""
+        with self._database.write() as session:
+            held = guarded_update(
+                session, *_owned(job_id, owner), lease_expires_at=datetime.now(UTC) + self._lease
+            )
+        return self.check(job_id, owner) if held else LeaseState.LOST
+
+    def check(self, job_id: str, owner: str) -> LeaseState:
+        """Return whether the owner should go on, without writing."""
+        with self._database.read() as session:
+            row = session.get(JobRow, job_id)
+        if row is None or row.owner != owner or row.state != JobState.RUNNING:
+            return LeaseState.LOST
+        return LeaseState.CANCELLED if row.cancel_requested else LeaseState.HELD
+
+    def finish(
+        self, job_id: str, owner: str, state: JobState, *, error: dict[str, Any] | None = None
+    ) -> None:
+        """Bring the owner's job to an end.
+
+        Raises:
+            LeaseLostError: It is no longer the owner's.
+        """
+        with self._database.write() as session:
+            finish_job(session, job_id, owner, state, error=error)
+
+    def release(self, job_id: str, owner: str) -> bool:
+        """Put the owner's job back into the queue without counting the attempt."""
+        with self._database.write() as session:
+            return guarded_update(
+                session,
+                *_owned(job_id, owner),
+                attempts=JobRow.attempts - 1,
+                **_back_to_queue(datetime.now(UTC)),
+            )
+
+    def request_cancel(self, job_id: str) -> JobRow:
+        """Cancel a queued job at once, ask a running one to stop.
+
+        Raises:
+            NotFoundError: There is none with that id.
+            ConflictError: It has already succeeded or failed.
+        """
+        with self._database.write() as session:
+            get_job(session, job_id)
+            this = JobRow.id == job_id
+            if not guarded_update(
+                session,
+                this,
+                JobRow.state == JobState.QUEUED,
+                state=JobState.CANCELLED,
+                cancel_requested=True,
+                finished_at=datetime.now(UTC),
+            ):
+                guarded_update(
+                    session, this, JobRow.state == JobState.RUNNING, cancel_requested=True
+                )
+            session.expire_all()
+            row = get_job(session, job_id)
+            if row.state in (JobState.SUCCEEDED, JobState.FAILED):
+                raise ConflictError(f"job {job_id} has already {row.state}; nothing to cancel")
+            return row
+
+    def expire(self, *, max_attempts: int, owner: str | None = None) -> Sequence[str]:
+        """Settle running jobs whose worker is gone.
+
+        A job whose cancellation was asked for is cancelled, one that took down too many workers
+        fails, every other goes back to the queue.
+
+        Args:
+            max_attempts: How many workers a job may take down.
+            owner: Given, the jobs of this owner are settled, whatever their lease; `*` in its
+                place means every owner.
+
+        Returns:
+            Ids of the jobs put back.
+        """
+        now = datetime.now(UTC)
+        if owner is None:
+            gone = JobRow.lease_expires_at < now
+        else:
+            gone = JobRow.owner.is_not(None) if owner == "*" else JobRow.owner == owner
+        running = and_(JobRow.state == JobState.RUNNING, gone)
+        with self._database.write() as session:
+            rows = session.scalars(select(JobRow).where(running).order_by(JobRow.id)).all()
+            return [row.id for row in rows if _settle(session, row, running, max_attempts)]
+
+    def due(self, *, resend_seconds: float) -> list[tuple[str, str]]:
+        """Return `(id, queue)` of queued jobs the queue has to be told about, again or at all.
+
+        Messages can be lost and a repeated one does no harm, so each is sent again after
+        `resend_seconds`, then after twice as long, and so on up to an hour.
+        """
+        now = datetime.now(UTC)
+        waiting = and_(
+            JobRow.state == JobState.QUEUED,
+            or_(JobRow.next_send_at.is_(None), JobRow.next_send_at <= now),
+        )
+        with self._database.write() as session:
+            rows = session.scalars(select(JobRow).where(waiting).order_by(JobRow.id)).all()
+            for row in rows:
+                pause = timedelta(seconds=resend_seconds * 2 ** min(row.sends, 20))
+                row.next_send_at = now + min(pause, _LONGEST_RESEND)
+                row.sends += 1
+            return [(row.id, row.queue) for row in rows]
+
+    def mark_sent(self, job_id: str, *, resend_seconds: float) -> None:
+        """Note that the queue has just been told about a job."""
+        later = datetime.now(UTC) + timedelta(seconds=resend_seconds)
+        with self._database.write() as session:
+            guarded_update(session, JobRow.id == job_id, sends=JobRow.sends + 1, next_send_at=later)
+
+
+def finish_job(
+    session: Session,
+    job_id: str,
+    owner: str,
+    state: JobState,
+    *,
+    error: dict[str, Any] | None = None,
+) -> None:
+    """Bring the owner's job to an end, inside a transaction that writes its result.
+
+    Raises:
+        LeaseLostError: It is no longer the owner's; the transaction has to be given up.
+    """
+    if not guarded_update(
+        session,
+        *_owned(job_id, owner),
+        state=state,
+        error=error,
+        finished_at=datetime.now(UTC),
+        owner=None,
+        lease_expires_at=None,
+    ):
+        raise LeaseLostError(f"job {job_id} no longer belongs to worker {owner}")
+
+
+def _owned(job_id: str, owner: str) -> tuple[ColumnElement[bool], ...]:
+    return (JobRow.id == job_id, JobRow.owner == owner, JobRow.state == JobState.RUNNING)
+
+
+def _back_to_queue(now: datetime) -> dict[str, object]:
+    return {
+        "state": JobState.QUEUED,
+        "owner": None,
+        "lease_expires_at": None,
+        "sends": 0,
+        "next_send_at": now,
+    }
+
+
+def _settle(session: Session, row: JobRow, running: ColumnElement[bool], max_attempts: int) -> bool:
+    """Settle one job whose worker is gone; return whether it went back to the queue."""
+    this = (JobRow.id == row.id, running)
+    now = datetime.now(UTC)
+    end: dict[str, object] = {"owner": None, "lease_expires_at": None, "finished_at": now}
+    if row.cancel_requested:
+        guarded_update(session, *this, state=JobState.CANCELLED, **end)
+        return False
+    if row.attempts >= max_attempts:
+        message = (
+            f"the job's worker died {row.attempts} times; "
+            "it may need more memory than there is, see the worker's log"
+        )
+        error = {"type": "WorkerLostError", "message": message}
+        guarded_update(session, *this, state=JobState.FAILED, error=error, **end)
+        return False
+    return guarded_update(session, *this, **_back_to_queue(now))

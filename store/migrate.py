@@ -1,0 +1,58 @@
+"""Bring a database to the current schema: `python -m store.migrate`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, text
+
+from store.database import Database
+from store.errors import StoreError
+from store.settings import get_settings
+
+__all__ = ["main", "migrate"]
+
+_ADVISORY_LOCK = 7_146_273_905
+
+
+def migrate(database: Database, *, revision: str = "head") -> None:
+    """Run the migrations that a database lacks; several processes may try at once.
+
+    Args:
+        database: Where to.
+        revision: How far; `head` is the current schema.
+    """
+    config = Config()
+    config.set_main_option("script_location", "store:migrations")
+    config.set_main_option("path_separator", "os")
+    if database.dialect == "sqlite" and database.url.database is not None:
+        Path(database.url.database).parent.mkdir(parents=True, exist_ok=True)
+    with database.engine.execution_options(tightrope_write=True).begin() as connection:
+        _wait_for_turn(connection)
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+def _wait_for_turn(connection: Connection) -> None:
+    """Let one process migrate at a time; SQLite's write lock does that by itself."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+
+
+def main() -> int:
+    """Migrate the database that the environment names; return the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        migrate(Database(get_settings().database))
+    except StoreError as error:
+        logging.getLogger(__name__).error("%s", error)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

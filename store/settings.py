@@ -1,0 +1,131 @@
+"""Settings of the service's processes: one class, read once per process from the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from store.errors import StoreError
+
+__all__ = ["PREFIX", "Settings", "SettingsError", "get_settings", "refuse_unknown"]
+
+PREFIX = "TIGHTROPE_"
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Bytes = Annotated[int, Field(gt=0)]
+
+
+class SettingsError(StoreError):
+    """A setting is unknown or has a value that cannot be used."""
+
+
+class Settings(BaseSettings):
+    """Every setting; each is read from `TIGHTROPE_` and its name in capitals.
+
+    Attributes:
+        data_dir: Folder of everything that has no server of its own.
+        database_url: SQLAlchemy URL; unset means SQLite inside `data_dir`.
+        broker_url: Celery broker; unset means files inside `data_dir`.
+        allow_unauthenticated: Serve addresses that others can reach although nobody logs in.
+        log_level: Least severe level that is logged.
+        max_upload_bytes: Largest network or data set.
+        max_body_bytes: Largest JSON body.
+        inspection_memory_bytes: Memory that reading one uploaded file may add.
+        inspection_seconds: Time, wall and processor, for reading one uploaded file.
+        device: Where workers compute: `auto`, `cpu` or `cuda`.
+        worker_threads: Threads for arithmetic in one worker; unset means every core allowed.
+        queues: What a worker takes, separated by commas.
+        poll_seconds: How often the file broker is looked at.
+        cancel_poll_seconds: How often a running job looks for its own cancellation.
+        lease_seconds: A job whose worker is silent for so long is taken again.
+        heartbeat_seconds: How often a worker extends its lease.
+        sweep_seconds: How often workers look for lost jobs.
+        resend_seconds: A queued job is announced again after so long, then ever more rarely.
+        max_attempts: A job that took down so many workers fails.
+        visibility_timeout_seconds: When Redis hands out an unacknowledged message again.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    data_dir: Path = Path("tightrope-data")
+    database_url: SecretStr | None = None
+    broker_url: SecretStr | None = None
+    allow_unauthenticated: bool = False
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    max_upload_bytes: Bytes = 512 * 2**20
+    max_body_bytes: Bytes = 4 * 2**20
+    inspection_memory_bytes: Bytes = 8 * 2**30
+    inspection_seconds: Seconds = 120.0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    worker_threads: Annotated[int, Field(ge=1)] | None = None
+    queues: Annotated[str, Field(pattern="^(bounds|exact)(,(bounds|exact))*$")] = "bounds,exact"
+    poll_seconds: Seconds = 0.1
+    cancel_poll_seconds: Seconds = 0.5
+    lease_seconds: Seconds = 60.0
+    heartbeat_seconds: Seconds = 10.0
+    sweep_seconds: Seconds = 5.0
+    resend_seconds: Seconds = 60.0
+    max_attempts: Annotated[int, Field(ge=1)] = 5
+    visibility_timeout_seconds: Annotated[int, Field(gt=0)] = 6 * 3600
+
+    @property
+    def database(self) -> str:
+        """URL of the database, password and all."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.data_dir.resolve() / 'tightrope.sqlite3'}"
+
+    @property
+    def broker(self) -> str | None:
+        """URL of the broker, password and all; None for files inside `data_dir`."""
+        return None if self.broker_url is None else self.broker_url.get_secret_value()
+
+    @property
+    def blob_dir(self) -> Path:
+        """Folder of uploaded files."""
+        return self.data_dir / "blobs"
+
+    @property
+    def broker_dir(self) -> Path:
+        """Folder of the file broker."""
+        return self.data_dir / "broker"
+
+    @property
+    def embedded(self) -> bool:
+        """Whether this data folder holds database and broker, so that one process owns both."""
+        return self.database_url is None and self.broker_url is None
+
+
+def refuse_unknown(environment: Mapping[str, str]) -> None:
+    """Check that every `TIGHTROPE_` variable is a setting, so that a misspelt one is noticed.
+
+    Raises:
+        SettingsError: One is not; the message lists them and every setting there is.
+    """
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
+    if unknown:
+        raise SettingsError(
+            f"unknown settings in the environment: {', '.join(unknown)}; "
+            f"known are {', '.join(sorted(known))}"
+        )
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Return this process's settings, read from the environment on the first call.
+
+    Raises:
+        SettingsError: A variable is unknown or its value cannot be used.
+    """
+    refuse_unknown(os.environ)
+    try:
+        return Settings()
+    except ValueError as error:
+        raise SettingsError(f"the settings in the environment cannot be used: {error}") from error

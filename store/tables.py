@@ -1,0 +1,191 @@
+"""The tables."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    String,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.types import TypeDecorator
+
+__all__ = [
+    "Base",
+    "CertificationRow",
+    "DatasetRow",
+    "IdempotencyRow",
+    "ItemRow",
+    "JobRow",
+    "NetworkRow",
+    "UploadMixin",
+    "UtcDateTime",
+]
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC, aware in Python whatever the database keeps."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Store UTC; SQLite, which knows no zones, gets it without one."""
+        if value is None:
+            return None
+        moment = value.astimezone(UTC)
+        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return an aware moment in UTC."""
+        del dialect
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Base of the tables."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UtcDateTime(),
+        dict[str, Any]: JSON(),
+    }
+
+
+class UploadMixin:
+    """What networks and data sets have in common: a name for people and a file.
+
+    Attributes:
+        details: What inspection found out about the file.
+    """
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    sha256: Mapped[str] = mapped_column(String(64), index=True)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime]
+    details: Mapped[dict[str, Any]]
+
+
+class NetworkRow(UploadMixin, Base):
+    """An uploaded network."""
+
+    __tablename__ = "networks"
+    __table_args__ = (UniqueConstraint("sha256", "name"),)
+
+
+class DatasetRow(UploadMixin, Base):
+    """An uploaded data set."""
+
+    __tablename__ = "datasets"
+    __table_args__ = (UniqueConstraint("sha256", "name"),)
+
+
+class JobRow(Base):
+    """Work that takes time.
+
+    Attributes:
+        kind: What table has the rest, `certification`.
+        state: `queued`, `running`, `succeeded`, `failed`, `cancelled`.
+        total, done: Units of work, for progress.
+        cancel_requested: Somebody wants the running job to stop.
+        error: Why it failed: `type` and `message`.
+        cached: The result was taken over from an earlier job.
+        owner: Worker that has the lease.
+        lease_expires_at: When another worker may take the running job.
+        attempts: How often workers have taken it.
+        sends, next_send_at: How often the queue was told, and when to tell it again.
+    """
+
+    __tablename__ = "jobs"
+    __table_args__ = (Index("ix_jobs_state_next_send_at", "state", "next_send_at"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    queue: Mapped[str] = mapped_column(String(20))
+    state: Mapped[str] = mapped_column(String(12))
+    total: Mapped[int]
+    done: Mapped[int] = mapped_column(default=0)
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    cached: Mapped[bool] = mapped_column(default=False)
+    error: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    owner: Mapped[str | None] = mapped_column(String(100))
+    lease_expires_at: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    sends: Mapped[int] = mapped_column(default=0)
+    next_send_at: Mapped[datetime | None]
+
+
+class CertificationRow(Base):
+    """What a certification was asked and what came out; its job has the same id.
+
+    Attributes:
+        settings: As the request gave them, defaults filled in.
+        fingerprint: Equal for requests that have the same answer.
+        summary: Once it has succeeded.
+    """
+
+    __tablename__ = "certifications"
+
+    id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    network_id: Mapped[str] = mapped_column(
+        ForeignKey("networks.id", ondelete="RESTRICT"), index=True
+    )
+    dataset_id: Mapped[str] = mapped_column(
+        ForeignKey("datasets.id", ondelete="RESTRICT"), index=True
+    )
+    settings: Mapped[dict[str, Any]]
+    fingerprint: Mapped[str] = mapped_column(String(64), index=True)
+    summary: Mapped[dict[str, Any] | None]
+
+    job: Mapped[JobRow] = relationship(lazy="joined", innerjoin=True)
+    network: Mapped[NetworkRow] = relationship(lazy="joined", innerjoin=True)
+    dataset: Mapped[DatasetRow] = relationship(lazy="joined", innerjoin=True)
+
+
+class ItemRow(Base):
+    """The answer for one input; written once, whoever computes it again.
+
+    Attributes:
+        index: Position in the data set.
+        payload: The item as reports print it.
+    """
+
+    __tablename__ = "items"
+
+    certification_id: Mapped[str] = mapped_column(
+        ForeignKey("certifications.id", ondelete="CASCADE"), primary_key=True
+    )
+    index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    verdict: Mapped[str] = mapped_column(String(20))
+    payload: Mapped[dict[str, Any]]
+
+
+class IdempotencyRow(Base):
+    """A request that was answered under an Idempotency-Key.
+
+    Attributes:
+        route: Method and path, since keys belong to one kind of request.
+        request_sha256: Of what was asked.
+        resource_id: What it made.
+    """
+
+    __tablename__ = "idempotency_keys"
+
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    route: Mapped[str] = mapped_column(String(100), primary_key=True)
+    request_sha256: Mapped[str] = mapped_column(String(64))
+    resource_id: Mapped[str] = mapped_column(String(40), index=True)
+    created_at: Mapped[datetime]

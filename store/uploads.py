@@ -1,0 +1,158 @@
+"""Networks and data sets: a row with a name, a file by its hash."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session
+
+from store.blobs import BlobStore, IncomingBlob
+from store.database import Database
+from store.errors import ConflictError, NotFoundError
+from store.identifiers import is_identifier, new_identifier
+from store.tables import CertificationRow, DatasetRow, NetworkRow
+
+__all__ = ["DATASETS", "NETWORKS", "UploadKind", "UploadRow", "Uploads", "get_upload"]
+
+UploadRow = NetworkRow | DatasetRow
+
+
+@dataclass(frozen=True)
+class UploadKind:
+    """What tells networks from data sets.
+
+    Attributes:
+        label: For people.
+        prefix: Of identifiers.
+        row: The table.
+        suffix: Of a downloaded file.
+    """
+
+    label: str
+    prefix: str
+    row: type[NetworkRow] | type[DatasetRow]
+    suffix: str
+
+
+NETWORKS = UploadKind("network", "net", NetworkRow, ".onnx")
+DATASETS = UploadKind("data set", "dat", DatasetRow, ".npz")
+
+
+def get_upload(session: Session, kind: UploadKind, identifier: str) -> UploadRow:
+    """Return one network or data set.
+
+    Raises:
+        NotFoundError: There is none with that id.
+    """
+    row = session.get(kind.row, identifier) if is_identifier(identifier) else None
+    if row is None:
+        raise NotFoundError(kind.label, identifier)
+    return cast("UploadRow", row)
+
+
+class Uploads:
+    """All networks, or all data sets.
+
+    Args:
+        database: Where the rows are.
+        blobs: Where the files are.
+        kind: Which of the two.
+    """
+
+    def __init__(self, database: Database, blobs: BlobStore, kind: UploadKind) -> None:
+        self._database = database
+        self._blobs = blobs
+        self.kind = kind
+
+    def add(
+        self, incoming: IncomingBlob, *, name: str, details: Mapping[str, Any]
+    ) -> tuple[UploadRow, bool]:
+        """Store a received file that inspection has accepted.
+
+        Returns:
+            The row, and whether it is new: the same content under the same name is stored once.
+
+        Raises:
+            StoreFullError: The disk is full; nothing is left behind.
+        """
+        table = self.kind.row
+        with self._blobs.lock(), self._database.write() as session:
+            found = session.scalar(
+                select(table).where(table.sha256 == incoming.sha256, table.name == name)
+            )
+            if found is not None:
+                return cast("UploadRow", found), False
+            row = table(
+                id=new_identifier(self.kind.prefix),
+                name=name,
+                sha256=incoming.sha256,
+                size_bytes=incoming.size_bytes,
+                created_at=datetime.now(UTC),
+                details=dict(details),
+            )
+            incoming.keep()
+            session.add(row)
+            return row, True
+
+    def get(self, identifier: str) -> UploadRow:
+        """Return one.
+
+        Raises:
+            NotFoundError: There is none with that id.
+        """
+        with self._database.read() as session:
+            return get_upload(session, self.kind, identifier)
+
+    def page(self, *, limit: int, before: str | None = None) -> list[UploadRow]:
+        """Return at most `limit`, newest first, only those older than the id `before`."""
+        table = self.kind.row
+        query = select(table).order_by(table.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(table.id < before)
+        with self._database.read() as session:
+            return [cast("UploadRow", row) for row in session.scalars(query)]
+
+    def path(self, row: UploadRow) -> Path:
+        """Return where the file is.
+
+        Raises:
+            NotFoundError: It is missing.
+        """
+        return self._blobs.path(row.sha256)
+
+    def delete(self, identifier: str) -> None:
+        """Remove one, and its file unless another resource has the same content.
+
+        Raises:
+            NotFoundError: There is none with that id.
+            ConflictError: A certification refers to it.
+        """
+        with self._blobs.lock():
+            with self._database.write() as session:
+                row = get_upload(session, self.kind, identifier)
+                self._refuse_if_used(session, row)
+                session.delete(row)
+                session.flush()
+                shared = any(
+                    session.scalar(select(exists().where(table.sha256 == row.sha256)))
+                    for table in (NetworkRow, DatasetRow)
+                )
+            if not shared:
+                self._blobs.delete(row.sha256)
+
+    def _refuse_if_used(self, session: Session, row: UploadRow) -> None:
+        column = {
+            NETWORKS.prefix: CertificationRow.network_id,
+            DATASETS.prefix: CertificationRow.dataset_id,
+        }[self.kind.prefix]
+        user = session.scalar(select(CertificationRow.id).where(column == row.id).limit(1))
+        if user is not None:
+            raise ConflictError(
+                f"{self.kind.label} {row.id} is used by certification {user}; "
+                "delete the certifications that use it first"
+            )
