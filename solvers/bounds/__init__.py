@@ -1,1 +1,18 @@
-"""TODO."""
+"""Bounds by propagation: interval, linear, and linear with optimised slopes."""
+
+from solvers.bounds.backward import Scene
+from solvers.bounds.interval import Interval, boxes_to_interval
+from solvers.bounds.margins import MarginBounds, Margins, bound_margins
+from solvers.bounds.memory import MemoryBudget
+from solvers.bounds.options import BoundOptions
+
+__all__ = [
+    "BoundOptions",
+    "Interval",
+    "MarginBounds",
+    "Margins",
+    "MemoryBudget",
+    "Scene",
+    "bound_margins",
+    "boxes_to_interval",
+]

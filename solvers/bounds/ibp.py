@@ -1,0 +1,71 @@
+"""Interval bound propagation through the whole graph (Gowal et al. 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from models.graph import Graph, Node
+from models.operators import Constant, Input
+from solvers.bounds.backward import Scene
+from solvers.bounds.interval import Interval
+from solvers.bounds.rules import NonlinearRule, rule_for
+
+__all__ = ["interval_of", "mixing_depth", "nonlinear_nodes", "propagate", "refinable_nodes"]
+
+
+def interval_of(scene: Scene, node: Node, bounds: Mapping[str, Interval]) -> Interval:
+    """Bound one node by interval arithmetic from the bounds of its inputs."""
+    if isinstance(node.operator, Input):
+        return scene.region
+    inputs = [bounds[name] for name in node.inputs]
+    result = rule_for(node.operator).interval(node.operator, inputs, scene.network.parameters)
+    if isinstance(node.operator, Constant):
+        shape = (scene.batch, *node.shape)
+        return Interval(result.lower.expand(shape), result.upper.expand(shape))
+    return result
+
+
+def propagate(scene: Scene, known: Mapping[str, Interval] | None = None) -> dict[str, Interval]:
+    """Bound every node by interval arithmetic, intersected with what is known already.
+
+    Args:
+        scene: Network and regions.
+        known: Sound bounds of some nodes over the same regions.
+
+    Returns:
+        Bounds of every node, shape `(batch, *node_shape)`.
+    """
+    bounds: dict[str, Interval] = {}
+    for node in scene.network.graph.nodes:
+        bounds[node.name] = interval_of(scene, node, bounds)
+        if known is not None and node.name in known:
+            bounds[node.name] = bounds[node.name].intersect(known[node.name])
+    return bounds
+
+
+def nonlinear_nodes(graph: Graph) -> tuple[Node, ...]:
+    """Return the nodes that a backward pass relaxes, in topological order."""
+    return tuple(
+        node
+        for node in graph.nodes
+        if node is not graph.input and isinstance(rule_for(node.operator), NonlinearRule)
+    )
+
+
+def mixing_depth(graph: Graph) -> dict[str, int]:
+    """Count, per node, the mixing operators on the longest path from the input.
+
+    Interval arithmetic is exact up to depth 1: until then no two terms of a sum share an input.
+    """
+    depth: dict[str, int] = {graph.input.name: 0}
+    for node in graph.nodes[1:]:
+        mixes = rule_for(node.operator).mixes
+        depth[node.name] = max((depth[name] for name in node.inputs), default=0) + int(mixes)
+    return depth
+
+
+def refinable_nodes(graph: Graph) -> tuple[Node, ...]:
+    """Return the inputs of nonlinear nodes whose interval bounds a backward pass may tighten."""
+    depth = mixing_depth(graph)
+    feeding = {node.inputs[0] for node in nonlinear_nodes(graph)}
+    return tuple(node for node in graph.nodes if node.name in feeding and depth[node.name] > 1)

@@ -1,0 +1,97 @@
+"""Elementwise lower and upper bounds, batched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.errors import ShapeError
+from solvers.problem import Box
+
+__all__ = ["Interval", "boxes_to_interval"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Sound elementwise bounds.
+
+    Attributes:
+        lower, upper: Shape `(batch, *shape)` each.
+    """
+
+    lower: Tensor
+    upper: Tensor
+
+    def __post_init__(self) -> None:
+        if self.lower.shape != self.upper.shape:
+            raise ShapeError(
+                f"bounds have shapes {tuple(self.lower.shape)} and {tuple(self.upper.shape)}"
+            )
+
+    @property
+    def batch(self) -> int:
+        """Number of examples."""
+        return int(self.lower.shape[0])
+
+    @property
+    def center(self) -> Tensor:
+        """Midpoint, shape `(batch, *shape)`."""
+        return (self.lower + self.upper) / 2
+
+    @property
+    def radius(self) -> Tensor:
+        """Half the width, shape `(batch, *shape)`."""
+        return (self.upper - self.lower) / 2
+
+    @property
+    def unstable(self) -> Tensor:
+        """Where zero lies strictly inside, a mask of shape `(batch, *shape)`."""
+        return (self.lower < 0) & (self.upper > 0)
+
+    def __getitem__(self, index: slice | Tensor) -> Interval:
+        """Return some examples of the batch."""
+        return Interval(self.lower[index], self.upper[index])
+
+    def detach(self) -> Interval:
+        """Return the bounds cut off from the autograd graph."""
+        return Interval(self.lower.detach(), self.upper.detach())
+
+    def intersect(self, other: Interval) -> Interval:
+        """Return the intersection of two sound bounds.
+
+        Where rounding makes the two disagree, so that the intersection would be empty, the bounds
+        that cross are swapped: the result then contains both ends and stays sound.
+        """
+        lower = torch.maximum(self.lower, other.lower)
+        upper = torch.minimum(self.upper, other.upper)
+        return Interval(torch.minimum(lower, upper), torch.maximum(lower, upper))
+
+
+def boxes_to_interval(
+    boxes: Sequence[Box], dtype: torch.dtype, device: torch.device | str = "cpu"
+) -> Interval:
+    """Stack boxes into a batch, rounding outward where the dtype is narrower than float64.
+
+    Args:
+        boxes: Regions of one shape.
+        dtype: `torch.float64` or `torch.float32`.
+        device: Where the bounds go.
+
+    Returns:
+        Bounds of shape `(len(boxes), *shape)`.
+    """
+    lower = np.stack([box.lower for box in boxes])
+    upper = np.stack([box.upper for box in boxes])
+    if dtype == torch.float32:
+        lower32, upper32 = lower.astype(np.float32), upper.astype(np.float32)
+        infinity = np.float32(np.inf)
+        lower = np.where(lower32 > lower, np.nextafter(lower32, -infinity), lower32)
+        upper = np.where(upper32 < upper, np.nextafter(upper32, infinity), upper32)
+    return Interval(
+        torch.from_numpy(lower).to(dtype=dtype, device=device),
+        torch.from_numpy(upper).to(dtype=dtype, device=device),
+    )

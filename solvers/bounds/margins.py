@@ -1,0 +1,196 @@
+"""Lower bounds of margins by a method of the ladder: the entry point of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.errors import ShapeError
+from models.graph import Node
+from solvers.bounds.alpha import optimised
+from solvers.bounds.backward import Rows, Scene, lower_bounds
+from solvers.bounds.ibp import propagate
+from solvers.bounds.intermediate import relaxations_of, tightened
+from solvers.bounds.interval import Interval
+from solvers.bounds.options import BoundOptions
+from solvers.bounds.relaxation import ConstantRelaxation, Relaxation
+from solvers.bounds.rules import SlopeChoice, Slopes
+from solvers.budget import Budget
+from solvers.methods import Method
+
+__all__ = ["MarginBounds", "Margins", "bound_margins"]
+
+Bounds = Mapping[str, Interval]
+
+
+@dataclass(frozen=True)
+class Margins:
+    """Linear functions of the output: matrix · y − offset.
+
+    Attributes:
+        matrix: Shape `(batch, rows, outputs)`.
+        offset: Shape `(batch, rows)`.
+    """
+
+    matrix: Tensor
+    offset: Tensor
+
+    def __post_init__(self) -> None:
+        if self.matrix.dim() != 3 or self.offset.shape != self.matrix.shape[:2]:
+            raise ShapeError(
+                f"margins have a matrix of shape {tuple(self.matrix.shape)} and an offset of "
+                f"shape {tuple(self.offset.shape)}; they must be (batch, rows, outputs) and "
+                "(batch, rows)"
+            )
+
+    def __getitem__(self, index: slice) -> Margins:
+        """Return the margins of some examples."""
+        return Margins(self.matrix[index], self.offset[index])
+
+
+@dataclass(frozen=True)
+class MarginBounds:
+    """What a method proved.
+
+    Attributes:
+        lower: Of every margin over its region, shape `(batch, rows)`.
+        intermediate: Sound bounds of every node, shape `(batch, *node_shape)`.
+    """
+
+    lower: Tensor
+    intermediate: Bounds
+
+
+def bound_margins(
+    scene: Scene,
+    margins: Margins,
+    method: Method,
+    *,
+    options: BoundOptions | None = None,
+    known: Bounds | None = None,
+    budget: Budget | None = None,
+) -> MarginBounds:
+    """Bound margins from below over a batch of regions.
+
+    Args:
+        scene: Network and regions, of one dtype on one device.
+        margins: One set of linear functions per region.
+        method: Any of `BOUND_METHODS`.
+        options: Work and memory limits.
+        known: Sound bounds of some nodes over the same regions, from an earlier method; nodes
+            found here are not tightened again.
+        budget: Time limit, which only alpha-crown heeds within a batch.
+
+    Returns:
+        Sound lower bounds; not a number becomes −∞.
+
+    Raises:
+        ShapeError: Margins do not fit the scene.
+        UnsupportedMethodError: An operator has no rule, or the method is not a bound.
+    """
+    outputs = scene.network.output_size
+    if margins.matrix.shape[0] != scene.batch or margins.matrix.shape[2] != outputs:
+        raise ShapeError(
+            f"margins of shape {tuple(margins.matrix.shape)} do not fit {scene.batch} regions of "
+            f"a network with {outputs} outputs"
+        )
+    chosen = BoundOptions() if options is None else options
+    size = chosen.memory.examples(scene[:1], max(64, int(margins.matrix.shape[1])))
+    parts = []
+    for first in range(0, scene.batch, size):
+        part = slice(first, first + size)
+        there = None if known is None else {name: value[part] for name, value in known.items()}
+        task = _Task(scene[part], margins[part], chosen, there, budget or Budget())
+        parts.append(_METHODS[method](task))
+    return _joined(parts)
+
+
+@dataclass(frozen=True)
+class _Task:
+    scene: Scene
+    margins: Margins
+    options: BoundOptions
+    known: Bounds | None
+    budget: Budget
+
+    @property
+    def coefficients(self) -> Tensor:
+        """The margins' matrix in the shape of the output node."""
+        matrix = self.margins.matrix
+        return matrix.reshape(*matrix.shape[:2], *self.scene.network.output_shape)
+
+    def pass_with(self, relaxations: Callable[[Node], Relaxation]) -> Tensor:
+        """Make one backward pass from the margins, in chunks of rows."""
+        size = self.options.memory.rows(self.scene)
+        output = self.scene.network.graph.output
+        coefficients, offset = self.coefficients, self.margins.offset
+        parts = [
+            lower_bounds(
+                self.scene,
+                Rows({output: coefficients[:, i : i + size]}, -offset[:, i : i + size]),
+                relaxations,
+            )
+            for i in range(0, coefficients.shape[1], size)
+        ]
+        return torch.cat(parts, dim=1)
+
+
+def _ibp(task: _Task) -> MarginBounds:
+    bounds = propagate(task.scene, task.known)
+
+    def constants(node: Node) -> Relaxation:
+        return ConstantRelaxation(bounds[node.name].lower, bounds[node.name].upper)
+
+    # The affine tail is merged into the margins, which interval arithmetic alone would not do.
+    return MarginBounds(task.pass_with(constants), bounds)
+
+
+def _crown_ibp(task: _Task) -> MarginBounds:
+    bounds = propagate(task.scene, task.known)
+    return MarginBounds(task.pass_with(relaxations_of(task.scene, bounds, Slopes())), bounds)
+
+
+def _backward(choice: SlopeChoice) -> Callable[[_Task], MarginBounds]:
+    def method(task: _Task) -> MarginBounds:
+        slopes = Slopes(choice)
+        bounds = tightened(task.scene, slopes, task.options.memory, task.known)
+        return MarginBounds(task.pass_with(relaxations_of(task.scene, bounds, slopes)), bounds)
+
+    return method
+
+
+def _alpha_crown(task: _Task) -> MarginBounds:
+    slopes = Slopes(SlopeChoice.ADAPTIVE)
+    with torch.no_grad():
+        bounds = tightened(task.scene, slopes, task.options.memory, task.known)
+    lower, best = optimised(
+        task.scene, task.coefficients, task.margins.offset, bounds, task.options, task.budget
+    )
+    return MarginBounds(lower, best)
+
+
+_METHODS: Mapping[Method, Callable[[_Task], MarginBounds]] = {
+    Method.IBP: _ibp,
+    Method.CROWN_IBP: _crown_ibp,
+    Method.FAST_LIN: _backward(SlopeChoice.PARALLEL),
+    Method.CROWN: _backward(SlopeChoice.ADAPTIVE),
+    Method.ALPHA_CROWN: _alpha_crown,
+}
+
+
+def _joined(parts: Sequence[MarginBounds]) -> MarginBounds:
+    """Put the chunks of a batch together again."""
+    lower = torch.cat([part.lower for part in parts])
+    lower = torch.where(lower.isnan(), torch.full_like(lower, -torch.inf), lower)
+    names = parts[0].intermediate
+    joined = {
+        name: Interval(
+            torch.cat([part.intermediate[name].lower for part in parts]),
+            torch.cat([part.intermediate[name].upper for part in parts]),
+        )
+        for name in names
+    }
+    return MarginBounds(lower, joined)

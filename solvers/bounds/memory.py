@@ -1,0 +1,48 @@
+"""How much work is in flight at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from models.errors import InvalidInputError
+from solvers.bounds.backward import Scene
+
+__all__ = ["MemoryBudget"]
+
+_COPIES = 6
+"""Arrays of the size of the coefficients that a backward pass holds at its peak."""
+
+
+@dataclass(frozen=True)
+class MemoryBudget:
+    """A limit on the memory of coefficient arrays.
+
+    Attributes:
+        limit_bytes: What all coefficients in flight may take together.
+    """
+
+    limit_bytes: int = 1 << 29
+
+    def __post_init__(self) -> None:
+        if self.limit_bytes <= 0:
+            raise InvalidInputError("the memory limit must be positive")
+
+    def rows(self, scene: Scene, *, two_sided: bool = False) -> int:
+        """Return how many rows per example fit, at least 1."""
+        per_row = self._row_bytes(scene) * scene.batch * (2 if two_sided else 1)
+        return max(1, self.limit_bytes // per_row)
+
+    def examples(self, scene: Scene, rows: int) -> int:
+        """Return how many examples fit with so many rows each, at least 1."""
+        return max(1, self.limit_bytes // (self._row_bytes(scene) * max(1, rows)))
+
+    def holds(self, elements: int, like: Tensor) -> bool:
+        """Return whether an optimised array of so many elements fits beside its gradients."""
+        return elements * like.element_size() * _COPIES <= self.limit_bytes
+
+    @staticmethod
+    def _row_bytes(scene: Scene) -> int:
+        widest = max(node.size for node in scene.network.graph.nodes)
+        return widest * scene.region.lower.element_size() * _COPIES

@@ -1,0 +1,36 @@
+"""Settings of the bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from models.errors import InvalidInputError
+from solvers.bounds.memory import MemoryBudget
+
+__all__ = ["BoundOptions"]
+
+
+@dataclass(frozen=True)
+class BoundOptions:
+    """How much work the bounds may do.
+
+    Attributes:
+        iterations: Gradient steps of alpha-crown.
+        learning_rate: Of its optimiser (Adam).
+        learning_rate_decay: Factor per step.
+        optimise_intermediate: Whether alpha-crown optimises intermediate bounds too.
+        stop_when_positive: Whether alpha-crown stops once every margin is proved positive; the
+            bounds are then right but not as tight as they could be.
+        memory: Limit of coefficient arrays.
+    """
+
+    iterations: int = 20
+    learning_rate: float = 0.1
+    learning_rate_decay: float = 0.98
+    optimise_intermediate: bool = True
+    stop_when_positive: bool = False
+    memory: MemoryBudget = field(default_factory=MemoryBudget)
+
+    def __post_init__(self) -> None:
+        if self.iterations < 0 or self.learning_rate <= 0 or self.learning_rate_decay <= 0:
+            raise InvalidInputError("iterations must be 0 or more, learning rates above 0")

@@ -1,0 +1,176 @@
+"""Linear relaxations: two linear functions that enclose a nonlinearity on its interval.
+
+A backward pass asks one thing of a relaxation: given the coefficients A of a linear function of
+the nonlinearity's output, return coefficients of its inputs and a constant such that the new
+linear function is never above the old one. Positive coefficients therefore take the lower line,
+negative ones the upper line.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+__all__ = ["ConstantRelaxation", "ElementwiseRelaxation", "Relaxation", "SelectionRelaxation"]
+
+
+class Relaxation(ABC):
+    """What encloses one nonlinear node for every example of a batch."""
+
+    @abstractmethod
+    def backward(self, coefficients: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Replace the node by its lines, from below.
+
+        Args:
+            coefficients: Of the node's output, shape `(batch, rows, *shape)`.
+
+        Returns:
+            Coefficients of the node's input, shape `(batch, rows, *input_shape)`, or None where
+            the node was replaced by constants; and what is added to the constant, shape
+            `(batch, rows)`.
+        """
+
+
+@dataclass(frozen=True)
+class ElementwiseRelaxation(Relaxation):
+    """lower_slope · x + lower_intercept ≤ f(x) ≤ upper_slope · x + upper_intercept.
+
+    Attributes:
+        lower_slope, upper_slope: Shape `(batch, rows or 1, *shape)`.
+        lower_intercept, upper_intercept: The same; a lower intercept of None is zero.
+    """
+
+    lower_slope: Tensor
+    upper_slope: Tensor
+    lower_intercept: Tensor | None
+    upper_intercept: Tensor
+
+    def backward(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
+        """Multiply by the slope that each coefficient's sign asks for."""
+        shape = coefficients.shape
+        flat = coefficients.flatten(2)
+        passed, constant = _SignedLines.apply(  # type: ignore[no-untyped-call]
+            flat,
+            self.lower_slope.flatten(2),
+            self.upper_slope.flatten(2),
+            self.upper_intercept.flatten(2),
+        )
+        if self.lower_intercept is not None:
+            lines = self.lower_intercept.flatten(2)
+            constant = constant + (flat.clamp(min=0) * lines).sum(-1)
+        return passed.reshape(shape), constant
+
+
+class _SavedContext(Protocol):
+    saved_tensors: tuple[Tensor, ...]
+    needs_input_grad: tuple[bool, ...]
+
+    def save_for_backward(self, *tensors: Tensor) -> None: ...
+
+
+class _SignedLines(torch.autograd.Function):
+    """A · (lower slope where A ≥ 0, else upper slope), and Σ min(A, 0) · upper intercept.
+
+    Written by hand because this is the inner loop of every backward pass: autograd's own version
+    keeps four arrays of the size of A alive, this one keeps A alone.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: _SavedContext,
+        a: Tensor,
+        lower_slope: Tensor,
+        upper_slope: Tensor,
+        upper_intercept: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(a, lower_slope, upper_slope, upper_intercept)
+        negative = a.clamp(max=0)
+        if upper_intercept.shape[1] == 1:
+            constant = torch.matmul(negative, upper_intercept.transpose(1, 2)).squeeze(-1)
+        else:
+            constant = (negative * upper_intercept).sum(-1)
+        # A·l for positive and A·u for negative entries, as A·l + A⁻·(u − l).
+        passed = torch.addcmul(a * lower_slope, negative, upper_slope - lower_slope)
+        return passed, constant
+
+    @staticmethod
+    def backward(
+        ctx: _SavedContext, grad_passed: Tensor, grad_constant: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        a, lower_slope, upper_slope, upper_intercept = ctx.saved_tensors
+        needs = ctx.needs_input_grad
+        positive = a >= 0
+        grad_a = grad_lower = grad_upper = grad_intercept = None
+        if needs[0]:
+            grad_a = grad_passed * torch.where(positive, lower_slope, upper_slope)
+            extra = grad_constant.unsqueeze(-1) * upper_intercept
+            grad_a = grad_a + extra.masked_fill(positive, 0)
+        if needs[1] or needs[2]:
+            product = grad_passed * a
+            if needs[1]:
+                grad_lower = _sum_to(product.masked_fill(~positive, 0), lower_slope)
+            if needs[2]:
+                grad_upper = _sum_to(product.masked_fill(positive, 0), upper_slope)
+        if needs[3]:
+            terms = grad_constant.unsqueeze(-1) * a.clamp(max=0)
+            grad_intercept = _sum_to(terms, upper_intercept)
+        return grad_a, grad_lower, grad_upper, grad_intercept
+
+
+def _sum_to(value: Tensor, like: Tensor) -> Tensor:
+    return value.sum(1, keepdim=True) if like.shape[1] == 1 else value
+
+
+@dataclass(frozen=True)
+class ConstantRelaxation(Relaxation):
+    """lower ≤ f(x) ≤ upper without regard to x: what interval propagation knows of a node.
+
+    Attributes:
+        lower, upper: Bounds of the node's output, shape `(batch, *shape)`.
+    """
+
+    lower: Tensor
+    upper: Tensor
+
+    def backward(self, coefficients: Tensor) -> tuple[None, Tensor]:
+        """Put the bound that each coefficient's sign asks for into the constant."""
+        flat = coefficients.flatten(2)
+        lowers = self.lower.flatten(1).unsqueeze(-1)
+        uppers = self.upper.flatten(1).unsqueeze(-1)
+        constant = torch.matmul(flat.clamp(min=0), lowers) + torch.matmul(flat.clamp(max=0), uppers)
+        return None, constant.squeeze(-1)
+
+
+@dataclass(frozen=True)
+class SelectionRelaxation(Relaxation):
+    """x[selected] ≤ y ≤ x[selected] where exact, else y ≤ ceiling; for a maximum over windows.
+
+    Attributes:
+        selected: Flat index of an input that is never above the output, shape `(batch, outputs)`.
+        exact: Whether the output equals that input, shape `(batch, outputs)`.
+        ceiling: Largest value of the output, shape `(batch, outputs)`.
+        input_shape: Of one example.
+    """
+
+    selected: Tensor
+    exact: Tensor
+    ceiling: Tensor
+    input_shape: tuple[int, ...]
+
+    def backward(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
+        """Send coefficients to the selected inputs, or to the constant."""
+        flat = coefficients.flatten(2)
+        batch, rows, _ = flat.shape
+        to_ceiling = flat.clamp(max=0).masked_fill(self.exact.unsqueeze(1), 0)
+        constant = torch.matmul(to_ceiling, self.ceiling.unsqueeze(-1)).squeeze(-1)
+        size = 1
+        for extent in self.input_shape:
+            size *= extent
+        index = self.selected.unsqueeze(1).expand(batch, rows, -1)
+        zeros = flat.new_zeros(batch, rows, size)
+        passed = zeros.scatter_add(2, index, flat - to_ceiling)
+        return passed.reshape(batch, rows, *self.input_shape), constant

@@ -1,0 +1,81 @@
+"""The table of rules: what can be bounded, on one screen.
+
+A new operator needs one entry here; a test holds every entry to soundness by sampling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from models import operators
+from models.operators import Operator
+from solvers.bounds.rules.affine import (
+    AddRule,
+    BatchNormalizationRule,
+    ConvolutionRule,
+    ConvolutionTransposeRule,
+    LinearRule,
+    ScaleRule,
+)
+from solvers.bounds.rules.base import AffineRule, NonlinearRule, Rule, SlopeChoice, Slopes
+from solvers.bounds.rules.piecewise import ClipRule, LeakyReluRule, PReluRule, ReluRule
+from solvers.bounds.rules.pooling import MaxPoolRule
+from solvers.bounds.rules.s_shaped import sigmoid_rule, tanh_rule
+from solvers.bounds.rules.structural import (
+    AveragePoolRule,
+    ConcatRule,
+    ConstantRule,
+    ExpandRule,
+    PadRule,
+    ReduceSumRule,
+    ReshapeRule,
+    TakeRule,
+    TransposeRule,
+)
+from solvers.errors import UnsupportedMethodError
+
+__all__ = ["RULES", "AffineRule", "NonlinearRule", "Rule", "SlopeChoice", "Slopes", "rule_for"]
+
+RULES: Mapping[type[Operator], Rule[Any]] = {
+    # affine
+    operators.Linear: LinearRule(),
+    operators.Convolution: ConvolutionRule(),
+    operators.ConvolutionTranspose: ConvolutionTransposeRule(),
+    operators.BatchNormalization: BatchNormalizationRule(),
+    operators.Scale: ScaleRule(),
+    operators.Add: AddRule(),
+    # structural
+    operators.Constant: ConstantRule(),
+    operators.Reshape: ReshapeRule(),
+    operators.Transpose: TransposeRule(),
+    operators.Take: TakeRule(),
+    operators.Pad: PadRule(),
+    operators.Concat: ConcatRule(),
+    operators.Expand: ExpandRule(),
+    operators.ReduceSum: ReduceSumRule(),
+    operators.AveragePool: AveragePoolRule(),
+    # nonlinear
+    operators.Relu: ReluRule(),
+    operators.LeakyRelu: LeakyReluRule(),
+    operators.PRelu: PReluRule(),
+    operators.Clip: ClipRule(),
+    operators.MaxPool: MaxPoolRule(),
+    operators.Sigmoid: sigmoid_rule,
+    operators.Tanh: tanh_rule,
+}
+
+
+def rule_for(operator: Operator) -> Rule[Any]:
+    """Return the rule of an operator.
+
+    Raises:
+        UnsupportedMethodError: No rule is registered for it.
+    """
+    try:
+        return RULES[type(operator)]
+    except KeyError:
+        raise UnsupportedMethodError(
+            f"no bound rule is registered for operator {type(operator).__name__}; "
+            "add one to the table in solvers/bounds/rules"
+        ) from None

@@ -1,0 +1,164 @@
+"""What an operator has to know to be bounded."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from models.operators import Operator
+from models.parameters import Parameters
+from solvers.bounds.interval import Interval
+from solvers.bounds.relaxation import Relaxation
+
+__all__ = ["AffineRule", "NonlinearRule", "Rule", "SlopeChoice", "Slopes", "SpreadingRule"]
+
+Shape = tuple[int, ...]
+OperatorT = TypeVar("OperatorT", bound=Operator)
+
+# ruff: noqa: ARG002  (defaults ignore what overriding rules need)
+
+
+class SlopeChoice(Enum):
+    """How a lower line is chosen where several are sound."""
+
+    ADAPTIVE = auto()
+    """The smaller area, as CROWN does (Zhang et al. 2018, section 3.3)."""
+    PARALLEL = auto()
+    """Parallel to the upper line, as Fast-Lin does (Weng et al. 2018, section 3.3)."""
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """What a backward pass wants of a nonlinearity's lower line.
+
+    Attributes:
+        choice: Used where `alpha` does not apply.
+        alpha: Optimised slopes in [0, 1], shape `(batch, rows or 1, *shape)`, or None.
+    """
+
+    choice: SlopeChoice = SlopeChoice.ADAPTIVE
+    alpha: Tensor | None = None
+
+
+class Rule(ABC, Generic[OperatorT]):
+    """How one operator is bounded. Rules have no state; parameters are passed in.
+
+    Attributes:
+        mixes: Whether one output depends on several values, or one value reaches several
+            outputs. Interval arithmetic is exact until two mixing operators follow each other.
+    """
+
+    mixes: bool = True
+
+    @abstractmethod
+    def interval(
+        self, operator: OperatorT, inputs: Sequence[Interval], parameters: Parameters
+    ) -> Interval:
+        """Bound the output elementwise, given bounds of the inputs (Gowal et al. 2018)."""
+
+
+class AffineRule(Rule[OperatorT]):
+    """A rule for an affine operator, which a backward pass crosses without loss."""
+
+    @abstractmethod
+    def adjoint(
+        self,
+        operator: OperatorT,
+        coefficients: Tensor,
+        input_shapes: Sequence[Shape],
+        parameters: Parameters,
+    ) -> tuple[Tensor, ...]:
+        """Apply the transposed linear part.
+
+        Args:
+            operator: The node's operator.
+            coefficients: Of the node's output, shape `(rows, *shape)`.
+            input_shapes: Shape of each input of the node.
+            parameters: The network's parameters.
+
+        Returns:
+            Coefficients of each input, shape `(rows, *input_shape)`.
+        """
+
+    def constant(
+        self,
+        operator: OperatorT,
+        coefficients: Tensor,
+        parameters: Parameters,
+    ) -> Tensor | None:
+        """Return what the operator's offset adds to the rows, shape `(rows,)`, or None."""
+        return None
+
+    def rows(
+        self,
+        operator: OperatorT,
+        indices: Tensor,
+        parameters: Parameters,
+    ) -> tuple[Tensor, Tensor | None] | None:
+        """Return single outputs as linear functions of the only input, if that is cheap.
+
+        Args:
+            operator: The node's operator.
+            indices: Flat output indices, shape `(batch, rows)`.
+            parameters: The network's parameters.
+
+        Returns:
+            Coefficients `(batch, rows, *input_shape)` and constants `(batch, rows)`, or None where
+            a pass from unit rows is the way.
+        """
+        return None
+
+
+class SpreadingRule(AffineRule[OperatorT]):
+    """An affine rule whose outputs are copies, sums or constants: monotone in every input."""
+
+    mixes = False
+
+    def interval(
+        self, operator: OperatorT, inputs: Sequence[Interval], parameters: Parameters
+    ) -> Interval:
+        """Apply the operator to both ends."""
+        return Interval(
+            operator.forward([bounds.lower for bounds in inputs], parameters),
+            operator.forward([bounds.upper for bounds in inputs], parameters),
+        )
+
+
+class NonlinearRule(Rule[OperatorT]):
+    """A rule for an operator that a backward pass replaces by linear functions.
+
+    Attributes:
+        optimisable: Whether `Slopes.alpha` changes the lower line.
+    """
+
+    mixes = False
+    optimisable: bool = False
+
+    def interval(
+        self, operator: OperatorT, inputs: Sequence[Interval], parameters: Parameters
+    ) -> Interval:
+        """Apply the operator to both ends: every activation here is monotone."""
+        return Interval(
+            operator.forward([inputs[0].lower], parameters),
+            operator.forward([inputs[0].upper], parameters),
+        )
+
+    @abstractmethod
+    def relax(
+        self, operator: OperatorT, bounds: Interval, parameters: Parameters, slopes: Slopes
+    ) -> Relaxation:
+        """Enclose the operator on its input's interval."""
+
+    def undecided(self, operator: OperatorT, bounds: Interval) -> Tensor:
+        """Return the inputs whose tighter bounds would change the relaxation, a mask."""
+        return bounds.upper > bounds.lower
+
+    def alpha_start(self, bounds: Interval) -> Tensor:
+        """Return the slopes that optimisation starts from, shape `(batch, *shape)`."""
+        return torch.zeros_like(bounds.lower)

@@ -1,0 +1,194 @@
+"""Rules of piecewise linear activations: Relu, LeakyRelu, PRelu, Clip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from models.operators import Clip, LeakyRelu, Operator, PRelu, Relu
+from models.parameters import Parameters
+from solvers.bounds.interval import Interval
+from solvers.bounds.relaxation import ElementwiseRelaxation, Relaxation
+from solvers.bounds.rules.base import NonlinearRule, SlopeChoice, Slopes
+
+__all__ = ["ClipRule", "LeakyReluRule", "PReluRule", "ReluRule"]
+
+
+# ruff: noqa: ARG002  (some rules need neither parameters nor slopes)
+
+BentT = TypeVar("BentT", bound=Operator)
+
+
+@dataclass(frozen=True)
+class _ReluLines:
+    """The triangle of one ReLU per element.
+
+    Attributes:
+        lower_slope: Of the lower line through the origin, shape `(batch, rows or 1, *shape)`.
+        upper_slope, upper_intercept: Of the chord, shape `(batch, 1, *shape)`.
+    """
+
+    lower_slope: Tensor
+    upper_slope: Tensor
+    upper_intercept: Tensor
+
+
+def _relu_lines(bounds: Interval, slopes: Slopes) -> _ReluLines:
+    """Enclose max(0, x) (Ehlers 2017; lower slopes after Zhang et al. 2018, Xu et al. 2021)."""
+    lower, upper = bounds.lower.unsqueeze(1), bounds.upper.unsqueeze(1)
+    active = (lower >= 0).to(lower.dtype)
+    unstable = (lower < 0) & (upper > 0)
+    # max(0, u) / (max(0, u) − min(0, l)) is the chord's slope where unstable and 0 or 1 elsewhere.
+    positive, negative = upper.clamp(min=0), lower.clamp(max=0)
+    width = (positive - negative).clamp(min=torch.finfo(lower.dtype).tiny)
+    chord = torch.where(unstable, positive / width, active)
+    intercept = torch.where(unstable, -chord * negative, torch.zeros_like(chord))
+    if slopes.alpha is not None:
+        chosen = torch.where(unstable, slopes.alpha, active)
+    elif slopes.choice is SlopeChoice.PARALLEL:
+        chosen = chord
+    else:
+        chosen = torch.where(unstable, (upper > -lower).to(lower.dtype), active)
+    return _ReluLines(chosen, chord, intercept)
+
+
+class _BentAtZeroRule(NonlinearRule[BentT]):
+    """What functions with one kink, at 0, have in common."""
+
+    optimisable = True
+
+    def undecided(self, operator: BentT, bounds: Interval) -> Tensor:
+        """Return the unstable neurons."""
+        return bounds.unstable
+
+    def alpha_start(self, bounds: Interval) -> Tensor:
+        """Start from CROWN's adaptive choice."""
+        return (bounds.upper > -bounds.lower).to(bounds.lower.dtype)
+
+
+class ReluRule(_BentAtZeroRule[Relu]):
+    """max(0, x): the triangle where unstable, exact elsewhere."""
+
+    def relax(
+        self,
+        operator: Relu,
+        bounds: Interval,
+        parameters: Parameters,
+        slopes: Slopes,
+    ) -> Relaxation:
+        """Return the chord above and a line through the origin below."""
+        lines = _relu_lines(bounds, slopes)
+        return ElementwiseRelaxation(
+            lines.lower_slope, lines.upper_slope, None, lines.upper_intercept
+        )
+
+
+def _two_piece(bounds: Interval, slope: Tensor, slopes: Slopes) -> ElementwiseRelaxation:
+    """Enclose slope·x + (1 − slope)·max(0, x), reusing the lines of ReLU.
+
+    Where 1 − slope is negative the function is concave and the two lines trade places.
+    """
+    lines = _relu_lines(bounds, slopes)
+    bend = 1 - slope
+    below = slope + bend * lines.lower_slope
+    above = slope + bend * lines.upper_slope
+    offset = bend * lines.upper_intercept
+    convex = bend >= 0
+    zero = torch.zeros_like(offset)
+    return ElementwiseRelaxation(
+        torch.where(convex, below, above),
+        torch.where(convex, above, below),
+        torch.where(convex, zero, offset),
+        torch.where(convex, offset, zero),
+    )
+
+
+class LeakyReluRule(_BentAtZeroRule[LeakyRelu]):
+    """x where positive, slope · x where negative."""
+
+    def interval(
+        self, operator: LeakyRelu, inputs: Sequence[Interval], parameters: Parameters
+    ) -> Interval:
+        """Apply to both ends, and to 0 where a negative slope makes it the least value."""
+        return _bent_interval(operator, inputs[0], parameters)
+
+    def relax(
+        self, operator: LeakyRelu, bounds: Interval, parameters: Parameters, slopes: Slopes
+    ) -> Relaxation:
+        """Enclose with ReLU's lines."""
+        return _two_piece(bounds, bounds.lower.new_tensor(operator.slope), slopes)
+
+
+class PReluRule(_BentAtZeroRule[PRelu]):
+    """x where positive, a stored slope · x where negative."""
+
+    def interval(
+        self, operator: PRelu, inputs: Sequence[Interval], parameters: Parameters
+    ) -> Interval:
+        """Apply to both ends, and to 0 where a negative slope makes it the least value."""
+        return _bent_interval(operator, inputs[0], parameters)
+
+    def relax(
+        self, operator: PRelu, bounds: Interval, parameters: Parameters, slopes: Slopes
+    ) -> Relaxation:
+        """Enclose with ReLU's lines."""
+        return _two_piece(bounds, operator.slope.resolve(parameters), slopes)
+
+
+def _bent_interval(
+    operator: LeakyRelu | PRelu, bounds: Interval, parameters: Parameters
+) -> Interval:
+    """Bound a function that is linear on either side of 0, monotone or not."""
+    one = operator.forward([bounds.lower], parameters)
+    other = operator.forward([bounds.upper], parameters)
+    lower, upper = torch.minimum(one, other), torch.maximum(one, other)
+    return Interval(torch.where(bounds.unstable, lower.clamp(max=0), lower), upper)
+
+
+class ClipRule(NonlinearRule[Clip]):
+    """min(max(x, low), high): a rising ramp between two flat pieces."""
+
+    def relax(
+        self,
+        operator: Clip,
+        bounds: Interval,
+        parameters: Parameters,
+        slopes: Slopes,
+    ) -> Relaxation:
+        """Return for either side the better of a line through a kink and a constant."""
+        lower, upper = bounds.lower.unsqueeze(1), bounds.upper.unsqueeze(1)
+        above = _ramp_upper_line(lower, upper, operator.lower, operator.upper)
+        # clip(x, low, high) = −clip(−x, −high, −low), so the lower line is an upper line mirrored.
+        mirrored = _ramp_upper_line(-upper, -lower, -operator.upper, -operator.lower)
+        return ElementwiseRelaxation(mirrored[0], above[0], -mirrored[1], above[1])
+
+    def undecided(self, operator: Clip, bounds: Interval) -> Tensor:
+        """Return the inputs whose interval holds a kink."""
+        low_kink = (bounds.lower < operator.lower) & (bounds.upper > operator.lower)
+        high_kink = (bounds.lower < operator.upper) & (bounds.upper > operator.upper)
+        return low_kink | high_kink
+
+
+def _ramp_upper_line(
+    lower: Tensor, upper: Tensor, low: float, high: float
+) -> tuple[Tensor, Tensor]:
+    """Return slope and intercept of a line above min(max(x, low), high) on [lower, upper].
+
+    The candidates are the chord from the left end to the upper kink (or to the right end, if that
+    comes first) and the constant at the right end; the one with the smaller mean is taken.
+    """
+    left, right = lower.clamp(low, high), upper.clamp(low, high)
+    corner = upper.clamp(max=high)
+    run = corner - lower
+    rising = (run > 0) & (right > left)
+    safe_run = torch.where(rising, run, torch.ones_like(run))
+    slope = torch.where(rising, (right - left) / safe_run, torch.zeros_like(run))
+    intercept = torch.where(rising, left - slope * lower, right)
+    # A chord that starts above the lower kink is exact up to the corner; otherwise compare areas.
+    constant_is_better = slope * (lower + upper) / 2 + intercept > right
+    slope = torch.where(constant_is_better, torch.zeros_like(slope), slope)
+    return slope, torch.where(constant_is_better, right, intercept)
