@@ -24,7 +24,7 @@ from solvers.bounds.relaxation import Relaxation
 from solvers.bounds.rules import NonlinearRule, Slopes, rule_for
 from solvers.budget import Budget
 
-__all__ = ["optimised"]
+__all__ = ["examples_per_pass", "optimised"]
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,7 @@ class _Start:
 
 def optimised(
     scene: Scene,
-    margins: Tensor,
-    offset: Tensor,
+    final: tuple[Tensor, Tensor],
     bounds: Mapping[str, Interval],
     options: BoundOptions,
     budget: Budget,
@@ -54,8 +53,8 @@ def optimised(
 
     Args:
         scene: Network and regions.
-        margins: Coefficients of the output, shape `(batch, rows, *output_shape)`.
-        offset: Subtracted from them, shape `(batch, rows)`.
+        final: The margins: coefficients of the output, shape `(batch, rows, *output_shape)`, and
+            what is subtracted, shape `(batch, rows)`.
         bounds: Sound bounds of every node, such as CROWN's; where optimisation starts.
         options: Iterations, learning rate, memory.
         budget: Stops the optimisation early; at least one pass is made.
@@ -64,6 +63,7 @@ def optimised(
         The best lower bounds, shape `(batch, rows)`, and the best bounds of every node.
     """
     best = {name: interval.detach() for name, interval in bounds.items()}
+    margins, offset = final
     starts = _starts(scene, margins, best, options)
     variables = [alpha for start in starts for alpha in start.alpha.values()]
     best_lower = margins.new_full(margins.shape[:2], -torch.inf)
@@ -89,6 +89,27 @@ def optimised(
             for alpha in variables:
                 alpha.clamp_(0, 1)
     return best_lower, best
+
+
+def examples_per_pass(
+    scene: Scene, rows: int, bounds: Mapping[str, Interval], options: BoundOptions
+) -> int:
+    """Return how many examples fit into one differentiated pass; 0 if not even one does.
+
+    A pass keeps the coefficients of every start at every nonlinear node until its gradient.
+    """
+    graph = scene.network.graph
+    counts = {graph.output: rows}
+    if options.optimise_intermediate:
+        for node in refinable_nodes(graph):
+            mask = undecided_mask(graph, node, bounds[node.name])
+            counts[node.name] = 2 * int(mask.flatten(1).sum(1).max())
+    nonlinear = {node.name for node in nonlinear_nodes(graph)}
+    elements = 0
+    for name, count in counts.items():
+        crossed = [node.size for node in graph.ancestors(name) if node.name in nonlinear]
+        elements += count * (sum(crossed) + graph.input.size)
+    return options.memory.examples_of(elements, scene.region.lower)
 
 
 def _starts(

@@ -20,6 +20,7 @@ from solvers.bounds.interval import Interval
 from solvers.bounds.memory import MemoryBudget
 from solvers.bounds.relaxation import Relaxation
 from solvers.bounds.rules import NonlinearRule, Slopes, rule_for
+from solvers.budget import Budget
 
 __all__ = ["Selection", "relax_node", "relaxations_of", "select", "tightened", "undecided_mask"]
 
@@ -115,6 +116,7 @@ def tightened(
     slopes: Slopes,
     memory: MemoryBudget,
     known: Mapping[str, Interval] | None = None,
+    budget: Budget | None = None,
 ) -> dict[str, Interval]:
     """Bound every node, tightening by backward passes where it can matter.
 
@@ -124,6 +126,7 @@ def tightened(
         memory: Limits how many rows are in flight.
         known: Sound bounds of some nodes over the same regions; nodes with known bounds are not
             tightened again.
+        budget: Once it is spent, nodes keep the bounds of interval arithmetic.
 
     Returns:
         Bounds of every node, shape `(batch, *node_shape)`.
@@ -138,25 +141,29 @@ def tightened(
         if node.name in done:
             current = current.intersect(done[node.name])
         elif node.name in refinable:
-            current = _refine(scene, node, current, relaxations, memory)
+            current = _refine(_Pass(scene, relaxations, memory, budget or Budget()), node, current)
         bounds[node.name] = current
     return bounds
 
 
-def _refine(
-    scene: Scene,
-    node: Node,
-    current: Interval,
-    relaxations: Relaxations,
-    memory: MemoryBudget,
-) -> Interval:
+@dataclass(frozen=True)
+class _Pass:
+    scene: Scene
+    relaxations: Relaxations
+    memory: MemoryBudget
+    budget: Budget
+
+
+def _refine(task: _Pass, node: Node, current: Interval) -> Interval:
     """Tighten the undecided values of one node."""
+    scene = task.scene
     selection = select(undecided_mask(scene.network.graph, node, current))
-    for part in _chunks(selection, memory.rows(scene, two_sided=True)):
+    for part in _chunks(selection, task.memory.rows(scene, two_sided=True)):
+        if task.budget.exhausted:
+            break
         rows = unit_rows(scene, node, part.indices)
-        both = lower_bounds(scene, rows, relaxations, two_sided=True)
-        lower, upper = both[:, : part.rows], -both[:, part.rows :]
-        current = part.write(current, lower, upper)
+        both = lower_bounds(scene, rows, task.relaxations, two_sided=True)
+        current = part.write(current, both[:, : part.rows], -both[:, part.rows :])
     return current
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from models.errors import ShapeError
 from models.graph import Node
-from solvers.bounds.alpha import optimised
+from solvers.bounds.alpha import examples_per_pass, optimised
 from solvers.bounds.backward import Rows, Scene, lower_bounds
 from solvers.bounds.ibp import propagate
 from solvers.bounds.intermediate import relaxations_of, tightened
@@ -122,6 +122,10 @@ class _Task:
         matrix = self.margins.matrix
         return matrix.reshape(*matrix.shape[:2], *self.scene.network.output_shape)
 
+    def tightened(self, slopes: Slopes) -> dict[str, Interval]:
+        """Return intermediate bounds by backward passes with such slopes."""
+        return tightened(self.scene, slopes, self.options.memory, self.known, self.budget)
+
     def pass_with(self, relaxations: Callable[[Node], Relaxation]) -> Tensor:
         """Make one backward pass from the margins, in chunks of rows."""
         size = self.options.memory.rows(self.scene)
@@ -156,7 +160,7 @@ def _crown_ibp(task: _Task) -> MarginBounds:
 def _backward(choice: SlopeChoice) -> Callable[[_Task], MarginBounds]:
     def method(task: _Task) -> MarginBounds:
         slopes = Slopes(choice)
-        bounds = tightened(task.scene, slopes, task.options.memory, task.known)
+        bounds = task.tightened(slopes)
         return MarginBounds(task.pass_with(relaxations_of(task.scene, bounds, slopes)), bounds)
 
     return method
@@ -165,11 +169,22 @@ def _backward(choice: SlopeChoice) -> Callable[[_Task], MarginBounds]:
 def _alpha_crown(task: _Task) -> MarginBounds:
     slopes = Slopes(SlopeChoice.ADAPTIVE)
     with torch.no_grad():
-        bounds = tightened(task.scene, slopes, task.options.memory, task.known)
-    lower, best = optimised(
-        task.scene, task.coefficients, task.margins.offset, bounds, task.options, task.budget
-    )
-    return MarginBounds(lower, best)
+        bounds = task.tightened(slopes)
+    size = examples_per_pass(task.scene, int(task.margins.matrix.shape[1]), bounds, task.options)
+    parts = []
+    for first in range(0, task.scene.batch, max(1, size)):
+        part = slice(first, first + max(1, size))
+        # Where not even one example fits, intermediate bounds stay CROWN's.
+        options = replace(task.options, optimise_intermediate=False) if not size else task.options
+        lower, best = optimised(
+            task.scene[part],
+            (task.coefficients[part], task.margins.offset[part]),
+            {name: interval[part] for name, interval in bounds.items()},
+            options,
+            task.budget,
+        )
+        parts.append(MarginBounds(lower, best))
+    return _joined(parts)
 
 
 _METHODS: Mapping[Method, Callable[[_Task], MarginBounds]] = {

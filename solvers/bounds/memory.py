@@ -23,7 +23,7 @@ class MemoryBudget:
         limit_bytes: What all coefficients in flight may take together.
     """
 
-    limit_bytes: int = 1 << 29
+    limit_bytes: int = 1 << 30
 
     def __post_init__(self) -> None:
         if self.limit_bytes <= 0:
@@ -37,6 +37,10 @@ class MemoryBudget:
     def examples(self, scene: Scene, rows: int) -> int:
         """Return how many examples fit with so many rows each, at least 1."""
         return max(1, self.limit_bytes // (self._row_bytes(scene) * max(1, rows)))
+
+    def examples_of(self, elements: int, like: Tensor) -> int:
+        """Return how many examples fit that each keep so many elements and their gradients."""
+        return self.limit_bytes // max(1, elements * like.element_size() * 2)
 
     def holds(self, elements: int, like: Tensor) -> bool:
         """Return whether an optimised array of so many elements fits beside its gradients."""
