@@ -1,0 +1,36 @@
+"""Open onnxruntime sessions: quiet, single-threaded unless asked, on the CPU."""
+
+from __future__ import annotations
+
+import onnxruntime
+
+from models.errors import ModelImportError
+
+__all__ = ["open_session"]
+
+_FATAL_ONLY = 4
+
+
+def open_session(model: bytes, *, threads: int = 1) -> onnxruntime.InferenceSession:
+    """Open a session on the CPU.
+
+    Args:
+        model: A serialised ONNX model.
+        threads: For one run; 1 keeps results repeatable and other processes undisturbed.
+
+    Raises:
+        ModelImportError: onnxruntime refuses the model.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _FATAL_ONLY
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        raise ModelImportError(f"onnxruntime cannot run this network: {_brief(error)}") from error
+
+
+def _brief(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,119 @@
+"""Run a network in onnxruntime, the runtime that is independent of everything else here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from models.errors import ModelImportError, ShapeError
+from models.network import Network
+from models.onnx_file.reader import graph_input
+from models.onnx_file.session import open_session
+from models.onnx_file.tail import find_tail
+
+__all__ = ["OnnxRuntime"]
+
+
+class OnnxRuntime:
+    """The original ONNX graph of a network in onnxruntime, on one thread of the CPU.
+
+    A final Softmax that the import dropped is cut off here as well, so that both give logits.
+
+    Args:
+        network: One that came from a file.
+
+    Raises:
+        ModelImportError: The network has no ONNX file, or onnxruntime refuses it.
+    """
+
+    def __init__(self, network: Network) -> None:
+        if not network.source:
+            raise ModelImportError(
+                f"the network {network.name!r} was built in memory and has no ONNX file to run"
+            )
+        model = onnx.load_model_from_string(network.source)
+        entry = graph_input(model.graph)
+        tail = find_tail(model.graph)
+        data = network.source
+        if tail.softmax is not None:
+            data = _with_output(model, tail.output)
+        del model
+        self._entry = entry
+        self._output = tail.output
+        self._session = open_session(data)
+        self._batched: bool | None = False if 0 not in entry.symbolic else None
+        self._normalization = network.normalization
+        self.input_shape = network.input_shape
+
+    def run(self, x: NDArray[np.float32]) -> NDArray[Any]:
+        """Run raw inputs.
+
+        Args:
+            x: Shape `(batch, *input_shape)`, float32.
+
+        Returns:
+            Outputs in row-major order, shape `(batch, outputs)`: float32, or float64 where the
+            file computes in float64.
+
+        Raises:
+            ShapeError: `x` has another shape.
+            ModelImportError: onnxruntime fails on it.
+        """
+        if tuple(x.shape[1:]) != self.input_shape:
+            raise ShapeError(
+                f"inputs have shape {tuple(x.shape[1:])}, the network takes {self.input_shape}"
+            )
+        raw = np.asarray(x, dtype=np.float32)
+        if self._normalization is not None:
+            mean, std = self._normalization.broadcast(self.input_shape)
+            raw = (raw - mean) / std
+        ready = raw.astype(self._entry.dtype, copy=False)
+        if len(ready) > 1 and self._may_batch(ready):
+            return self._run_once(ready.reshape(-1, *self.input_shape[1:])).reshape(len(ready), -1)
+        rows = [self._run_once(row).reshape(1, -1) for row in ready]
+        if not rows:
+            return np.zeros(
+                (0, self._run_once(np.zeros_like(ready[:0], shape=self.input_shape)).size)
+            )
+        return np.concatenate(rows)
+
+    def _run_once(self, x: NDArray[Any]) -> NDArray[Any]:
+        try:
+            (y,) = self._session.run([self._output], {self._entry.name: x})
+        except Exception as error:  # onnxruntime's exceptions share no base class of their own
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ModelImportError(f"onnxruntime cannot run this network: {reason}") from error
+        found = np.asarray(y)
+        return found.astype(np.float32) if found.dtype == np.float16 else found
+
+    def _may_batch(self, ready: NDArray[Any]) -> bool:
+        """Tell whether a batch gives what its inputs give one by one; found out once.
+
+        An open batch axis is a promise that not every file keeps: a reshape with a fixed size
+        fails, or mixes inputs.
+        """
+        if self._batched is None:
+            pair = ready[:2]
+            single = np.concatenate([self._run_once(row).reshape(1, -1) for row in pair])
+            try:
+                joint = self._run_once(pair.reshape(-1, *self.input_shape[1:]))
+            except ModelImportError:
+                self._batched = False
+            else:
+                scale = 1e-4 * (1.0 + float(np.abs(single).max()))
+                self._batched = (
+                    joint.size == single.size
+                    and len(joint) == len(pair)
+                    and bool(np.abs(joint.reshape(2, -1) - single).max() <= scale)
+                )
+        return self._batched
+
+
+def _with_output(model: onnx.ModelProto, name: str) -> bytes:
+    """Return the model with that tensor as its only output."""
+    del model.graph.output[:]
+    model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+    return bytes(model.SerializeToString())
