@@ -7,8 +7,16 @@ and the service say the same things in the same words.
 from __future__ import annotations
 
 from reports.csv import items_csv
+from reports.html import certification_html
 from reports.numbers import dump_json, strict
 from reports.report import certification_report
 from reports.summary import summarize
 
-__all__ = ["certification_report", "dump_json", "items_csv", "strict", "summarize"]
+__all__ = [
+    "certification_html",
+    "certification_report",
+    "dump_json",
+    "items_csv",
+    "strict",
+    "summarize",
+]

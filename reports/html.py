@@ -1,0 +1,244 @@
+"""A certification as one page that stands alone: no network, no scripts, no other file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from numpy.typing import ArrayLike
+
+from reports import charts
+from reports.numbers import finite
+from reports.pictures import Layout, Pictures, image_layout, pictures
+from reports.summary import EXACT, bracket
+
+__all__ = ["certification_html"]
+
+_MAX_COUNTEREXAMPLES = 24
+_MAX_CHANGES = 8
+_MISSING = "–"
+VERDICTS = ("verified", "falsified", "unknown", "misclassified")
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """One number of the table; `good` where it proves the answer."""
+
+    text: str
+    good: bool = False
+
+
+@dataclass(frozen=True)
+class _Change:
+    """One input value of a counterexample that is no image."""
+
+    position: int
+    before: str
+    after: str
+    change: str
+
+
+@dataclass(frozen=True)
+class _Example:
+    """A counterexample to show: as pictures, or as the values that change most."""
+
+    index: object
+    label: object
+    answer: object
+    changed: int
+    pictures: Pictures | None
+    changes: Sequence[_Change]
+
+
+def certification_html(
+    report: Mapping[str, Any],
+    *,
+    inputs: Mapping[int, ArrayLike] | None = None,
+    input_shape: Sequence[int] | None = None,
+) -> str:
+    """Return the report as a page.
+
+    Args:
+        report: As `certification_report` returns it.
+        inputs: Raw inputs by index, at least of those with a counterexample, each of the
+            network's input shape; counterexamples without one are not shown.
+        input_shape: The network's input shape, where `inputs` are flat.
+
+    Returns:
+        HTML5 with inline styles, charts as SVG and pictures as data URIs.
+    """
+    environment = Environment(
+        loader=PackageLoader("reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    methods = list(report["summary"]["certified_accuracy"])
+    items = report["items"]
+    bounds = [method for method in methods if method != EXACT]
+    examples, left_out = _examples(report, inputs or {}, input_shape)
+    return environment.get_template("certification.html").render(
+        network=report["network"],
+        region=_region_text(report["region"]),
+        settings=_settings_rows(report),
+        tiles=_tiles(report["summary"]),
+        accuracy=charts.accuracy_chart(report["summary"]),
+        gaps=charts.gap_chart(items, methods),
+        drawing=charts,
+        bounds=bounds,
+        has_exact=EXACT in methods,
+        rows=[_row(item, bounds) for item in items],
+        verdicts=[
+            (verdict, sum(item.get("verdict") == verdict for item in items)) for verdict in VERDICTS
+        ],
+        examples=examples,
+        left_out=left_out,
+    )
+
+
+def _number(value: object, digits: int = 4) -> str:
+    """Return a number for people, or a dash."""
+    number = finite(value)
+    return _MISSING if number is None else f"{number:.{digits}g}".replace("-", "\u2212")
+
+
+def _percent(value: object) -> str:
+    """Return a share in percent, or a dash."""
+    share = finite(value)
+    return _MISSING if share is None else f"{100 * share:.1f}\u202f%"
+
+
+def _duration(value: object) -> str:
+    """Return seconds for people."""
+    seconds = finite(value)
+    if seconds is None:
+        return _MISSING
+    if seconds < 1:
+        return f"{1000 * seconds:.0f}\u202fms"
+    if seconds < 120:
+        return f"{seconds:.1f}\u202fs"
+    return f"{seconds / 60:.1f}\u202fmin"
+
+
+def _region_text(region: Mapping[str, Any]) -> str:
+    """Return the question about each input in words."""
+    norm = {"inf": "L∞", "2": "L2", "1": "L1"}.get(str(region.get("norm")), region.get("norm"))
+    text = f"Every input within {norm} distance ε = {_number(region.get('epsilon'))}"
+    valid = region.get("valid_range")
+    return text + (f", values kept in [{valid[0]:g}, {valid[1]:g}]" if valid else "")
+
+
+def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return the key figures: name, value, explanation."""
+    shares = [share for share in summary["certified_accuracy"].values() if share is not None]
+    return [
+        ("Inputs", str(summary["count"]), "certified in this run"),
+        ("Clean accuracy", _percent(summary["clean_accuracy"]), "right on the input itself"),
+        (
+            "Empirical accuracy",
+            _percent(summary["empirical_accuracy"]),
+            "right, and no counterexample found",
+        ),
+        (
+            "Certified accuracy",
+            _percent(max(shares, default=None)),
+            "right, and proved for the whole region",
+        ),
+        (
+            "Certified gap",
+            _percent(summary["certified_gap"]),
+            "empirical minus certified: still open",
+        ),
+        ("Time", _duration(summary["seconds"]), "of all methods together"),
+    ]
+
+
+def _settings_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the settings as name and value, without those that were not set."""
+    network = report["network"]
+    rows = [("network", str(network.get("name"))), ("sha256", str(network.get("sha256") or ""))]
+    for name, value in {**report["region"], **report["settings"]}.items():
+        if isinstance(value, Mapping):
+            rows += [(f"{name} {key}", str(entry)) for key, entry in value.items()]
+        elif isinstance(value, list | tuple):
+            rows.append((name.replace("_", " "), ", ".join(str(entry) for entry in value)))
+        else:
+            rows.append((name.replace("_", " "), "" if value is None else str(value)))
+    return [(name, value) for name, value in rows if value]
+
+
+def _row(item: Mapping[str, Any], bounds: Sequence[str]) -> dict[str, Any]:
+    """Return one line of the table of inputs."""
+    lower = item.get("lower") or {}
+    low, high = bracket(item)
+    seconds = [finite(value) or 0.0 for value in (item.get("seconds") or {}).values()]
+    exact = _MISSING if low is None and high is None else f"[{_number(low)}, {_number(high)}]"
+    return {
+        "index": item.get("index"),
+        "label": item.get("label"),
+        "predicted": item.get("predicted"),
+        "verdict": str(item.get("verdict")),
+        "evidence": item.get("evidence") or _MISSING,
+        "lower": [
+            _Cell(_number(lower.get(method)), good=(finite(lower.get(method)) or 0.0) > 0)
+            for method in bounds
+        ],
+        "exact": _Cell(exact, good=low is not None and low > 0),
+        "upper": _number(item.get("upper")),
+        "seconds": _duration(sum(seconds)) if seconds else _MISSING,
+        "reason": item.get("reason") or "",
+    }
+
+
+def _examples(
+    report: Mapping[str, Any],
+    inputs: Mapping[int, ArrayLike],
+    input_shape: Sequence[int] | None,
+) -> tuple[list[_Example], int]:
+    """Return the counterexamples to show, and how many more there are."""
+    shown = [
+        item
+        for item in report["items"]
+        if item.get("counterexample") and item.get("index") in inputs
+    ]
+    valid = report["region"].get("valid_range")
+    limits = (float(valid[0]), float(valid[1])) if valid else None
+    examples = []
+    for item in shown[:_MAX_COUNTEREXAMPLES]:
+        original = np.asarray(inputs[item["index"]], dtype=np.float64)
+        layout = image_layout(tuple(input_shape) if input_shape else original.shape)
+        examples.append(_example(item, original, layout, limits))
+    return examples, len(shown) - len(examples)
+
+
+def _example(
+    item: Mapping[str, Any],
+    original: np.ndarray[Any, np.dtype[np.float64]],
+    layout: Layout | None,
+    limits: tuple[float, float] | None,
+) -> _Example:
+    """Return one counterexample beside the input it comes from."""
+    found = item["counterexample"]
+    after = np.array([finite(value) or 0.0 for value in found["x"]])
+    outputs = [finite(value) for value in found.get("y") or ()]
+    before = original.ravel()
+    change = after - before
+    answer = None
+    if outputs and None not in outputs:
+        answer = int(np.argmax(np.array(outputs, dtype=np.float64)))
+    largest = np.argsort(-np.abs(change), kind="stable")[:_MAX_CHANGES]
+    return _Example(
+        index=item.get("index"),
+        label=item.get("label"),
+        answer=answer,
+        changed=int(np.count_nonzero(change)),
+        pictures=(None if layout is None else pictures(before, after, layout, valid_range=limits)),
+        changes=[
+            _Change(int(i), _number(before[i]), _number(after[i]), _number(change[i], 3))
+            for i in largest
+        ],
+    )

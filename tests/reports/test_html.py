@@ -1,0 +1,168 @@
+"""The page: complete, escaped, standing alone, and whole whatever the numbers are."""
+
+from __future__ import annotations
+
+import math
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from reports import certification_html, certification_report
+from tests.helpers.report_items import FIVE_ITEMS, METHODS, item, items_strategy
+
+VOID = {"meta", "img", "input", "line", "rect", "circle", "br"}
+
+
+class PageParser(HTMLParser):
+    """Checks that tags nest, and collects what tests ask about."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def report_of(items: list[dict[str, Any]], **network: object) -> dict[str, Any]:
+    return certification_report(
+        network={"name": "digits.onnx", "sha256": "ab" * 32, **network},
+        region={"norm": "inf", "epsilon": 0.05, "valid_range": [0, 1]},
+        settings={"methods": METHODS, "seed": 0},
+        items=items,
+    )
+
+
+def parsed(page: str) -> PageParser:
+    parser = PageParser()
+    parser.feed(page)
+    parser.close()
+    assert parser.open == []
+    return parser
+
+
+def falsified(index: int, x: list[float], y: list[float] | None = None) -> dict[str, Any]:
+    found = {"x": x, "y": [0.0, 2.0, 1.0] if y is None else y}
+    return item(index, "falsified", exact=(-1.0, -1.0), counterexample=found)
+
+
+def test_page_has_every_input_and_figure() -> None:
+    page = parsed(certification_html(report_of(FIVE_ITEMS)))
+    rows = [attrs["data-verdict"] for tag, attrs in page.tags if "data-verdict" in attrs]
+    assert rows == [entry["verdict"] for entry in FIVE_ITEMS]
+    text = " ".join(page.text)
+    for expected in ("80.0\u202f%", "60.0\u202f%", "40.0\u202f%", "timeout", "ε = 0.05", "[0, 1]"):
+        assert expected in text
+    charts = [attrs["aria-label"] for tag, attrs in page.tags if tag == "svg"]
+    assert charts[0] == (
+        "Accuracy by method: clean 80.0 %, under attack 60.0 %, ibp 0.0 %, crown 20.0 %, "
+        "exact 40.0 %"
+    )
+    assert len(charts) == 2
+
+
+def test_page_fetches_nothing_and_runs_nothing() -> None:
+    example = falsified(7, [0.5] * 64)
+    page = certification_html(report_of([example]), inputs={7: np.zeros((1, 8, 8))})
+    for tag, attrs in parsed(page).tags:
+        assert tag not in {"script", "link", "iframe"}
+        assert not any(name.startswith("on") for name in attrs)
+        for name in ("src", "href"):
+            assert (attrs.get(name) or "data:").startswith("data:")
+    assert "url(" not in page
+    assert "http" not in page
+
+
+def test_names_and_reasons_are_escaped() -> None:
+    hostile = "<script>alert(1)</script>&\"'"
+    items = [item(0, "unknown", reason=hostile, evidence=hostile)]
+    page = certification_html(report_of(items, name=hostile, notes=[hostile]))
+    assert "<script" not in page
+    assert "".join(parsed(page).text).count(hostile) >= 4
+
+
+def test_page_of_no_input_says_so() -> None:
+    page = parsed(certification_html(report_of([])))
+    text = " ".join(page.text)
+    assert "No input was certified" in text
+    assert not [tag for tag, _ in page.tags if tag == "svg"]
+
+
+@given(items_strategy())
+@settings(max_examples=25)
+def test_page_is_whole_whatever_the_numbers(items: list[dict[str, Any]]) -> None:
+    page = certification_html(report_of(items))
+    parser = parsed(page)
+    assert sum("data-verdict" in attrs for _, attrs in parser.tags) == len(items)
+    for tag, attrs in parser.tags:
+        for name in {"x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "width", "height"} & set(attrs):
+            assert math.isfinite(float(attrs[name] or "nan")), (tag, name)
+
+
+def test_image_counterexamples_are_three_pictures() -> None:
+    original = np.linspace(0, 1, 64).reshape(1, 8, 8)
+    page = parsed(certification_html(report_of([falsified(7, [0.5] * 64)]), inputs={7: original}))
+    images = [attrs for tag, attrs in page.tags if tag == "img"]
+    assert [image["alt"] for image in images] == [
+        "Input 7",
+        "Counterexample to input 7",
+        "Their difference, magnified",
+    ]
+    assert all(image["src"].startswith("data:image/png;base64,") for image in images)  # type: ignore[union-attr]
+    assert "label 3, answer becomes 1" in " ".join(page.text)
+
+
+def test_a_flat_input_is_a_picture_where_its_shape_is_given() -> None:
+    report = report_of([falsified(7, [0.5] * 64)])
+    flat = np.zeros(64)
+    without = certification_html(report, inputs={7: flat})
+    with_shape = certification_html(report, inputs={7: flat}, input_shape=(1, 1, 8, 8))
+    assert "<img" not in without
+    assert with_shape.count("<img") == 3
+
+
+def test_tabular_counterexamples_list_what_changes_most() -> None:
+    original = np.zeros((1, 12))
+    after = [0.01 * k for k in range(12)]
+    page = parsed(certification_html(report_of([falsified(3, after)]), inputs={3: original}))
+    text = [part.strip() for part in page.text]
+    start = text.index("11")
+    assert [part for part in text[start:] if part][:4] == ["11", "0", "0.11", "0.11"]
+    assert "3 more values change." in text
+
+
+def test_pictures_are_limited_and_the_rest_counted() -> None:
+    items = [falsified(index, [0.5] * 64) for index in range(30)]
+    inputs = {index: np.zeros((1, 8, 8)) for index in range(30)}
+    page = certification_html(report_of(items), inputs=inputs)
+    assert page.count("<img") == 3 * 24
+    assert "6 more are in the JSON report" in page
+
+
+def test_a_counterexample_without_its_input_is_left_out() -> None:
+    page = certification_html(report_of([falsified(7, [0.5] * 64)]))
+    assert "<img" not in page
+    assert "Counterexamples</h2>" not in page
+
+
+@pytest.mark.parametrize("y", [[], [math.nan, 1.0]])
+def test_unknown_outputs_give_no_answer(y: list[float]) -> None:
+    report = report_of([falsified(7, [0.5] * 64, y)])
+    page = certification_html(report, inputs={7: np.zeros((1, 8, 8))})
+    assert "answer becomes" not in page
