@@ -1,1 +1,42 @@
-"""TODO."""
+"""Exact answers by mixed-integer linear programming.
+
+`exact_margin` brackets the worst-case margin of one case or decides its sign. Solver packages are
+imported by their adapters only, when a solver is first asked for.
+"""
+
+from solvers.exact.choose import SolverName, SolverSuite
+from solvers.exact.context import EncodingOptions, StableEncoding
+from solvers.exact.encode import EncodedNetwork, encode_network
+from solvers.exact.model import MilpModel
+from solvers.exact.options import (
+    BoundTightening,
+    ExactMode,
+    ExactOptions,
+    ExactProgress,
+    ExactResult,
+    ExactStatus,
+)
+from solvers.exact.seam import Licence, MilpOutcome, MilpSolver, SolveRequest, Tolerances
+from solvers.exact.search import exact_margin
+
+__all__ = [
+    "BoundTightening",
+    "EncodedNetwork",
+    "EncodingOptions",
+    "ExactMode",
+    "ExactOptions",
+    "ExactProgress",
+    "ExactResult",
+    "ExactStatus",
+    "Licence",
+    "MilpModel",
+    "MilpOutcome",
+    "MilpSolver",
+    "SolveRequest",
+    "SolverName",
+    "SolverSuite",
+    "StableEncoding",
+    "Tolerances",
+    "encode_network",
+    "exact_margin",
+]

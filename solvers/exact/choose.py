@@ -1,0 +1,113 @@
+"""Which solver answers: the caller's choice, or the best one that licences allow."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+
+from solvers.errors import SolverUnavailableError
+from solvers.exact.seam import Licence, MilpSolver
+
+__all__ = ["SolverName", "SolverSuite"]
+
+SolverFactory = Callable[[], MilpSolver]
+
+
+class SolverName(StrEnum):
+    """A solver, or `auto` for the best available one."""
+
+    AUTO = "auto"
+    HIGHS = "highs"
+    SCIP = "scip"
+    GUROBI = "gurobi"
+
+
+class SolverSuite:
+    """The solvers of one process; each is imported when first asked for, and kept.
+
+    Args:
+        gurobi_parameters: For Gurobi's environment, such as a licence server.
+        factories: Makers of solvers by name, in place of the built-in ones.
+    """
+
+    def __init__(
+        self,
+        gurobi_parameters: Mapping[str, str | int] | None = None,
+        factories: Mapping[SolverName, SolverFactory] | None = None,
+    ) -> None:
+        self._gurobi_parameters = dict(gurobi_parameters or {})
+        self._factories: Mapping[SolverName, SolverFactory] = factories or {
+            SolverName.HIGHS: self._make_highs,
+            SolverName.SCIP: self._make_scip,
+            SolverName.GUROBI: self._make_gurobi,
+        }
+        self._made: dict[SolverName, MilpSolver] = {}
+        self._missing: dict[SolverName, str] = {}
+        self._lock = threading.Lock()
+
+    def get(self, name: SolverName) -> MilpSolver:
+        """Return a solver by name.
+
+        Raises:
+            SolverUnavailableError: It is not installed.
+        """
+        with self._lock:
+            if name not in self._made and name not in self._missing:
+                try:
+                    self._made[name] = self._factories[name]()
+                except (ImportError, KeyError) as error:
+                    self._missing[name] = str(error)
+            if name in self._missing:
+                raise SolverUnavailableError(
+                    f"solver {name.value} is not installed ({self._missing[name]}); "
+                    "install it, or choose auto"
+                )
+            return self._made[name]
+
+    def choose(self, name: SolverName, *, decide: bool) -> MilpSolver:
+        """Return the solver for a job.
+
+        `auto` takes Gurobi where its licence is full, never a restricted one, which excludes
+        production use; else SCIP to decide a sign and HiGHS to find a value, which measured
+        fastest; else whichever of the two is installed.
+
+        Args:
+            name: The caller's choice.
+            decide: Whether the sign of the margin is enough.
+
+        Raises:
+            SolverUnavailableError: The chosen solver, or every solver, is missing.
+        """
+        if name is not SolverName.AUTO:
+            return self.get(name)
+        if self._licensed():
+            return self.get(SolverName.GUROBI)
+        order = (
+            (SolverName.SCIP, SolverName.HIGHS) if decide else (SolverName.HIGHS, SolverName.SCIP)
+        )
+        try:
+            return self.get(order[0])
+        except SolverUnavailableError:
+            return self.get(order[1])
+
+    def _licensed(self) -> bool:
+        try:
+            return self.get(SolverName.GUROBI).licence is Licence.FULL
+        except SolverUnavailableError:
+            return False
+
+    def _make_highs(self) -> MilpSolver:
+        from solvers.exact.highs import HighsSolver  # noqa: PLC0415  (loads the solver)
+
+        return HighsSolver()
+
+    def _make_scip(self) -> MilpSolver:
+        from solvers.exact.scip import ScipSolver  # noqa: PLC0415  (loads the solver)
+
+        return ScipSolver()
+
+    def _make_gurobi(self) -> MilpSolver:
+        from solvers.exact.gurobi import GurobiSolver  # noqa: PLC0415  (loads the solver)
+
+        return GurobiSolver(self._gurobi_parameters)

@@ -1,0 +1,153 @@
+"""What encoders share: the program being built, weights, bounds, and when to stop substituting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.errors import BoundsError, ShapeError
+from models.graph import Node
+from models.parameters import ParameterRef
+from solvers.exact.affine import Affine
+from solvers.exact.builder import ModelBuilder
+
+if TYPE_CHECKING:
+    from solvers.exact.model import SparseMatrix
+
+__all__ = ["Bounds", "EncodingContext", "EncodingOptions", "StableEncoding"]
+
+FloatArray = NDArray[np.float64]
+Bounds = Mapping[str, tuple[FloatArray, FloatArray]]
+
+_FILL_IN = 4.0
+"""Substitution may cost this many times the coefficients it starts from."""
+
+
+class StableEncoding(StrEnum):
+    """What becomes of a stable-active neuron.
+
+    `substitute`: it is the affine function of the columns before it; no column, no row, but later
+    rows may grow. `column`: a column of its own, tied by an equality.
+    """
+
+    SUBSTITUTE = "substitute"
+    COLUMN = "column"
+
+
+@dataclass(frozen=True)
+class EncodingOptions:
+    """How to encode.
+
+    Attributes:
+        stable: What becomes of stable-active neurons.
+        max_nonzeros: More coefficients than this are refused; about 100 bytes each are needed
+            while a solver works.
+    """
+
+    stable: StableEncoding = StableEncoding.SUBSTITUTE
+    max_nonzeros: int = 10_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class EncodingContext:
+    """The state of one encoding.
+
+    Attributes:
+        builder: Collects columns and rows.
+        parameters: The network's, in float64.
+        bounds: Lower and upper bounds by node name, each of the node's shape.
+        stable: What becomes of stable-active neurons.
+    """
+
+    builder: ModelBuilder
+    parameters: Mapping[str, Tensor]
+    bounds: Bounds
+    stable: StableEncoding
+
+    def resolve(self, reference: ParameterRef) -> FloatArray:
+        """Return a parameter in float64."""
+        values: FloatArray = reference.resolve(self.parameters).detach().cpu().numpy()
+        return values.astype(np.float64)
+
+    def spread(self, reference: ParameterRef, shape: tuple[int, ...]) -> FloatArray:
+        """Return a parameter broadcast to a node's shape, flat."""
+        return np.broadcast_to(self.resolve(reference), shape).ravel()
+
+    def interval(self, node: Node) -> tuple[FloatArray, FloatArray]:
+        """Return the bounds of a node, flat.
+
+        Raises:
+            BoundsError: They are missing, not finite or empty.
+            ShapeError: They have another shape than the node.
+        """
+        if node.name not in self.bounds:
+            raise BoundsError(f"the exact encoding needs bounds for node {node.name!r}")
+        lower, upper = self.bounds[node.name]
+        if lower.shape != node.shape or upper.shape != node.shape:
+            raise ShapeError(
+                f"bounds of node {node.name!r} have shapes {lower.shape} and {upper.shape}, "
+                f"the node has {node.shape}"
+            )
+        if not (np.isfinite(lower).all() and np.isfinite(upper).all() and (lower <= upper).all()):
+            raise BoundsError(f"bounds of node {node.name!r} are empty or not finite")
+        return lower.astype(np.float64).ravel(), upper.astype(np.float64).ravel()
+
+    def apply(
+        self, matrix: SparseMatrix, value: Affine, offset: FloatArray | float = 0.0
+    ) -> Affine:
+        """Return `matrix @ value + offset`, with columns in between where substituting is dear.
+
+        Raises:
+            ModelTooLargeError: The result would pass the limit on coefficients.
+        """
+        sizes = np.diff(value.matrix.indptr)
+        uses = np.bincount(matrix.indices, minlength=matrix.shape[1])
+        dense = matrix.shape[0] * max(1, np.unique(value.matrix.indices).size)
+        expected = min(float(uses @ sizes), float(dense))
+        if expected > _FILL_IN * (matrix.nnz + value.matrix.nnz):
+            value = self.with_columns(value, (sizes > 1) & (uses > 1))
+            sizes = np.diff(value.matrix.indptr)
+            expected = min(float(uses @ sizes), float(dense))
+        self.builder.check_size(int(expected))
+        return value.mapped(matrix, offset)
+
+    def with_columns(
+        self,
+        value: Affine,
+        chosen: NDArray[np.bool_],
+        interval: tuple[FloatArray, FloatArray] | None = None,
+    ) -> Affine:
+        """Return `value` with a column of its own, tied by an equality, for the chosen entries.
+
+        Args:
+            value: Functions of earlier columns.
+            chosen: Which entries, shape `(size,)`.
+            interval: Bounds of `value`; None to take them over the boxes of the columns.
+        """
+        at = np.flatnonzero(chosen)
+        if not at.size:
+            return value
+        part = value.taken(at)
+        lower, upper = self.builder.range_of(part)
+        if interval is not None:
+            low, high = np.maximum(lower, interval[0][at]), np.minimum(upper, interval[1][at])
+            # crossed by rounding only: then the wider interval stands
+            lower, upper = np.where(low <= high, low, lower), np.where(low <= high, high, upper)
+        columns = Affine.of_columns(self.builder.add_columns(lower, upper))
+        self.builder.add_rows(columns.plus(part.scaled(-1.0)), 0.0, 0.0)
+        return value.replaced(at, columns)
+
+    def check_planned(self, *factors: int) -> None:
+        """Refuse a matrix with that many entries, given as factors, when it is too large.
+
+        Raises:
+            ModelTooLargeError: It would pass the limit on coefficients.
+        """
+        self.builder.check_size(prod(factors))

@@ -1,0 +1,190 @@
+"""From a network, a region and bounds to a mixed-integer linear program, once for all clauses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NoReturn
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+
+from models.errors import ShapeError
+from models.graph import Node
+from models.network import Network
+from models.operators import (
+    Add,
+    AveragePool,
+    BatchNormalization,
+    Clip,
+    Concat,
+    Constant,
+    Convolution,
+    ConvolutionTranspose,
+    Expand,
+    LeakyRelu,
+    Linear,
+    MaxPool,
+    Operator,
+    Pad,
+    PRelu,
+    ReduceSum,
+    Relu,
+    Reshape,
+    Scale,
+    Sigmoid,
+    Take,
+    Tanh,
+    Transpose,
+)
+from solvers.budget import Budget
+from solvers.errors import UnsupportedMethodError
+from solvers.exact import linear_encoders as linear
+from solvers.exact import piecewise_encoders as piecewise
+from solvers.exact.affine import Affine, IndexArray
+from solvers.exact.builder import ModelBuilder
+from solvers.exact.context import Bounds, EncodingContext, EncodingOptions
+from solvers.exact.model import MilpModel
+from solvers.problem import Box, Clause
+
+__all__ = ["ENCODERS", "EncodedNetwork", "EncodingStoppedError", "encode_network"]
+
+FloatArray = NDArray[np.float64]
+Encoder = Callable[[EncodingContext, Node, Sequence[Node], Sequence[Affine]], Affine]
+
+
+def _unsupported(
+    context: EncodingContext,  # noqa: ARG001
+    node: Node,
+    sources: Sequence[Node],  # noqa: ARG001
+    values: Sequence[Affine],  # noqa: ARG001
+) -> NoReturn:
+    raise UnsupportedMethodError(
+        f"node {node.name!r} uses {type(node.operator).__name__}, which is not piecewise linear "
+        "and has no exact mixed-integer encoding; use bounds or branch and bound"
+    )
+
+
+ENCODERS: Mapping[type[Operator], Encoder] = MappingProxyType(
+    {
+        Add: linear.encode_add,
+        AveragePool: linear.encode_average_pool,
+        BatchNormalization: linear.encode_batch_normalization,
+        Clip: piecewise.encode_clip,
+        Concat: linear.encode_structural,
+        Constant: linear.encode_constant,
+        Convolution: linear.encode_convolution,
+        ConvolutionTranspose: linear.encode_convolution_transpose,
+        Expand: linear.encode_structural,
+        LeakyRelu: piecewise.encode_leaky_relu,
+        Linear: linear.encode_linear,
+        MaxPool: piecewise.encode_max_pool,
+        PRelu: piecewise.encode_prelu,
+        Pad: linear.encode_pad,
+        ReduceSum: linear.encode_reduce_sum,
+        Relu: piecewise.encode_relu,
+        Reshape: linear.encode_structural,
+        Scale: linear.encode_scale,
+        Sigmoid: _unsupported,
+        Take: linear.encode_structural,
+        Tanh: _unsupported,
+        Transpose: linear.encode_structural,
+    }
+)
+
+
+class EncodingStoppedError(UnsupportedMethodError):
+    """The budget ran out while the network was encoded."""
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedNetwork:
+    """A network over a region as a program, before any specification.
+
+    Attributes:
+        model: Its columns and rows; objective 0.
+        output: The output as a function of the columns, in row-major order.
+        center: Midpoint of the region, flat.
+        free: Positions of the inputs that vary; the others are fixed by the region.
+        columns: The column of each free input.
+    """
+
+    model: MilpModel
+    output: Affine
+    center: FloatArray
+    free: IndexArray
+    columns: IndexArray
+
+    def clause_model(self, clause: Clause) -> MilpModel:
+        """Return the program whose minimum is the worst-case margin of a clause.
+
+        Raises:
+            ShapeError: The clause speaks of another number of outputs.
+        """
+        if clause.matrix.shape[1] != self.output.size:
+            raise ShapeError(
+                f"the specification speaks of {clause.matrix.shape[1]} outputs, "
+                f"the network has {self.output.size}"
+            )
+        rows = self.output.mapped(sp.csr_array(clause.matrix), -clause.offset)
+        return self.model.minimising_maximum(rows.matrix, rows.offset)
+
+    def input_of(self, columns: FloatArray) -> FloatArray:
+        """Return the network input, flat, that values of `self.columns` stand for."""
+        x = self.center.copy()
+        x[self.free] = columns
+        return x
+
+
+def encode_network(
+    network: Network,
+    region: Box,
+    bounds: Bounds,
+    *,
+    options: EncodingOptions,
+    budget: Budget | None = None,
+    target: str | None = None,
+) -> EncodedNetwork:
+    """Encode a network exactly: its graph, given sound bounds, and nothing else, is feasible.
+
+    Args:
+        network: Parameters are read in float64.
+        region: Of the network's input shape.
+        bounds: Lower and upper bounds of the input of every nonlinear node, of its shape.
+        options: How to encode.
+        budget: Asked after each node; None for no limit.
+        target: Encode up to this node instead of the output.
+
+    Raises:
+        UnsupportedMethodError: An operator has no encoding.
+        ModelTooLargeError: The program would pass the limit.
+        EncodingStoppedError: The budget ran out.
+        ShapeError: Region or bounds do not fit the network.
+        BoundsError: Bounds are missing, empty or not finite.
+
+    Source: Tjeng et al. 2019.
+    """
+    if region.shape != network.input_shape:
+        raise ShapeError(f"the region has shape {region.shape}, inputs {network.input_shape}")
+    builder = ModelBuilder(options.max_nonzeros)
+    parameters = network.to(torch.float64).parameters
+    context = EncodingContext(builder, parameters, bounds, options.stable)
+    graph = network.graph
+    lower, upper, center = (part.ravel() for part in (region.lower, region.upper, region.center))
+    free = np.flatnonzero(lower < upper)
+    columns = builder.add_columns(lower[free], upper[free])
+    fixed = Affine.constant(center)
+    values = {graph.input.name: fixed.replaced(free, Affine.of_columns(columns))}
+    goal = graph.output if target is None else target
+    for node in graph.ancestors(goal):
+        if node is graph.input:
+            continue
+        if budget is not None and budget.exhausted:
+            raise EncodingStoppedError(f"no time was left to encode node {node.name!r}")
+        encoder = ENCODERS.get(type(node.operator), _unsupported)
+        sources = [graph.node(name) for name in node.inputs]
+        values[node.name] = encoder(context, node, sources, [values[s.name] for s in sources])
+    return EncodedNetwork(builder.build(), values[goal], center, free, columns)

@@ -1,0 +1,69 @@
+"""Run a solver's points through the network itself: an upper bound comes from here alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.network import Network
+from solvers.errors import SolverFailedError
+from solvers.exact.context import Bounds
+from solvers.problem import Case
+
+__all__ = ["Replay"]
+
+FloatArray = NDArray[np.float64]
+
+_BOUND_SLACK = 1e-5
+"""Bounds may be off by this share of their size: they may come from float32."""
+
+
+class Replay:
+    """Evaluates inputs in float64.
+
+    Args:
+        network: The network that the program encodes.
+        case: Region and specification.
+        bounds: What the encoding assumed; every replayed point is held against them.
+    """
+
+    def __init__(self, network: Network, case: Case, bounds: Bounds) -> None:
+        self._network = network.to(torch.float64)
+        self._case = case
+        self._bounds = bounds
+
+    def margins(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the nearest input inside the region and each clause's margin there.
+
+        Args:
+            x: Any shape with as many values as one input.
+
+        Returns:
+            The input, of the region's shape, and margins of shape `(clauses,)`.
+
+        Raises:
+            SolverFailedError: The point is not a number, or breaks the bounds that the encoding
+                was built on.
+        """
+        region, specification = self._case.region, self._case.specification
+        if not np.isfinite(x).all():
+            raise SolverFailedError("the solver returned a point that is not finite")
+        inside = np.clip(x.reshape(region.shape), region.lower, region.upper)
+        with torch.no_grad():
+            tensor = torch.from_numpy(inside[None])
+            values = self._network.graph.evaluate(tensor, self._network.parameters)
+        self._check_bounds({name: values[name][0].numpy() for name in self._bounds})
+        y = values[self._network.graph.output][0].numpy().ravel()
+        margins = np.array([float(clause.margin(y)) for clause in specification.clauses])
+        return inside, margins
+
+    def _check_bounds(self, values: dict[str, FloatArray]) -> None:
+        for name, value in values.items():
+            lower, upper = self._bounds[name]
+            slack = _BOUND_SLACK * (1.0 + np.abs(value))
+            if (value < lower - slack).any() or (value > upper + slack).any():
+                raise SolverFailedError(
+                    f"an input inside the region breaks the bounds given for node {name!r}, "
+                    "so the encoding would leave out inputs; nothing is proved"
+                )

@@ -1,0 +1,298 @@
+"""The exact worst-case margin: one mixed-integer linear program per clause.
+
+What is believed: objective bounds, less a safety for tolerances, once they agree with every
+replayed point; and margins of points that the network itself was run on. Incumbents, statuses and
+claims of infeasibility are only ever held against these.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import ShapeError
+from models.network import Network
+from solvers.budget import Budget
+from solvers.errors import SolverFailedError, UnsupportedMethodError
+from solvers.exact.bracket import Bracket
+from solvers.exact.context import Bounds
+from solvers.exact.encode import EncodedNetwork, EncodingStoppedError, encode_network
+from solvers.exact.model import MilpModel, ModelTooLargeError
+from solvers.exact.options import (
+    BoundTightening,
+    ExactMode,
+    ExactOptions,
+    ExactProgress,
+    ExactResult,
+    ExactStatus,
+)
+from solvers.exact.replay import Replay
+from solvers.exact.seam import MilpOutcome, MilpSolver, Monitor, SolveRequest, SolveStatus
+from solvers.exact.tighten import tighten_bounds
+from solvers.problem import Case
+from solvers.results import SolverReport
+
+__all__ = ["exact_margin"]
+
+FloatArray = NDArray[np.float64]
+ProgressHook = Callable[[ExactProgress], None]
+
+_LOG = logging.getLogger(__name__)
+_PROGRESS_SECONDS = 0.2
+_ATTEMPTS = 2
+_DISAGREEMENT = 1e-5
+
+
+def exact_margin(
+    network: Network,
+    case: Case,
+    bounds: Bounds,
+    *,
+    options: ExactOptions,
+    budget: Budget,
+    progress: ProgressHook | None = None,
+    clause_lower: FloatArray | None = None,
+    incumbent: float = math.inf,
+) -> ExactResult:
+    """Bracket the worst-case margin over a region, or decide its sign.
+
+    Args:
+        network: Parameters are read in float64.
+        case: Region, of the network's input shape, and specification.
+        bounds: By node name, sound lower and upper bounds of the node's shape, float64, for the
+            input of every nonlinear node.
+        options: What is wanted, and how.
+        budget: A deadline is kept within about a third of a second.
+        progress: Told now and then where the search stands.
+        clause_lower: What is already proved of each clause, shape `(clauses,)`.
+        incumbent: The best margin of an input known elsewhere. It only cuts work short: the upper
+            bound returned counts what was replayed here.
+
+    Returns:
+        A bracket with its status; limits of time, size and operators are statuses, not errors.
+
+    Raises:
+        SolverFailedError: Solver and network disagree, or the solver gave no usable answer.
+        SolverUnavailableError: The solver asked for is missing or not licensed for this size.
+        ShapeError: Shapes do not fit.
+        BoundsError: Bounds are missing, empty or not finite.
+
+    Source: Tjeng et al. 2019, verification by mixed-integer programming.
+    """
+    if case.region.shape != network.input_shape:
+        raise ShapeError(
+            f"the region has shape {case.region.shape}, the network takes {network.input_shape}"
+        )
+    bracket = Bracket(
+        len(case.specification.clauses),
+        clause_lower,
+        incumbent,
+        mode=options.mode,
+        gap=options.tolerances.gap,
+    )
+    search = _Search(network, case, bounds, options, budget, bracket, progress=progress)
+    search.take(case.region.center)
+    try:
+        search.run()
+    except ModelTooLargeError as error:
+        return search.result(ExactStatus.TOO_LARGE, str(error))
+    except EncodingStoppedError as error:
+        return search.result(search.stopped, str(error))
+    except UnsupportedMethodError as error:
+        return search.result(ExactStatus.UNSUPPORTED, str(error))
+    return search.conclusion()
+
+
+@dataclass(eq=False)
+class _Search:
+    """The state of one call: arguments first, then what has been found."""
+
+    network: Network
+    case: Case
+    bounds: Bounds
+    options: ExactOptions
+    budget: Budget
+    bracket: Bracket
+    progress: ProgressHook | None = field(kw_only=True)
+    started: float = field(default_factory=time.monotonic, kw_only=True)
+    reports: list[SolverReport] = field(default_factory=list, kw_only=True)
+    nodes: int = field(default=0, kw_only=True)
+    attempts: dict[int, int] = field(default_factory=dict, kw_only=True)
+    solved: set[int] = field(default_factory=set, kw_only=True)
+    next_progress: float = field(default=0.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        self.replay = Replay(self.network, self.case, self.bounds)
+
+    def take(self, x: FloatArray) -> bool:
+        """Replay an input; return whether that decides the search."""
+        self.bracket.replayed(*self.replay.margins(x))
+        return self.options.mode is ExactMode.DECIDE and self.bracket.upper <= 0.0
+
+    def run(self) -> None:
+        """Encode, tighten if asked to, and solve clause after clause while that can help."""
+        if not self._open_clauses() or self.budget.exhausted:
+            return
+        decide = self.options.mode is ExactMode.DECIDE
+        solver = self.options.suite.choose(self.options.solver, decide=decide)
+        encoded = self._encode(solver)
+        while (left := self._open_clauses()) and not self.budget.exhausted:
+            first_pass = left[0] not in self.attempts
+            # at first a fair share and as much again: hard clauses need more, but not everything
+            fraction = 2.0 / (len(left) + 1) if first_pass else 1.0 / len(left)
+            self._solve(left[0], encoded, solver, self.budget.share(min(1.0, fraction)))
+
+    def _encode(self, solver: MilpSolver) -> EncodedNetwork:
+        options, bounds, region = self.options, self.bounds, self.case.region
+        if options.tightening is BoundTightening.LP:
+            share = self.budget.share(options.tightening_share)
+            bounds = tighten_bounds(
+                self.network, region, bounds, solver=solver, options=options, budget=share
+            )
+        return encode_network(
+            self.network, region, bounds, options=options.encoding, budget=self.budget
+        )
+
+    def _open_clauses(self) -> list[int]:
+        """Return clauses worth solving: untried ones first, then by their bound, least first."""
+        lower, settled = self.bracket.clause_lower, self.bracket.settled
+        open_ = [
+            k
+            for k in range(lower.size)
+            if not settled[k] and k not in self.solved and self.attempts.get(k, 0) < _ATTEMPTS
+        ]
+        return sorted(open_, key=lambda k: (self.attempts.get(k, 0), lower[k]))
+
+    def _solve(
+        self, clause: int, encoded: EncodedNetwork, solver: MilpSolver, budget: Budget
+    ) -> None:
+        model = encoded.clause_model(self.case.specification.clauses[clause])
+        self.bracket.prove(clause, model.minimum_over_boxes())
+        safety = self.options.tolerances.safety(model)
+        stop_bound = self.bracket.goal + safety * (1.0 + 1e-6) + 1e-12
+        monitor = Monitor(
+            budget,
+            on_incumbent=lambda values, _: self.take(encoded.input_of(values)),
+            on_bound=lambda bound, nodes: self._tell(clause, bound - safety, nodes),
+            stop_bound=stop_bound,
+        )
+        tolerances = self.options.tolerances
+        if self.options.mode is ExactMode.DECIDE:
+            # the sign may only show when the gap is all but closed
+            tolerances = replace(tolerances, gap=0.0)
+        request = SolveRequest(
+            tolerances,
+            encoded.columns,
+            stop_bound=stop_bound,
+            threads=self.options.threads,
+            seed=self.options.seed,
+        )
+        outcome = solver.solve(model, request, budget, monitor)
+        self._digest(clause, outcome, encoded, safety)
+        _log_solve(clause, outcome, model)
+        self.attempts[clause] = self.attempts.get(clause, 0) + 1
+        if outcome.status is SolveStatus.OPTIMAL:
+            self.solved.add(clause)
+
+    def _digest(
+        self, clause: int, outcome: MilpOutcome, encoded: EncodedNetwork, safety: float
+    ) -> None:
+        """Hold what the solver says against the network, then take it in."""
+        tolerances = {**outcome.report.tolerances, "safety": safety}
+        self.reports.append(replace(outcome.report, tolerances=tolerances))
+        self.nodes += outcome.nodes
+        name, bound = outcome.report.solver, outcome.objective_bound
+        if outcome.status is SolveStatus.INFEASIBLE:
+            raise SolverFailedError(
+                f"{name} calls the program infeasible, but every input in the region is a feasible "
+                "point: bounds or solver are wrong"
+            )
+        allowance = safety + self.options.tolerances.gap * (1.0 + abs(outcome.incumbent))
+        if outcome.incumbent < bound - max(allowance, _DISAGREEMENT):
+            raise SolverFailedError(
+                f"{name} reports an incumbent of {outcome.incumbent:.9g} below its own objective "
+                f"bound {bound:.9g}"
+            )
+        if outcome.values is not None:
+            self.take(encoded.input_of(outcome.values))
+        self.bracket.prove(clause, bound - safety)
+
+    def _tell(self, clause: int, lower: float, nodes: int) -> None:
+        now = time.monotonic()
+        if self.progress is None or now < self.next_progress:
+            return
+        self.next_progress = now + _PROGRESS_SECONDS
+        bracket = self.bracket
+        clause_lower = bracket.clause_lower.copy()
+        clause_lower[clause] = max(clause_lower[clause], lower)
+        self.progress(
+            ExactProgress(
+                clause=clause,
+                clauses_done=int(bracket.settled.sum()),
+                clauses=clause_lower.size,
+                lower=min(float(clause_lower.min()), bracket.upper),
+                upper=bracket.upper,
+                nodes=self.nodes + nodes,
+                seconds=now - self.started,
+            )
+        )
+
+    @property
+    def stopped(self) -> ExactStatus:
+        """Why the budget ended."""
+        cancelled = self.budget.stop_reason == "cancelled"
+        return ExactStatus.CANCELLED if cancelled else ExactStatus.TIMEOUT
+
+    def conclusion(self) -> ExactResult:
+        """Return the result that the bracket amounts to."""
+        bracket = self.bracket
+        if self.options.mode is ExactMode.DECIDE and bracket.decided:
+            return self.result(ExactStatus.DECIDED, None)
+        settled = bracket.settled
+        open_ = [k for k in range(settled.size) if not settled[k] and k not in self.solved]
+        if open_:
+            words = "was cancelled" if self.stopped is ExactStatus.CANCELLED else "ran out of time"
+            return self.result(
+                self.stopped, f"the search {words} with {len(open_)} of {settled.size} clauses open"
+            )
+        if self.options.mode is ExactMode.DECIDE:
+            return self.result(
+                ExactStatus.WITHIN_TOLERANCE,
+                "the margin is too close to 0 for the solver's tolerances to tell its sign",
+            )
+        return self.result(ExactStatus.OPTIMAL, None)
+
+    def result(self, status: ExactStatus, reason: str | None) -> ExactResult:
+        """Return the bracket with a status."""
+        bracket = self.bracket
+        return ExactResult(
+            lower=bracket.lower,
+            upper=bracket.upper,
+            candidate=bracket.candidate,
+            status=status,
+            reports=tuple(self.reports),
+            nodes=self.nodes,
+            seconds=time.monotonic() - self.started,
+            reason=reason,
+            clause_lower=bracket.clause_lower.copy(),
+        )
+
+
+def _log_solve(clause: int, outcome: MilpOutcome, model: MilpModel) -> None:
+    _LOG.info(
+        "clause %d: %s says %s, bound %g, %d nodes; %d columns, %d rows, %d binaries",
+        clause,
+        outcome.report.solver,
+        outcome.report.status,
+        outcome.objective_bound,
+        outcome.nodes,
+        model.column_count,
+        model.row_count,
+        model.integers,
+    )
