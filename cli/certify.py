@@ -103,8 +103,9 @@ def _settings(arguments: CertifyArguments, dataset: Dataset) -> dict[str, Any]:
         "count": arguments.count,
         "timeout_seconds": arguments.timeout,
         "targets": arguments.targets,
-        "mean": arguments.mean,
-        "std": arguments.std,
+        "normalization": None
+        if arguments.mean is None
+        else {"mean": arguments.mean, "std": arguments.std},
         "device": arguments.device,
         "seed": arguments.seed,
     }

@@ -19,6 +19,7 @@ __all__ = ["certification_html"]
 
 _MAX_COUNTEREXAMPLES = 24
 _MAX_CHANGES = 8
+_MAX_LISTED = 16
 _MISSING = "–"
 VERDICTS = ("verified", "falsified", "unknown", "misclassified")
 
@@ -165,10 +166,18 @@ def _settings_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         if isinstance(value, Mapping):
             rows += [(f"{name} {key}", str(entry)) for key, entry in value.items()]
         elif isinstance(value, list | tuple):
-            rows.append((name.replace("_", " "), ", ".join(str(entry) for entry in value)))
+            rows.append((name.replace("_", " "), _listed(value)))
         else:
             rows.append((name.replace("_", " "), "" if value is None else str(value)))
     return [(name, value) for name, value in rows if value]
+
+
+def _listed(values: Sequence[object]) -> str:
+    """Return values in a line; of many, the first and the last."""
+    texts = [str(value) for value in values]
+    if len(texts) > _MAX_LISTED:
+        return f"{texts[0]}, {texts[1]}, … {texts[-1]} ({len(texts)} values)"
+    return ", ".join(texts)
 
 
 def _row(item: Mapping[str, Any], bounds: Sequence[str]) -> dict[str, Any]:

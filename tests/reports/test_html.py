@@ -166,3 +166,19 @@ def test_unknown_outputs_give_no_answer(y: list[float]) -> None:
     report = report_of([falsified(7, [0.5] * 64, y)])
     page = certification_html(report, inputs={7: np.zeros((1, 8, 8))})
     assert "answer becomes" not in page
+
+
+def test_settings_are_listed_and_long_lists_cut_short() -> None:
+    report = report_of(FIVE_ITEMS)
+    report["settings"] |= {
+        "indices": list(range(500)),
+        "targets": [3, 7],
+        "normalization": {"mean": [0.5], "std": [0.25]},
+        "device": None,
+    }
+    parts = (part.strip() for part in parsed(certification_html(report)).text)
+    text = "|".join(part for part in parts if part)
+    assert "|indices|0, 1, … 499 (500 values)|" in text
+    assert "|targets|3, 7|" in text
+    assert "|normalization std|[0.25]|" in text
+    assert "device" not in text
