@@ -1,0 +1,1 @@
+"""What measures speed and strength. Prints tables; never asserts on time."""
