@@ -9,6 +9,7 @@ import onnx
 from numpy.typing import NDArray
 
 from models.errors import ModelImportError, ShapeError
+from models.export import current_source
 from models.network import Network
 from models.onnx_file.reader import graph_input
 from models.onnx_file.session import open_session
@@ -21,6 +22,7 @@ class OnnxRuntime:
     """The original ONNX graph of a network in onnxruntime, on one thread of the CPU.
 
     A final Softmax that the import dropped is cut off here as well, so that both give logits.
+    Parameters that changed since the import are written into the graph first.
 
     Args:
         network: One that came from a file.
@@ -30,14 +32,10 @@ class OnnxRuntime:
     """
 
     def __init__(self, network: Network) -> None:
-        if not network.source:
-            raise ModelImportError(
-                f"the network {network.name!r} was built in memory and has no ONNX file to run"
-            )
-        model = onnx.load_model_from_string(network.source)
+        data = current_source(network)
+        model = onnx.load_model_from_string(data)
         entry = graph_input(model.graph)
         tail = find_tail(model.graph)
-        data = network.source
         if tail.softmax is not None:
             data = _with_output(model, tail.output)
         del model

@@ -68,6 +68,7 @@ def _with_number(call: Call) -> tuple[Activation, float]:
     x, constant = call.activation(position), call.known(1 - position)
     if constant.array.size != 1 or constant.array.ndim > x.rank:
         raise call.unsupported(f"the constant has shape {constant.shape}, expected one number")
+    call.builder.freeze(constant)
     return x, float(constant.array.reshape(()))
 
 

@@ -35,6 +35,7 @@ class Builder:
         stored: Arrays of the parameters so far, by name.
         trainable: Names of those that are tensors of the file.
         generated: Names of those that the import made up; their type carries no meaning.
+        frozen: Names of tensors of the file whose numbers the import itself used.
         notes: What a reader of results should know.
     """
 
@@ -46,6 +47,7 @@ class Builder:
     trainable: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     generated: set[str] = field(default_factory=set)
+    frozen: set[str] = field(default_factory=set)
     _file: dict[str, NDArray[Any]] = field(default_factory=dict)
     _meta: dict[str, Tensor] = field(default_factory=dict)
     _shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -72,7 +74,14 @@ class Builder:
         if not np.issubdtype(array.dtype, np.floating):
             return Known(name, array)
         self._file[name] = array
-        return Known(name, array, ParameterRef(name))
+        return Known(name, array, ParameterRef(name), frozenset({name}))
+
+    def freeze(self, value: Known) -> None:
+        """Keep tensors from being trained because the import used their numbers.
+
+        Were they to change, what was computed from them would no longer match the file.
+        """
+        self.frozen |= value.origins
 
     def parameter(self, value: Known, *steps: ParameterStep) -> ParameterRef:
         """Register a constant as a parameter and return a reference to it.
@@ -87,6 +96,7 @@ class Builder:
         if reference is None:
             reference = ParameterRef(value.name)
             self._store(value.name, value.array)
+            self.freeze(value)
         else:
             self._store(reference.name, self._file[reference.name])
             self.trainable.add(reference.name)

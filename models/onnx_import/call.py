@@ -99,6 +99,7 @@ class Call:
         if value is not None:
             if value.array.size != 1:
                 raise self.unsupported(f"input {position} holds {value.array.size} numbers, not 1")
+            self.builder.freeze(value)
             return float(value.array.reshape(()))
         found = self.attributes.get(attribute)
         return None if found is None else float(found)

@@ -52,7 +52,10 @@ def fold(call: Call, proto: NodeProto) -> list[Known]:
             f"the limit is {call.builder.limits.elements}"
         )
     arrays = _run(call, proto)
-    return [Known(name, array) for name, array in zip(call.outputs, arrays, strict=True)]
+    origins = frozenset[str]().union(*(value.origins for value in values))
+    return [
+        Known(name, array, None, origins) for name, array in zip(call.outputs, arrays, strict=True)
+    ]
 
 
 def _view(call: Call) -> Known | None:
@@ -82,7 +85,7 @@ def _cast(call: Call, value: Known, name: str) -> Known:
     target = helper.tensor_dtype_to_np_dtype(int(call.attributes["to"]))
     array = value.array.astype(target)
     exact = np.issubdtype(target, np.floating) and np.can_cast(value.array.dtype, target, "safe")
-    return value.view(name, array) if exact else Known(name, array)
+    return value.view(name, array) if exact else Known(name, array, None, value.origins)
 
 
 def _negate(call: Call, value: Known, name: str) -> Known:  # noqa: ARG001
@@ -95,6 +98,7 @@ def _multiply(call: Call, value: Known, name: str) -> Known | None:
     stored, factor = (other, value) if value.array.size == 1 else (value, other)
     if factor.array.size != 1 or stored.array.ndim < factor.array.ndim:
         return None
+    call.builder.freeze(factor)
     number = factor.array.reshape(())
     return stored.view(name, stored.array * number, MultiplyBy(float(number)))
 
@@ -106,6 +110,7 @@ def _divide(call: Call, value: Known, name: str) -> Known | None:
         return None
     if value.array.ndim < divisor.ndim or float(divisor.reshape(())) == 0.0:
         return None
+    call.builder.freeze(call.known(1))
     number = divisor.reshape(())
     return value.view(name, value.array / number, MultiplyBy(1.0 / float(number)))
 

@@ -59,7 +59,7 @@ def import_model(model: ModelProto, data: bytes, name: str, limits: ImportLimits
     return Network(
         graph=builder.graph(result.node),
         parameters=_parameters(builder),
-        trainable=frozenset(builder.trainable),
+        trainable=frozenset(builder.trainable - builder.frozen),
         name=name,
         sha256=sha256(data).hexdigest(),
         source=data,

@@ -55,6 +55,7 @@ def resize(call: Call) -> list[Activation]:
 def _floats(call: Call, attribute: str, position: int) -> tuple[float, ...] | None:
     value = call.optional_known(position)
     if value is not None:
+        call.builder.freeze(value)
         return tuple(float(entry) for entry in value.array.reshape(-1))
     found = call.attributes.get(attribute)
     return None if found is None else tuple(float(entry) for entry in found)

@@ -22,11 +22,13 @@ class Known:
         name: Its name in the ONNX graph.
         array: The value.
         reference: The stored tensor it is a view of, when it can still be traced to one.
+        origins: Names of all stored floating-point tensors it was computed from.
     """
 
     name: str
     array: NDArray[Any]
     reference: ParameterRef | None = None
+    origins: frozenset[str] = frozenset()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -38,7 +40,7 @@ class Known:
         reference = self.reference
         for step in steps:
             reference = None if reference is None else reference.then(step)
-        return Known(name, array, reference)
+        return Known(name, array, reference, self.origins)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,7 @@
+"""Merging affine operators, for certification."""
+
+from __future__ import annotations
+
+from models.folding.fold import fold_affine
+
+__all__ = ["fold_affine"]
