@@ -21,7 +21,7 @@ from models.errors import (
 if TYPE_CHECKING:
     from models.data import Dataset, fit_dataset, load_dataset
     from models.export import write_network
-    from models.folding import fold_affine
+    from models.fold import fold_affine
     from models.graph import Graph, Node
     from models.network import Network, Normalization
     from models.onnx_file.limits import ImportLimits
@@ -65,7 +65,7 @@ _HOMES = {
     "ParameterRef": "models.parameters",
     "Parameters": "models.parameters",
     "fit_dataset": "models.data",
-    "fold_affine": "models.folding",
+    "fold_affine": "models.fold",
     "load_dataset": "models.data",
     "load_network": "models.onnx_import",
     "write_network": "models.export",

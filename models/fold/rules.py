@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from models.folding.pair import Pair, per_axis
+from models.fold.pair import Pair, per_axis
 from models.operators import (
     BatchNormalization,
     Convolution,

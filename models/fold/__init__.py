@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from models.folding.fold import fold_affine
+from models.fold.merge import fold_affine
 
 __all__ = ["fold_affine"]

@@ -14,9 +14,9 @@ from hashlib import sha256
 from torch import Tensor
 
 from models.export import current_source
-from models.folding.identities import without_identities
-from models.folding.pair import Pair
-from models.folding.rules import RULES
+from models.fold.identities import without_identities
+from models.fold.pair import Pair
+from models.fold.rules import RULES
 from models.graph import Graph, Node
 from models.network import Network
 from models.operators import BatchNormalization, Linear, Reshape, Scale
