@@ -75,14 +75,15 @@ def optimised(
         last = iteration == options.iterations
         with torch.set_grad_enabled(not last):
             lower, current = _one_pass(scene, starts, margins, offset, best)
-        best_lower = torch.maximum(best_lower, lower.detach())
+        best_lower = torch.fmax(best_lower, lower.detach())
         best = {name: interval.detach() for name, interval in current.items()}
         settled = options.stop_when_positive and bool((best_lower > 0).all())
         if last or settled or budget.exhausted:
             break
-        optimiser.zero_grad(set_to_none=True)
-        # A row already proved needs no more slope; the others share the gradient.
-        (-lower.sum()).backward()  # type: ignore[no-untyped-call]
+        # Not `backward`, which would leave gradients in the network's own parameters.
+        gradients = torch.autograd.grad(-lower.sum(), variables, allow_unused=True)
+        for variable, gradient in zip(variables, gradients, strict=True):
+            variable.grad = gradient
         optimiser.step()
         schedule.step()
         with torch.no_grad():

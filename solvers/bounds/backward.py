@@ -76,8 +76,10 @@ class Rows:
         self.coefficients = {
             name: torch.cat([value, -value], dim=1) for name, value in self.coefficients.items()
         }
-        if isinstance(self.constant, Tensor):
-            self.constant = torch.cat([self.constant, -self.constant], dim=1)
+        if not isinstance(self.constant, Tensor):
+            like = next(iter(self.coefficients.values()))
+            self.constant = like.new_full((1, like.shape[1] // 2), self.constant)
+        self.constant = torch.cat([self.constant, -self.constant], dim=1)
 
 
 def node_rows(node: str, coefficients: Tensor, constant: Tensor | float = 0.0) -> Rows:

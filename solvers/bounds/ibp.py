@@ -18,7 +18,8 @@ def interval_of(scene: Scene, node: Node, bounds: Mapping[str, Interval]) -> Int
     if isinstance(node.operator, Input):
         return scene.region
     inputs = [bounds[name] for name in node.inputs]
-    result = rule_for(node.operator).interval(node.operator, inputs, scene.network.parameters)
+    rule = rule_for(node.operator)
+    result = rule.interval(node.operator, inputs, scene.network.parameters).finite_or_open()
     if isinstance(node.operator, Constant):
         shape = (scene.batch, *node.shape)
         return Interval(result.lower.expand(shape), result.upper.expand(shape))
@@ -56,11 +57,13 @@ def mixing_depth(graph: Graph) -> dict[str, int]:
     """Count, per node, the mixing operators on the longest path from the input.
 
     Interval arithmetic is exact up to depth 1: until then no two terms of a sum share an input.
+    An operator that mixes several nodes counts twice, since these may share an input themselves.
     """
     depth: dict[str, int] = {graph.input.name: 0}
     for node in graph.nodes[1:]:
         mixes = rule_for(node.operator).mixes
-        depth[node.name] = max((depth[name] for name in node.inputs), default=0) + int(mixes)
+        step = min(len(node.inputs), 2) if mixes else 0
+        depth[node.name] = max((depth[name] for name in node.inputs), default=0) + step
     return depth
 
 

@@ -47,13 +47,16 @@ class Selection:
         return Selection(self.indices[:, rows], self.valid[:, rows])
 
     def write(self, bounds: Interval, lower: Tensor, upper: Tensor) -> Interval:
-        """Intersect the selected values' bounds with new ones, shape `(batch, rows)` each."""
+        """Intersect the selected values' bounds with new ones, shape `(batch, rows)` each.
+
+        A new bound that is not a number leaves the old one.
+        """
         flat_lower, flat_upper = bounds.lower.flatten(1), bounds.upper.flatten(1)
         old_lower = flat_lower.gather(1, self.indices)
         old_upper = flat_upper.gather(1, self.indices)
         # A row of padding repeats some index: it must write back what is there.
-        new_lower = torch.where(self.valid, torch.maximum(lower, old_lower), old_lower)
-        new_upper = torch.where(self.valid, torch.minimum(upper, old_upper), old_upper)
+        new_lower = torch.where(self.valid, torch.fmax(lower, old_lower), old_lower)
+        new_upper = torch.where(self.valid, torch.fmin(upper, old_upper), old_upper)
         crossed = new_lower > new_upper
         shape = bounds.lower.shape
         return Interval(

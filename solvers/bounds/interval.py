@@ -60,14 +60,26 @@ class Interval:
         """Return the bounds cut off from the autograd graph."""
         return Interval(self.lower.detach(), self.upper.detach())
 
+    def finite_or_open(self) -> Interval:
+        """Return the bounds with ∓∞ wherever overflow left infinity or not a number.
+
+        A comparison with not a number is false, so that it would pass for a stable neuron.
+        """
+        inf = torch.inf
+        return Interval(
+            self.lower.nan_to_num(nan=-inf, posinf=-inf, neginf=-inf),
+            self.upper.nan_to_num(nan=inf, posinf=inf, neginf=inf),
+        )
+
     def intersect(self, other: Interval) -> Interval:
         """Return the intersection of two sound bounds.
 
         Where rounding makes the two disagree, so that the intersection would be empty, the bounds
-        that cross are swapped: the result then contains both ends and stays sound.
+        that cross are swapped: the result then contains both ends and stays sound. Not a number
+        gives way to the other bound.
         """
-        lower = torch.maximum(self.lower, other.lower)
-        upper = torch.minimum(self.upper, other.upper)
+        lower = torch.fmax(self.lower, other.lower)
+        upper = torch.fmin(self.upper, other.upper)
         return Interval(torch.minimum(lower, upper), torch.maximum(lower, upper))
 
 

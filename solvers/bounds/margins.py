@@ -19,6 +19,7 @@ from solvers.bounds.options import BoundOptions
 from solvers.bounds.relaxation import ConstantRelaxation, Relaxation
 from solvers.bounds.rules import SlopeChoice, Slopes
 from solvers.budget import Budget
+from solvers.errors import UnsupportedMethodError
 from solvers.methods import Method
 
 __all__ = ["MarginBounds", "Margins", "bound_margins"]
@@ -88,15 +89,12 @@ def bound_margins(
         Sound lower bounds; not a number becomes −∞.
 
     Raises:
-        ShapeError: Margins do not fit the scene.
+        ShapeError: Regions or margins do not fit the network, or there are none.
         UnsupportedMethodError: An operator has no rule, or the method is not a bound.
     """
-    outputs = scene.network.output_size
-    if margins.matrix.shape[0] != scene.batch or margins.matrix.shape[2] != outputs:
-        raise ShapeError(
-            f"margins of shape {tuple(margins.matrix.shape)} do not fit {scene.batch} regions of "
-            f"a network with {outputs} outputs"
-        )
+    if method not in _METHODS:
+        raise UnsupportedMethodError(f"method {method} is not a bound; use {sorted(_METHODS)}")
+    _check_fit(scene, margins)
     chosen = BoundOptions() if options is None else options
     size = chosen.memory.examples(scene[:1], max(64, int(margins.matrix.shape[1])))
     parts = []
@@ -106,6 +104,21 @@ def bound_margins(
         task = _Task(scene[part], margins[part], chosen, there, budget or Budget())
         parts.append(_METHODS[method](task))
     return _joined(parts)
+
+
+def _check_fit(scene: Scene, margins: Margins) -> None:
+    """Refuse regions that do not fit the network, and margins that do not fit either."""
+    there, wanted = tuple(scene.region.lower.shape[1:]), scene.network.input_shape
+    if there != wanted:
+        raise ShapeError(f"regions have shape {there}, the network takes {wanted}")
+    batch, rows, outputs = margins.matrix.shape
+    if batch != scene.batch or outputs != scene.network.output_size:
+        raise ShapeError(
+            f"margins of shape {tuple(margins.matrix.shape)} do not fit {scene.batch} regions of "
+            f"a network with {scene.network.output_size} outputs"
+        )
+    if batch == 0 or rows == 0:
+        raise ShapeError("there is no margin to bound; give at least one region and one row")
 
 
 @dataclass(frozen=True)

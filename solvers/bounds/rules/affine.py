@@ -76,7 +76,10 @@ class LinearRule(AffineRule[Linear]):
     ) -> Tensor | None:
         """Multiply by b, summed over leading axes."""
         bias = _resolve(operator.bias, parameters)
-        return None if bias is None else (coefficients @ bias).flatten(1).sum(-1)
+        if bias is None:
+            return None
+        # A node of one axis has no leading axes to sum over.
+        return (coefficients @ bias).reshape(coefficients.shape[0], -1).sum(-1)
 
     def rows(
         self, operator: Linear, indices: Tensor, parameters: Parameters
@@ -111,6 +114,7 @@ class ConvolutionRule(AffineRule[Convolution]):
         dims = len(operator.stride)
         spatial_in, spatial_out = input_shapes[0][2:], coefficients.shape[3:]
         weight = operator.weight.resolve(parameters)
+        # What the last stride did not reach: always less than a stride, as PyTorch wants it.
         output_padding = tuple(
             size - ((out - 1) * stride - 2 * padding + dilation * (kernel - 1) + 1)
             for size, out, stride, padding, dilation, kernel in zip(
@@ -123,30 +127,16 @@ class ConvolutionRule(AffineRule[Convolution]):
                 strict=True,
             )
         )
-        # PyTorch wants output padding below the stride; what is left over was never read.
-        allowed = tuple(
-            min(extra, max(stride, dilation) - 1)
-            for extra, stride, dilation in zip(
-                output_padding, operator.stride, operator.dilation, strict=True
-            )
-        )
         result = _TRANSPOSED[dims](
             coefficients.flatten(0, 1),
             weight,
             None,
             operator.stride,
             operator.padding,
-            allowed,
+            output_padding,
             operator.groups,
             operator.dilation,
         )
-        if allowed != output_padding:
-            missing = [
-                side
-                for extra, used in zip(reversed(output_padding), reversed(allowed), strict=True)
-                for side in (0, extra - used)
-            ]
-            result = functional.pad(result, missing)
         return (result.reshape(*coefficients.shape[:2], *result.shape[1:]),)
 
     def constant(

@@ -94,8 +94,9 @@ def _two_piece(bounds: Interval, slope: Tensor, slopes: Slopes) -> ElementwiseRe
     """
     lines = _relu_lines(bounds, slopes)
     bend = 1 - slope
-    below = slope + bend * lines.lower_slope
-    above = slope + bend * lines.upper_slope
+    # Blended so that a stable neuron's slope is exactly `slope` or 1, however large `slope` is.
+    below = slope * (1 - lines.lower_slope) + lines.lower_slope
+    above = slope * (1 - lines.upper_slope) + lines.upper_slope
     offset = bend * lines.upper_intercept
     convex = bend >= 0
     zero = torch.zeros_like(offset)

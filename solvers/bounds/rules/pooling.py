@@ -30,7 +30,9 @@ class MaxPoolRule(NonlinearRule[MaxPool]):
         """Select in every window the value with the largest lower bound."""
         batch = bounds.lower.shape[0]
         shape = tuple(bounds.lower.shape[1:])
-        lowers = operator.windows(bounds.lower, float("-inf"))
+        # Even a value of which nothing is known comes before padding.
+        known = bounds.lower.clamp(min=torch.finfo(bounds.lower.dtype).min)
+        lowers = operator.windows(known, float("-inf"))
         uppers = operator.windows(bounds.upper, float("-inf"))
         numbers = torch.arange(bounds.lower[0].numel(), device=bounds.lower.device)
         # float64 holds every index exactly, and windows() pads floats.

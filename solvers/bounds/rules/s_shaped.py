@@ -29,11 +29,13 @@ class SShapedRule(NonlinearRule[Operator]):
     Attributes:
         value: The function f.
         derivative: Its derivative.
+        curvature: Its second derivative.
         symmetry: f(−x) = symmetry − f(x).
     """
 
     value: Callable[[Tensor], Tensor]
     derivative: Callable[[Tensor], Tensor]
+    curvature: Callable[[Tensor], Tensor]
     symmetry: float
 
     def relax(
@@ -81,18 +83,29 @@ class SShapedRule(NonlinearRule[Operator]):
         The tangent's height at `lower` grows with d > 0, so bisection finds the least such d; the
         midpoint of the interval is taken where it lies beyond.
         """
-        low = lower.clamp(min=0)
-        high = torch.maximum(upper, low)
-        reaches = self._height(high, lower) >= at_lower
-        left, right = low, high
-        for _ in range(_BISECTIONS):
-            middle = (left + right) / 2
-            sound = self._height(middle, lower) >= at_lower
-            right = torch.where(sound, middle, right)
-            left = torch.where(sound, left, middle)
-        point = torch.maximum(right, ((lower + upper) / 2))
-        usable = reaches & (upper > 0)
+        with torch.no_grad():
+            left = lower.clamp(min=0)
+            right = torch.maximum(upper, left)
+            usable = (self._height(right, lower) >= at_lower) & (upper > 0)
+            for _ in range(_BISECTIONS):
+                middle = (left + right) / 2
+                sound = self._height(middle, lower) >= at_lower
+                right = torch.where(sound, middle, right)
+                left = torch.where(sound, left, middle)
+        point = torch.maximum(self._following(right, lower), (lower + upper) / 2)
         return torch.where(usable, point, upper)
+
+    def _following(self, point: Tensor, lower: Tensor) -> Tensor:
+        """Return the least tangent point with the gradient that it has in `lower`.
+
+        It solves height(d, lower) = f(lower); the implicit function theorem gives its derivative,
+        which lies in [−1, 0] and does not need the search.
+        """
+        with torch.no_grad():
+            bend = self.curvature(point) * (lower - point)
+            turn = self.derivative(lower) - self.derivative(point)
+            rate = (turn / torch.where(bend == 0, torch.ones_like(bend), bend)).clamp(-1, 0)
+        return point + rate * (lower - lower.detach())
 
     def _height(self, point: Tensor, at: Tensor) -> Tensor:
         return self.value(point) + self.derivative(point) * (at - point)
@@ -103,9 +116,17 @@ def _sigmoid_derivative(x: Tensor) -> Tensor:
     return s * (1 - s)
 
 
+def _sigmoid_curvature(x: Tensor) -> Tensor:
+    return _sigmoid_derivative(x) * (1 - 2 * torch.sigmoid(x))
+
+
 def _tanh_derivative(x: Tensor) -> Tensor:
     return 1 - torch.tanh(x).square()
 
 
-sigmoid_rule = SShapedRule(torch.sigmoid, _sigmoid_derivative, 1.0)
-tanh_rule = SShapedRule(torch.tanh, _tanh_derivative, 0.0)
+def _tanh_curvature(x: Tensor) -> Tensor:
+    return -2 * torch.tanh(x) * _tanh_derivative(x)
+
+
+sigmoid_rule = SShapedRule(torch.sigmoid, _sigmoid_derivative, _sigmoid_curvature, 1.0)
+tanh_rule = SShapedRule(torch.tanh, _tanh_derivative, _tanh_curvature, 0.0)
