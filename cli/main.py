@@ -15,7 +15,6 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
@@ -51,8 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; nothing was written", err=True)
         return INTERRUPTED
-    except BrokenPipeError:
-        _give_up_output()
+    except SystemExit:
+        # How click and rich leave when the reader of a pipe went away: it has what it wanted.
         return 0
     except Exception as error:
         return _explain(error)
@@ -67,12 +66,6 @@ def _explain(error: Exception) -> int:
     if os.environ.get("TIGHTROPE_TRACEBACK"):
         logging.getLogger(__name__).error("traceback", exc_info=error)
     return exit_status(error)
-
-
-def _give_up_output() -> None:
-    """Point standard output nowhere: its reader left, and the flush at exit must not complain."""
-    with Path(os.devnull).open("w") as nowhere:
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 if __name__ == "__main__":
