@@ -137,7 +137,8 @@ class Network:
             raise ShapeError(
                 f"inputs have shape {tuple(x.shape[1:])}, the network takes {self.input_shape}"
             )
-        return self.graph.evaluate(x, self.parameters)[self.graph.output]
+        y = self.graph.evaluate(x, self.parameters)[self.graph.output]
+        return y.expand(x.shape[0], *y.shape[1:])
 
     def to(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> Network:
         """Return the network with its parameters cast and moved."""

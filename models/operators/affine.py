@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -207,4 +208,5 @@ class Add(Operator):
     def forward(self, inputs: Sequence[Tensor], parameters: Parameters) -> Tensor:  # noqa: ARG002
         """Add up."""
         terms = zip(self.coefficients, inputs, strict=True)
-        return torch.stack([c * x if c != 1.0 else x for c, x in terms]).sum(0)
+        # Term by term, so that constants (batch axis of 1) broadcast over the batch.
+        return reduce(torch.add, [c * x if c != 1.0 else x for c, x in terms])
