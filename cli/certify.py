@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from cli.arguments import CertifyArguments
 from cli.console import progress_bar, result_console
@@ -114,7 +115,7 @@ def _settings(arguments: CertifyArguments, dataset: Dataset) -> dict[str, Any]:
 def _show(report: dict[str, Any], arguments: CertifyArguments) -> None:
     """Print the figures of the set."""
     summary, console = report["summary"], result_console(arguments.json)
-    table = Table(title=f"{report['network']['name']}, ε = {arguments.epsilon:g}")
+    table = Table(title=Text(f"{report['network']['name']}, ε = {arguments.epsilon:g}"))
     for heading in ("accuracy", "share", "mean gap"):
         table.add_column(heading, justify="left" if heading == "accuracy" else "right")
     table.add_row("clean", _percent(summary["clean_accuracy"]), "")

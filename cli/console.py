@@ -47,7 +47,7 @@ def progress_bar(title: str, total: int, *, quiet: bool) -> Iterator[Report]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with _progress(columns, quiet=quiet) as progress:
         task = progress.add_task(title, total=total, note="")
@@ -57,7 +57,7 @@ def progress_bar(title: str, total: int, *, quiet: bool) -> Iterator[Report]:
 @contextmanager
 def spinner(title: str, *, quiet: bool) -> Iterator[Report]:
     """Show that work goes on; the yielded function says what it is at."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with _progress(columns, quiet=quiet) as progress:
         task = progress.add_task(title, total=None)
         yield lambda note: progress.update(task, description=f"{title}: {note}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.table import Table
+from rich.text import Text
 
 from cli.arguments import VerifyArguments
 from cli.console import result_console, spinner
@@ -70,11 +71,11 @@ def _show(decision: Decision, arguments: VerifyArguments) -> None:
         table.add_column(heading, justify="left" if heading in ("stage", "detail") else "right")
     for stage in decision.stages:
         table.add_row(
-            stage.name,
+            Text(stage.name),
             f"{stage.seconds:.2f}",
             _number(stage.lower),
             _number(stage.upper),
-            stage.detail or "",
+            Text(stage.detail or ""),
         )
     console.print(table)
 

@@ -1,0 +1,186 @@
+"""`tightrope bench`: every instance gets a line, whatever is wrong with it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cli import bench as command
+from cli.main import main
+from models.network import Network
+from solvers.results import Decision, Evidence, Verdict
+from tests.cli.conftest import Small
+from tests.helpers.small_files import write_mlp
+
+BENCHMARKS = Path(__file__).parents[2].parent / "shared" / "benchmarks"
+
+
+def bench(small: Small, text: str, *options: str) -> int:
+    path = small.folder / "instances.csv"
+    path.write_text(text)
+    return main(["bench", str(path), *options])
+
+
+def results(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return answer
+
+
+def test_instances_are_decided_scored_and_compared(
+    small: Small, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (
+        "onnx,vnnlib,timeout_s,expected\n"
+        "two.onnx,holds.vnnlib,20,unsat\n"
+        "two.onnx,broken.vnnlib,20,unsat\n"
+        "two.onnx,broken.vnnlib,20,\n"
+    )
+    assert bench(small, text, "--json", "-", "--quiet") == 0
+    answer = results(capsys)
+    rows = answer["instances"]
+    assert [row["verdict"] for row in rows] == ["verified", "falsified", "falsified"]
+    assert [row["expected"] for row in rows] == ["unsat", "unsat", None]
+    assert [row["evidence"] for row in rows] == ["solver", "checked", "checked"]
+    assert (answer["solved"], answer["contradictions"]) == (2, 1)
+    penalised = rows[0]["seconds"] + 40.0 + rows[2]["seconds"]
+    assert answer["par2_seconds"] == pytest.approx(penalised / 3)
+
+
+def test_a_failing_instance_is_a_line_with_its_reason(
+    small: Small, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_mlp(small.folder / "odd.onnx", [([[1.0, 0]], [0.0]), ([[1.0]], [0.0])], activation="Erf")
+    (small.folder / "torn.onnx").write_bytes(small.network.read_bytes()[:40])
+    (small.folder / "bad.vnnlib").write_text("(assert (<= X_0")
+    text = (
+        "odd.onnx,holds.vnnlib,5\n"
+        "torn.onnx,holds.vnnlib,5\n"
+        "missing.onnx,holds.vnnlib,5\n"
+        "two.onnx,bad.vnnlib,5\n"
+        "two.onnx,missing.vnnlib,5\n"
+        "two.onnx,holds.vnnlib,5\n"
+    )
+    assert bench(small, text, "--json", "-") == 0
+    answer = results(capsys)
+    rows = answer["instances"]
+    assert [row["verdict"] for row in rows] == ["unknown"] * 5 + ["verified"]
+    assert [row["evidence"] for row in rows[:5]] == ["none"] * 5
+    assert "Erf" in rows[0]["reason"]
+    assert all(row["reason"] for row in rows[:5])
+    assert rows[5]["reason"] is None
+    assert "internal error" not in " ".join(row["reason"] for row in rows[:5])
+    assert answer["solved"] == 1
+
+
+def test_an_unforeseen_error_is_a_line_too(
+    small: Small, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_arguments: object, **_options: object) -> Decision:
+        raise RuntimeError("odd")
+
+    monkeypatch.setattr(command, "decide", broken)
+    assert bench(small, "two.onnx,holds.vnnlib,5\n") == 0
+    captured = capsys.readouterr()
+    assert "RuntimeError: odd" in captured.out
+    assert "0 of 1 solved (0 falsified, 0 verified, 1 unknown), 0 contradictions" in captured.out
+
+
+def test_contradictions_stand_out(small: Small, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "onnx,vnnlib,timeout_s,expected\ntwo.onnx,holds.vnnlib,20,sat\n"
+    assert bench(small, text) == 0
+    assert "CONTRADICTION" in capsys.readouterr().out
+
+
+def test_packed_networks_are_unpacked_and_the_timeout_covers_reading(
+    small: Small, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small.network.with_name("packed.onnx.gz").write_bytes(gzip.compress(small.network.read_bytes()))
+    text = "packed.onnx,holds.vnnlib,0.000001\npacked.onnx,holds.vnnlib,20\n"
+    assert bench(small, text, "--json", "-") == 0
+    rows = results(capsys)["instances"]
+    assert [row["verdict"] for row in rows] == ["unknown", "verified"]
+    assert rows[0]["reason"] == "timeout while reading the files"
+    assert bench(small, text, "--json", "-", "--timeout", "30") == 0
+    assert {row["verdict"] for row in results(capsys)["instances"]} == {"verified"}
+
+
+def test_a_network_is_read_once_for_instances_in_a_row(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    real = command.load_network
+
+    def counting(source: Path, *, name: str) -> Network:
+        read.append(source)
+        return real(source, name=name)
+
+    monkeypatch.setattr(command, "load_network", counting)
+    assert bench(small, "two.onnx,holds.vnnlib,9\ntwo.onnx,broken.vnnlib,9\n", "--quiet") == 0
+    assert read == [small.network]
+
+
+def test_an_interrupt_drops_everything(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    decided: list[object] = []
+
+    def interrupted(*_arguments: object, **_options: object) -> Decision:
+        decided.append(1)
+        os.kill(os.getpid(), signal.SIGINT)
+        return Decision(Verdict.UNKNOWN, Evidence.NONE, 0.0, reason="cancelled")
+
+    monkeypatch.setattr(command, "decide", interrupted)
+    text = "two.onnx,holds.vnnlib,9\ntwo.onnx,broken.vnnlib,9\n"
+    assert bench(small, text, "--json", small.path("out.json")) == 130
+    assert decided == [1]
+    assert not Path(small.path("out.json")).exists()
+
+
+def test_a_list_that_cannot_be_read_is_bad_input(
+    small: Small, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench(small, "two.onnx,holds.vnnlib,never\n") == 2
+    assert "line 1" in capsys.readouterr().err
+
+
+ROWS = st.fixed_dictionaries(
+    {
+        "verdict": st.sampled_from(["verified", "falsified", "unknown"]),
+        "expected": st.sampled_from([None, "sat", "unsat", "unknown"]),
+        "seconds": st.floats(0, 100),
+        "timeout_seconds": st.floats(100, 200),
+    }
+)
+
+
+@given(st.lists(ROWS, max_size=6))
+def test_scores_add_up(rows: list[dict[str, Any]]) -> None:
+    scores = command.score(rows)
+    decided = [row for row in rows if row["verdict"] != "unknown"]
+    wrong = [
+        row
+        for row in decided
+        if (row["verdict"], row["expected"]) in {("verified", "sat"), ("falsified", "unsat")}
+    ]
+    assert scores["contradictions"] == len(wrong)
+    assert scores["solved"] == len(decided) - len(wrong)
+    if not rows:
+        assert scores["par2_seconds"] is None
+    elif not scores["solved"]:
+        assert scores["par2_seconds"] >= 200.0
+
+
+@pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="the benchmark files are not at hand")
+def test_the_smallest_benchmark_is_answered_as_expected(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    instances = BENCHMARKS / "test" / "instances.csv"
+    assert main(["bench", str(instances), "--timeout", "30", "--json", "-"]) == 0
+    answer = results(capsys)
+    assert (answer["solved"], answer["contradictions"]) == (5, 0)
