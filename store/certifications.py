@@ -170,6 +170,14 @@ class Certifications:
             get_certification(session, certification_id)
             return list(session.scalars(query))
 
+    def inputs(self, certification_id: str) -> dict[int, list[float]]:
+        """Return the raw inputs that are kept, by index."""
+        query = select(ItemRow.index, ItemRow.input).where(
+            ItemRow.certification_id == certification_id, ItemRow.input.is_not(None)
+        )
+        with self._database.read() as session:
+            return {index: list(values or ()) for index, values in session.execute(query)}
+
     def finished_indices(self, certification_id: str) -> frozenset[int]:
         """Return the inputs that have their answer."""
         query = select(ItemRow.index).where(ItemRow.certification_id == certification_id)
@@ -182,7 +190,8 @@ class Certifications:
         Args:
             certification_id: Whose answer.
             owner: The worker that computed it.
-            item: With `index` and `verdict`, as reports print it.
+            item: With `index` and `verdict`, as reports print it; `input`, the raw input as a
+                flat list, may come with it and is kept apart.
 
         Raises:
             LeaseLostError: The job is no longer that worker's; nothing was stored.
@@ -191,7 +200,8 @@ class Certifications:
             "certification_id": certification_id,
             "index": item["index"],
             "verdict": item["verdict"],
-            "payload": dict(item),
+            "payload": {key: value for key, value in item.items() if key != "input"},
+            "input": item.get("input"),
         }
         statement = _INSERT_ONCE[self._database.dialect](values)
         with self._database.write() as session:
@@ -293,11 +303,10 @@ def _reuse(session: Session, row: CertificationRow) -> None:
     )
     if earlier is None:
         return
-    columns = ("certification_id", "index", "verdict", "payload")
-    copied = select(literal(row.id), ItemRow.index, ItemRow.verdict, ItemRow.payload).where(
-        ItemRow.certification_id == earlier.id
-    )
-    session.execute(insert(ItemRow).from_select(list(columns), copied))
+    copied = (ItemRow.index, ItemRow.verdict, ItemRow.payload, ItemRow.input)
+    items = select(literal(row.id), *copied).where(ItemRow.certification_id == earlier.id)
+    columns = ["certification_id", *(column.key for column in copied)]
+    session.execute(insert(ItemRow).from_select(columns, items))
     row.summary = earlier.summary
     job = get_job(session, row.id)
     now = datetime.now(UTC)

@@ -235,17 +235,21 @@ class Jobs:
             rows = session.scalars(select(JobRow).where(running).order_by(JobRow.id)).all()
             return [row.id for row in rows if _settle(session, row, running, max_attempts)]
 
-    def due(self, *, resend_seconds: float) -> list[tuple[str, str]]:
+    def due(self, *, resend_seconds: float, all_queued: bool = False) -> list[tuple[str, str]]:
         """Return `(id, queue)` of queued jobs the queue has to be told about, again or at all.
 
         Messages can be lost and a repeated one does no harm, so each is sent again after
         `resend_seconds`, then after twice as long, and so on up to an hour.
+
+        Args:
+            resend_seconds: The first of these pauses.
+            all_queued: Whether to take every queued job, because the messages are gone.
         """
         now = datetime.now(UTC)
-        waiting = and_(
-            JobRow.state == JobState.QUEUED,
-            or_(JobRow.next_send_at.is_(None), JobRow.next_send_at <= now),
-        )
+        waiting = JobRow.state == JobState.QUEUED
+        if not all_queued:
+            unsent = or_(JobRow.next_send_at.is_(None), JobRow.next_send_at <= now)
+            waiting = and_(waiting, unsent)
         with self._database.write() as session:
             rows = session.scalars(select(JobRow).where(waiting).order_by(JobRow.id)).all()
             for row in rows:

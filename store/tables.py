@@ -57,7 +57,8 @@ class Base(DeclarativeBase):
 
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         datetime: UtcDateTime(),
-        dict[str, Any]: JSON(),
+        dict[str, Any]: JSON(none_as_null=True),
+        list[float]: JSON(none_as_null=True),
     }
 
 
@@ -161,6 +162,7 @@ class ItemRow(Base):
     Attributes:
         index: Position in the data set.
         payload: The item as reports print it.
+        input: The input itself, flat, where a counterexample is to be shown beside it.
     """
 
     __tablename__ = "items"
@@ -171,6 +173,7 @@ class ItemRow(Base):
     index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     verdict: Mapped[str] = mapped_column(String(20))
     payload: Mapped[dict[str, Any]]
+    input: Mapped[list[float] | None]
 
 
 class IdempotencyRow(Base):

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from store.blobs import BlobStore, IncomingBlob
 from store.database import Database
 from store.errors import ConflictError, NotFoundError
+from store.idempotency import Replay, find_replay, forget, remember
 from store.identifiers import is_identifier, new_identifier
 from store.tables import CertificationRow, DatasetRow, NetworkRow
 
@@ -70,7 +71,12 @@ class Uploads:
         self.kind = kind
 
     def add(
-        self, incoming: IncomingBlob, *, name: str, details: Mapping[str, Any]
+        self,
+        incoming: IncomingBlob,
+        *,
+        name: str,
+        details: Mapping[str, Any],
+        replay: Replay | None = None,
     ) -> tuple[UploadRow, bool]:
         """Store a received file that inspection has accepted.
 
@@ -79,14 +85,19 @@ class Uploads:
 
         Raises:
             StoreFullError: The disk is full; nothing is left behind.
+            IdempotencyMismatchError: The key was used for another file.
         """
         table = self.kind.row
         with self._blobs.lock(), self._database.write() as session:
             found = session.scalar(
                 select(table).where(table.sha256 == incoming.sha256, table.name == name)
             )
+            known = None if replay is None else find_replay(session, replay)
             if found is not None:
-                return cast("UploadRow", found), False
+                same = cast("UploadRow", found)
+                if replay is not None and known is None:
+                    remember(session, replay, same.id)
+                return same, False
             row = table(
                 id=new_identifier(self.kind.prefix),
                 name=name,
@@ -95,9 +106,18 @@ class Uploads:
                 created_at=datetime.now(UTC),
                 details=dict(details),
             )
-            incoming.keep()
             session.add(row)
+            if replay is not None:
+                remember(session, replay, row.id)
+            session.flush()
+            incoming.keep()
             return row, True
+
+    def details_of(self, sha256: str) -> Mapping[str, Any] | None:
+        """Return what inspection found in the same content before, or None."""
+        table = self.kind.row
+        with self._database.read() as session:
+            return session.scalar(select(table.details).where(table.sha256 == sha256).limit(1))
 
     def get(self, identifier: str) -> UploadRow:
         """Return one.
@@ -136,6 +156,7 @@ class Uploads:
             with self._database.write() as session:
                 row = get_upload(session, self.kind, identifier)
                 self._refuse_if_used(session, row)
+                forget(session, identifier)
                 session.delete(row)
                 session.flush()
                 shared = any(

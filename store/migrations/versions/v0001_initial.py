@@ -86,6 +86,7 @@ def _create_certifications() -> None:
         sa.Column("index", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("verdict", sa.String(20), nullable=False),
         sa.Column("payload", sa.JSON, nullable=False),
+        sa.Column("input", sa.JSON),
     )
 
 

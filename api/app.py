@@ -1,0 +1,104 @@
+"""The FastAPI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from api.limits import BodyLimit
+from api.metrics import RequestMetrics
+from api.problems import install
+from api.routes import certifications, datasets, home, jobs, networks, operations, reports
+from api.schemas.problem import InvalidPart, Problem
+from api.services import Queue, open_services
+from store.settings import Settings, get_settings
+from worker.inspector import Inspector
+
+__all__ = ["app_from_environment", "create_app"]
+
+_DESCRIPTION = """
+Exact certification of neural networks: within ε of each of these inputs, can the answer change?
+
+Upload a network (ONNX) and a data set (npz), `POST` a certification, and poll it with `?wait=30`
+until its state is final. Errors are problem documents (RFC 9457); lists are paged with
+`limit` and `cursor`; a `POST` may carry an `Idempotency-Key`.
+"""
+_TAGS = [
+    {"name": "networks", "description": "ONNX files to certify."},
+    {"name": "datasets", "description": "Labelled inputs, as npz files."},
+    {"name": "certifications", "description": "Questions and their answers, input by input."},
+    {"name": "reports", "description": "Answers to read, keep and send on."},
+    {"name": "jobs", "description": "Work of every kind, as it goes."},
+    {"name": "operations", "description": "For those who run the service."},
+]
+
+
+def create_app(
+    settings: Settings, *, inspector: Inspector | None = None, queue: Queue | None = None
+) -> FastAPI:
+    """Return the application; the database has to be migrated before it is used.
+
+    Args:
+        settings: Of this process.
+        inspector: Looks at uploaded files, in place of a process of its own for each.
+        queue: Tells workers about jobs, in place of Celery.
+    """
+    services = open_services(settings, inspector=inspector, queue=queue)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        services.close()
+
+    app = FastAPI(
+        title="Tightrope",
+        version=services.version,
+        summary="Can this network be made to change its mind?",
+        description=_DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        openapi_tags=_TAGS,
+        generate_unique_id_function=_operation_id,
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    app.state.services = services
+    for module in (networks, datasets, reports, certifications, jobs, operations, home):
+        app.include_router(module.router)
+    install(app)
+    app.add_middleware(
+        BodyLimit,
+        default_bytes=settings.max_body_bytes,
+        by_path=dict.fromkeys(("/v1/networks", "/v1/datasets"), settings.max_upload_bytes),
+    )
+    app.add_middleware(RequestMetrics, metrics=services.metrics)
+    _describe(app)
+    return app
+
+
+def app_from_environment() -> FastAPI:
+    """Return the application with the settings of the environment, for `uvicorn --factory`."""
+    return create_app(get_settings())
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def _describe(app: FastAPI) -> None:
+    """Add to the OpenAPI document what routes refer to by name: the problem document."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        schemas = document["components"]["schemas"]
+        template = "#/components/schemas/{model}"
+        schemas["Problem"] = Problem.model_json_schema(ref_template=template)
+        schemas["Problem"].pop("$defs", None)
+        schemas["InvalidPart"] = InvalidPart.model_json_schema(ref_template=template)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

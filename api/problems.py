@@ -1,0 +1,242 @@
+"""Problem documents (RFC 9457): every error leaves the service as one.
+
+One table says which error is which problem. It is keyed by the names of the classes, since the
+errors of the mathematics reach this process only as names: from the process that inspects files,
+and from jobs that failed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DBAPIError, OperationalError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from api.schemas.problem import InvalidPart, Problem
+from store.errors import StoreError
+from worker.inspector import RejectedFileError
+
+__all__ = [
+    "MEDIA_TYPE",
+    "PROBLEMS",
+    "ApiError",
+    "ProblemKind",
+    "install",
+    "problem_of",
+    "problem_response",
+    "problems",
+]
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+_INTERNAL = "InternalError"
+_RETRY_AFTER = {"Retry-After": "5"}
+
+
+@dataclass(frozen=True)
+class ProblemKind:
+    """What all problems of one kind have in common."""
+
+    status: int
+    slug: str
+    title: str
+
+
+_BAD_NETWORK = ProblemKind(422, "bad-network", "The network cannot be used")
+_BAD_INPUT = ProblemKind(422, "bad-input", "The input cannot be used")
+
+PROBLEMS: Mapping[str, ProblemKind] = {
+    # what the mathematics refuses
+    "TightropeError": ProblemKind(500, "internal", "Internal error"),
+    "InvalidInputError": _BAD_INPUT,
+    "ShapeError": ProblemKind(422, "shape", "Shapes do not fit"),
+    "BoundsError": _BAD_INPUT,
+    "SpecificationError": ProblemKind(422, "specification", "The specification cannot be used"),
+    "DataError": ProblemKind(422, "bad-dataset", "The data set cannot be used"),
+    "ModelImportError": _BAD_NETWORK,
+    "UnsupportedOperatorError": ProblemKind(
+        422, "unsupported-operator", "The network uses an operator that is not supported"
+    ),
+    "UnsupportedMethodError": ProblemKind(
+        422, "unsupported-method", "A method cannot handle this network"
+    ),
+    "SolverUnavailableError": ProblemKind(503, "solver-unavailable", "A solver is not available"),
+    "SolverFailedError": ProblemKind(500, "solver-failed", "A solver failed"),
+    # what the store refuses
+    "StoreError": ProblemKind(500, "internal", "Internal error"),
+    "NotFoundError": ProblemKind(404, "not-found", "There is no such resource"),
+    "ConflictError": ProblemKind(409, "conflict", "The resource's state does not allow this"),
+    "IdempotencyMismatchError": ProblemKind(
+        422, "idempotency-key-reused", "The Idempotency-Key belongs to another request"
+    ),
+    "StoreFullError": ProblemKind(507, "disk-full", "The server's disk is full"),
+    "SettingsError": ProblemKind(500, "internal", "Internal error"),
+    "LeaseLostError": ProblemKind(500, "internal", "Internal error"),
+    "RejectedFileError": _BAD_INPUT,
+    # what the service itself refuses
+    "ResourceLimitError": ProblemKind(422, "too-demanding", "Reading the file broke a limit"),
+    "ValidationError": ProblemKind(422, "validation", "The request is not valid"),
+    "MalformedBodyError": ProblemKind(400, "malformed-body", "The body cannot be read"),
+    "MediaTypeError": ProblemKind(415, "media-type", "The media type is not supported"),
+    "TooLargeError": ProblemKind(413, "too-large", "The body is too large"),
+    "UnavailableError": ProblemKind(503, "unavailable", "A part of the service does not answer"),
+    # how jobs fail
+    "MemoryError": ProblemKind(507, "out-of-memory", "The worker ran out of memory"),
+    "WorkerLostError": ProblemKind(500, "worker-lost", "The job's workers died"),
+    _INTERNAL: ProblemKind(500, "internal", "Internal error"),
+}
+
+
+class ApiError(Exception):
+    """A request that the service refuses.
+
+    Args:
+        name: A key of `PROBLEMS`.
+        detail: What was wrong, where, and what to do.
+        errors: The parts of the request that are wrong, where they are known.
+    """
+
+    def __init__(self, name: str, detail: str, errors: Iterable[InvalidPart] = ()) -> None:
+        super().__init__(detail)
+        self.name = name
+        self.errors = tuple(errors)
+
+
+def problem_of(
+    name: str,
+    detail: str,
+    *,
+    instance: str | None = None,
+    errors: Iterable[InvalidPart] = (),
+) -> Problem:
+    """Return the problem document of an error.
+
+    Args:
+        name: Of the error's class; one that is not in the table is an internal error.
+        detail: For this occurrence.
+        instance: Path of the request or resource.
+        errors: The parts of the request that are wrong.
+    """
+    kind = PROBLEMS.get(name, PROBLEMS[_INTERNAL])
+    return Problem(
+        type=f"urn:tightrope:problem:{kind.slug}",
+        title=kind.title,
+        status=kind.status,
+        detail=detail,
+        instance=instance,
+        errors=list(errors) or None,
+    )
+
+
+def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the document as an HTTP response."""
+    return JSONResponse(
+        problem.model_dump(mode="json", exclude_none=True),
+        status_code=problem.status,
+        media_type=MEDIA_TYPE,
+        headers=None if headers is None else dict(headers),
+    )
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI description of a route's error responses; 500 and 503 are everyone's."""
+    documented: dict[int | str, dict[str, Any]] = {}
+    for status in sorted({*statuses, 500, 503}):
+        kind = next((kind for kind in PROBLEMS.values() if kind.status == status), None)
+        title = HTTPStatus(status).phrase if kind is None else kind.title
+        slug = "about:blank" if kind is None else f"urn:tightrope:problem:{kind.slug}"
+        example = {"type": slug, "title": title, "status": status, "detail": f"{title}: …"}
+        schema = {"$ref": "#/components/schemas/Problem"}
+        documented[status] = {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": schema, "example": example}},
+        }
+    return documented
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of an application a problem document."""
+    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(StoreError, _store_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(DBAPIError, _database_error)
+    app.add_exception_handler(Exception, _unexpected_error)
+
+
+def _api_error(request: Request, error: Exception) -> Response:
+    name = error.name if isinstance(error, ApiError) else _INTERNAL
+    parts = error.errors if isinstance(error, ApiError) else ()
+    return problem_response(problem_of(name, str(error), instance=request.url.path, errors=parts))
+
+
+def _store_error(request: Request, error: Exception) -> Response:
+    name = error.kind if isinstance(error, RejectedFileError) else type(error).__name__
+    return problem_response(problem_of(name, str(error), instance=request.url.path))
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    """Answer for what the framework refuses: an unknown path, a method, a broken body."""
+    if not isinstance(error, HTTPException):
+        raise error
+    problem = Problem(
+        type="about:blank",
+        title=HTTPStatus(error.status_code).phrase,
+        status=error.status_code,
+        detail=_framework_detail(request, error),
+        instance=request.url.path,
+    )
+    return problem_response(problem, error.headers)
+
+
+def _framework_detail(request: Request, error: HTTPException) -> str:
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return f"nothing is served at {request.url.path}; /docs lists what is"
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = (error.headers or {}).get("Allow", "other methods")
+        return f"{request.method} is not allowed at {request.url.path}, only {allowed}"
+    return str(error.detail)
+
+
+def _validation_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    parts = [
+        InvalidPart(
+            location=".".join(str(step) for step in part["loc"]),
+            message=str(part["msg"]),
+        )
+        for part in error.errors()
+    ]
+    listed = "; ".join(f"{part.location}: {part.message}" for part in parts)
+    return problem_response(
+        problem_of("ValidationError", listed, instance=request.url.path, errors=parts)
+    )
+
+
+def _database_error(request: Request, error: Exception) -> Response:
+    logger.error("the database failed: %s", error)
+    if "disk is full" in str(error):
+        detail = "the server's disk is full, nothing was stored; free some space and try again"
+        return problem_response(problem_of("StoreFullError", detail, instance=request.url.path))
+    if not isinstance(error, OperationalError):
+        return _unexpected_error(request, error)
+    detail = "the database does not answer; try again in a few seconds"
+    return problem_response(
+        problem_of("UnavailableError", detail, instance=request.url.path), _RETRY_AFTER
+    )
+
+
+def _unexpected_error(request: Request, error: Exception) -> Response:
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    detail = "the service met an error of its own; its log has the details"
+    return problem_response(problem_of(_INTERNAL, detail, instance=request.url.path))

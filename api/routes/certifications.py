@@ -1,0 +1,149 @@
+"""The resource `certifications`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from api import views
+from api.certifying import create_hash, new_certification
+from api.pagination import CursorParameter, LimitParameter, after_index, before_id, split
+from api.parameters import CertificationId, IdempotencyKey, WaitSeconds
+from api.problems import ApiError, problems
+from api.schemas.certifications import (
+    CertificationCreate,
+    CertificationPage,
+    CertificationPublic,
+    Item,
+    ItemPage,
+    VerdictName,
+)
+from api.schemas.jobs import State
+from api.services import ServicesDependency
+from api.waiting import wait_for_change
+from store.idempotency import Replay
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1/certifications", tags=["certifications"])
+
+_ROUTE = "POST /v1/certifications"
+
+
+def _require_json(request: Request) -> None:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise ApiError(
+            "MediaTypeError",
+            f"the media type is {media_type or 'not stated'}; send application/json",
+        )
+
+
+@router.post(
+    "",
+    status_code=202,
+    summary="Certify a network on a data set",
+    dependencies=[Depends(_require_json)],
+    responses=problems(413, 415, 422, 507),
+)
+def create_certification(
+    create: CertificationCreate,
+    response: Response,
+    services: ServicesDependency,
+    idempotency_key: IdempotencyKey = None,
+) -> CertificationPublic:
+    """Queue a certification; poll `Location`, with `?wait=30` if you like.
+
+    When the same network, inputs and settings were certified before, the answer is taken over: the
+    certification has `succeeded` already and says `cached`.
+    """
+    new = new_certification(create, services)
+    replay = (
+        None if idempotency_key is None else Replay(idempotency_key, _ROUTE, create_hash(create))
+    )
+    row, made = services.certifications.create(new, replay=replay)
+    if made and not row.job.cached:
+        services.announce(row.id, row.job.queue)
+    if not made:
+        response.headers["Idempotency-Replayed"] = "true"
+    response.headers["Location"] = f"/v1/certifications/{row.id}"
+    return views.certification(row)
+
+
+@router.get("", summary="List certifications", responses=problems(422))
+def list_certifications(
+    services: ServicesDependency,
+    state: Annotated[State | None, Query(description="Only those in this state.")] = None,
+    network: Annotated[str | None, Query(max_length=40, description="Only of this id.")] = None,
+    limit: LimitParameter = 100,
+    cursor: CursorParameter = None,
+) -> CertificationPage:
+    """Return certifications, newest first."""
+    rows = services.certifications.page(
+        limit=limit + 1, before=before_id(cursor), state=state, network_id=network
+    )
+    page, following = split(rows, limit, lambda row: row.id)
+    return CertificationPage(
+        items=[views.certification(row) for row in page], next_cursor=following
+    )
+
+
+@router.get("/{certification_id}", summary="Get a certification", responses=problems(404, 422))
+async def get_certification(
+    certification_id: CertificationId,
+    request: Request,
+    services: ServicesDependency,
+    wait: WaitSeconds = 0,
+) -> CertificationPublic:
+    """Return one certification; with `wait`, once its state has changed or the time is up."""
+    await run_sync(services.certifications.get, certification_id)
+    await wait_for_change(request, services.jobs, certification_id, seconds=wait)
+    return views.certification(await run_sync(services.certifications.get, certification_id))
+
+
+@router.post(
+    "/{certification_id}/cancel",
+    status_code=202,
+    summary="Cancel a certification",
+    responses=problems(404, 409),
+)
+def cancel_certification(
+    certification_id: CertificationId, services: ServicesDependency
+) -> CertificationPublic:
+    """Cancel it at once while it is queued; a running one stops within a second or two.
+
+    Answers found by then are kept. Cancelling twice does no harm; what has succeeded or failed
+    cannot be cancelled.
+    """
+    services.certifications.get(certification_id)
+    services.jobs.request_cancel(certification_id)
+    return views.certification(services.certifications.get(certification_id))
+
+
+@router.get("/{certification_id}/items", summary="List answers", responses=problems(404, 422))
+def list_items(
+    certification_id: CertificationId,
+    services: ServicesDependency,
+    verdict: Annotated[VerdictName | None, Query(description="Only these.")] = None,
+    limit: LimitParameter = 100,
+    cursor: CursorParameter = None,
+) -> ItemPage:
+    """Return the answers so far, in the order of the data set."""
+    items = services.certifications.items(
+        certification_id, limit=limit + 1, after=after_index(cursor), verdict=verdict
+    )
+    page, following = split(items, limit, lambda item: str(item["index"]))
+    return ItemPage(items=[Item(**item) for item in page], next_cursor=following)
+
+
+@router.delete(
+    "/{certification_id}",
+    status_code=204,
+    summary="Delete a certification",
+    responses=problems(404, 409),
+)
+def delete_certification(certification_id: CertificationId, services: ServicesDependency) -> None:
+    """Delete it with its answers; a queued or running one has to be cancelled first."""
+    services.certifications.delete(certification_id)

@@ -1,0 +1,54 @@
+"""The resource `jobs`: the same view of every kind of work."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Query, Request
+
+from api import views
+from api.pagination import CursorParameter, LimitParameter, before_id, split
+from api.parameters import JobId, WaitSeconds
+from api.problems import problems
+from api.schemas.jobs import JobPage, JobPublic, State
+from api.services import ServicesDependency
+from api.waiting import wait_for_change
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+
+@router.get("", summary="List jobs", responses=problems(422))
+def list_jobs(
+    services: ServicesDependency,
+    state: Annotated[State | None, Query(description="Only jobs in this state.")] = None,
+    limit: LimitParameter = 100,
+    cursor: CursorParameter = None,
+) -> JobPage:
+    """Return jobs, newest first."""
+    rows = services.jobs.page(limit=limit + 1, before=before_id(cursor), state=state)
+    page, following = split(rows, limit, lambda row: row.id)
+    return JobPage(items=[views.job(row) for row in page], next_cursor=following)
+
+
+@router.get("/{job_id}", summary="Get a job", responses=problems(404, 422))
+async def get_job(
+    job_id: JobId, request: Request, services: ServicesDependency, wait: WaitSeconds = 0
+) -> JobPublic:
+    """Return one job; with `wait`, once its state has changed or the time is up."""
+    await wait_for_change(request, services.jobs, job_id, seconds=wait)
+    return views.job(await run_sync(services.jobs.get, job_id))
+
+
+@router.post(
+    "/{job_id}/cancel", status_code=202, summary="Cancel a job", responses=problems(404, 409)
+)
+def cancel_job(job_id: JobId, services: ServicesDependency) -> JobPublic:
+    """Cancel a queued job at once, or ask a running one to stop within a second or two.
+
+    What it has found out by then is kept. Cancelling twice does no harm; a job that has succeeded
+    or failed cannot be cancelled.
+    """
+    return views.job(services.jobs.request_cancel(job_id))

@@ -1,0 +1,1 @@
+"""What travels over the wire: one module per resource, unknown fields refused."""

@@ -1,0 +1,70 @@
+"""Jobs on the wire."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field
+
+from api.schemas.base import Cursor, Wire, example
+from api.schemas.problem import Problem
+
+__all__ = ["JOB_EXAMPLE", "JobBase", "JobPage", "JobPublic", "Progress", "State"]
+
+State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+JOB_EXAMPLE: dict[str, Any] = {
+    "id": "job_01jr3v7q9k2m4n6p8r0s2t4v6w",
+    "state": "running",
+    "progress": {"done": 37, "total": 100},
+    "cancel_requested": False,
+    "cached": False,
+    "error": None,
+    "created_at": "2030-01-31T12:00:00Z",
+    "started_at": "2030-01-31T12:00:01Z",
+    "finished_at": None,
+}
+
+
+class Progress(Wire):
+    """How far a job is."""
+
+    done: int = Field(description="Inputs that have their answer.", ge=0)
+    total: int = Field(description="Inputs to answer.", ge=0)
+
+
+class JobBase(Wire):
+    """What jobs of every kind have in common."""
+
+    id: str = Field(description="Identifier, the same for the job and for what it makes.")
+    state: State = Field(description="`succeeded`, `failed` and `cancelled` are final.")
+    progress: Progress
+    cancel_requested: bool = Field(description="The job was asked to stop.")
+    cached: bool = Field(description="The result was taken over from an equal, earlier job.")
+    error: Problem | None = Field(description="Why the job failed.")
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class JobPublic(JobBase):
+    """A job, whatever it computes."""
+
+    model_config = example(
+        {
+            **JOB_EXAMPLE,
+            "kind": "certification",
+            "url": "/v1/certifications/job_01jr3v7q9k2m4n6p8r0s2t4v6w",
+        }
+    )
+
+    kind: Literal["certification"] = Field(description="What the job computes.")
+    url: str = Field(description="Path of what it makes.")
+
+
+class JobPage(Wire):
+    """Jobs, newest first."""
+
+    items: list[JobPublic]
+    next_cursor: Cursor

@@ -1,0 +1,58 @@
+"""Finds jobs that nobody is told about or works on any more."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from store.jobs import Jobs
+from store.settings import Settings
+from worker.app import JobQueue
+
+__all__ = ["Sweeper"]
+
+logger = logging.getLogger(__name__)
+
+
+class Sweeper:
+    """Looks through the database now and then; every worker has one, which does no harm.
+
+    Args:
+        jobs: The store.
+        queue: Told about what is found.
+        settings: For the intervals.
+    """
+
+    def __init__(self, jobs: Jobs, queue: JobQueue, settings: Settings) -> None:
+        self._jobs = jobs
+        self._queue = queue
+        self._settings = settings
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="sweeper", daemon=True)
+
+    def sweep(self) -> None:
+        """Put jobs of dead workers back, and announce queued ones that are due."""
+        for job_id in self._jobs.expire(max_attempts=self._settings.max_attempts):
+            logger.warning("job %s lost its worker and is queued again", job_id)
+        for job_id, queue in self._jobs.due(resend_seconds=self._settings.resend_seconds):
+            self._queue.send(job_id, queue)
+
+    def start(self) -> None:
+        """Sweep now, then from a thread until `stop`."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop sweeping."""
+        self._done.set()
+        self._thread.join()
+
+    def _loop(self) -> None:
+        while True:
+            try:
+                self.sweep()
+            except SQLAlchemyError as error:
+                logger.warning("the database does not answer: %s", error)
+            if self._done.wait(self._settings.sweep_seconds):
+                return
