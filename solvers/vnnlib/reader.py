@@ -14,7 +14,7 @@ from models.errors import ShapeError, SpecificationError
 from solvers.problem import Case, Problem
 from solvers.vnnlib.assembly import build_cases
 from solvers.vnnlib.conditions import Branch, Scope, check_size, conjoin, read_condition
-from solvers.vnnlib.expressions import Atom, Form, parse_expressions
+from solvers.vnnlib.expressions import Atom, Form, parse_expressions, shorten
 from solvers.vnnlib.limits import VnnlibLimits
 from solvers.vnnlib.terms import Kind, Variable
 
@@ -37,8 +37,7 @@ def read_vnnlib(
     input boxes: each box becomes one case. Strict comparisons are read as non-strict ones.
 
     Args:
-        source: A file, plain or compressed by gzip; or the content of one as bytes; or the text
-            of one as str.
+        source: A path, or the bytes of the file; gzip is unpacked.
         name: For people; None takes the file's name.
         limits: On size and nesting; None takes the defaults.
 
@@ -49,13 +48,12 @@ def read_vnnlib(
     with VNN-LIB and CoCoNet*.
     """
     bounds = limits or VnnlibLimits()
-    text = source if isinstance(source, str) else _decode(_content(source, bounds), bounds)
-    if len(text) > bounds.size_bytes:
-        raise _too_large(bounds)
+    content = source if isinstance(source, bytes) else _read_file(Path(source), bounds)
+    text = _decode(content, bounds)
     file = _File(bounds)
     for form in parse_expressions(text, depth=bounds.depth):
         file.execute(form)
-    label = source.name.split(".vnnlib")[0] if isinstance(source, Path) else "problem"
+    label = "problem" if isinstance(source, bytes) else Path(source).name.split(".vnnlib")[0]
     return Problem(file.cases(), name if name is not None else label)
 
 
@@ -92,15 +90,14 @@ def _too_large(limits: VnnlibLimits) -> SpecificationError:
     )
 
 
-def _content(source: Path | bytes, limits: VnnlibLimits) -> bytes:
-    """Return the bytes of the source, one more than the limit at most."""
-    if isinstance(source, bytes):
-        return source
+def _read_file(path: Path, limits: VnnlibLimits) -> bytes:
+    """Return the file's bytes, one more than the limit at most."""
     try:
-        with source.open("rb") as stream:
+        with path.open("rb") as stream:
             return stream.read(limits.size_bytes + 1)
     except OSError as error:
-        raise SpecificationError(f"cannot read {source}: {error.strerror or error}") from error
+        reason = error.strerror or str(error)
+        raise SpecificationError(f"cannot read {shorten(str(path))}: {reason}") from error
 
 
 def _decode(content: bytes, limits: VnnlibLimits) -> str:
