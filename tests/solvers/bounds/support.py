@@ -67,16 +67,19 @@ def points_in(region: Interval, count: int, seed: int) -> Tensor:
     return torch.cat([lower, upper, drawn], dim=1).to(region.lower.device)
 
 
+def slope_of(values: Tensor, x: Tensor) -> Tensor:
+    """Return the gradient of the sum of values, also where they do not depend on `x`."""
+    return torch.autograd.grad(values.sum() + 0 * x.sum(), x)[0]
+
+
 def descend(network: Network, margins: Margins, region: Interval, x: Tensor) -> Tensor:
     """Move points towards small margins by signed gradient steps, one margin per point."""
     lower, upper = region.lower.unsqueeze(1), region.upper.unsqueeze(1)
     rows = torch.arange(x.shape[1], device=x.device) % margins.matrix.shape[1]
     for fraction in (0.5, 0.25, 0.1, 0.03):
         x = x.detach().requires_grad_()
-        values = values_at(network, margins, x)
-        chosen = values.gather(2, rows.expand(x.shape[0], -1).unsqueeze(-1)).sum()
-        (slope,) = torch.autograd.grad(chosen, x, allow_unused=True, materialize_grads=True)
-        step = fraction * (upper - lower) * slope.sign()
+        values = values_at(network, margins, x).gather(2, rows.expand(len(x), -1).unsqueeze(-1))
+        step = fraction * (upper - lower) * slope_of(values, x).sign()
         x = torch.minimum(torch.maximum(x.detach() - step, lower), upper)
     return x
 

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import pytest
-import torch
 from hypothesis import given, settings
 
-from models import operators as ops
 from models.network import Network
-from solvers.bounds import BoundOptions, Interval, Margins
 from solvers.methods import BOUND_METHODS, Method
 from tests.helpers.random_graphs import (
-    GraphBuilder,
     networks,
-    random_image_network,
-    random_vector_network,
-    relu_chain,
     seeds,
 )
 from tests.solvers.bounds.support import (
@@ -24,8 +17,6 @@ from tests.solvers.bounds.support import (
     check_sound,
     random_margins,
     random_region,
-    uniform,
-    values_at,
 )
 
 methods = pytest.mark.parametrize("method", BOUND_METHODS)
