@@ -114,5 +114,4 @@ def make(folder: Path, seed: int = 0) -> tuple[list[Path], Path]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for written in (lambda paths, data: [*paths, data])(*make(Path(sys.argv[1]))):
-        print(written)
+    print(*make(Path(sys.argv[1])))
