@@ -177,6 +177,10 @@ class MilpModel:
         ends = np.minimum(self.objective * self.column_lower, self.objective * self.column_upper)
         return float(ends.sum()) + self.offset
 
+    def best_corner(self) -> FloatArray:
+        """Return the corner of the boxes with the least objective, shape `(columns,)`."""
+        return np.where(self.objective > 0, self.column_lower, self.column_upper)
+
     def relaxed(self) -> MilpModel:
         """Return the linear relaxation."""
         return replace(self, integral=np.zeros_like(self.integral))

@@ -147,7 +147,7 @@ class Monitor:
         self.stop_reason: str | None = None
 
     def saw_incumbent(self, values: FloatArray, objective: float) -> None:
-        """Report an improved incumbent."""
+        """Report an improved incumbent, or any other point worth trying on the network."""
         try:
             if self._on_incumbent(values, objective):
                 self.stop("incumbent")

@@ -142,6 +142,8 @@ class _Search:
         decide = self.options.mode is ExactMode.DECIDE
         solver = self.options.suite.choose(self.options.solver, decide=decide)
         encoded = self._encode(solver)
+        for clause, rows in enumerate(self.case.specification.clauses):
+            self.bracket.prove(clause, encoded.clause_model(rows).minimum_over_boxes())
         while (left := self._open_clauses()) and not self.budget.exhausted:
             first_pass = left[0] not in self.attempts
             # at first a fair share and as much again: hard clauses need more, but not everything
@@ -173,7 +175,11 @@ class _Search:
         self, clause: int, encoded: EncodedNetwork, solver: MilpSolver, budget: Budget
     ) -> None:
         model = encoded.clause_model(self.case.specification.clauses[clause])
-        self.bracket.prove(clause, model.minimum_over_boxes())
+        if not model.row_count:
+            # affine over the region: the least corner is the answer, its bound is known already
+            self.take(encoded.input_of(model.best_corner()[encoded.columns]))
+            self.solved.add(clause)
+            return
         safety = self.options.tolerances.safety(model)
         stop_bound = self.bracket.goal + safety * (1.0 + 1e-6) + 1e-12
         monitor = Monitor(
