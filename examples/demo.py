@@ -1,6 +1,6 @@
 """Certify small networks through the running service.
 
-    python -m examples.demo [--count 50] [--epsilon 0.05] [--folder demo-output]
+    python -m examples.demo [--count 50] [--epsilon 0.06] [--folder demo-output]
 
 trains three networks on scikit-learn's digits, starts the service with a fresh data folder,
 uploads, certifies, prints a table, writes one HTML report per network, and stops the service.
@@ -95,7 +95,7 @@ def main() -> int:
     """Run the demonstration."""
     parser = argparse.ArgumentParser(description="Certify small networks through the service.")
     parser.add_argument("--count", type=int, default=50, help="inputs for each network")
-    parser.add_argument("--epsilon", type=float, default=0.05, help="radius of the region")
+    parser.add_argument("--epsilon", type=float, default=0.06, help="radius of the region")
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds for each exact answer")
     parser.add_argument("--folder", type=Path, default=Path("demo-output"), help="for the results")
     arguments = parser.parse_args()
