@@ -23,6 +23,7 @@ __all__ = [
     "LOWEST_OPSET",
     "GraphInput",
     "graph_input",
+    "in_half_precision",
     "node_label",
     "opset_of",
     "parse_model",
@@ -239,6 +240,18 @@ def graph_input(graph: GraphProto) -> GraphInput:
         )
     shape, symbolic = _input_shape(entry)
     return GraphInput(entry.name, shape, _INPUT_TYPES[kind], symbolic)
+
+
+def in_half_precision(graph: GraphProto) -> bool:
+    """Tell whether some of the network is computed in float16."""
+    if graph_input(graph).dtype == np.float16:
+        return True
+    return any(
+        attribute.name == "to" and attribute.i == TensorProto.FLOAT16
+        for node in graph.node
+        if node.op_type == "Cast"
+        for attribute in node.attribute
+    )
 
 
 def _input_shape(entry: ValueInfoProto) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from models.network import Network
 from models.onnx_file.limits import ImportLimits
-from models.onnx_file.reader import parse_model, read_source
+from models.onnx_file.reader import in_half_precision, parse_model, read_source
 from models.onnx_import.comparison import compare_with_onnxruntime
 from models.onnx_import.importer import import_model
 
@@ -42,7 +42,10 @@ def load_network(
     data = read_source(source, limits)
     if name is None:
         name = "network" if isinstance(source, bytes) else Path(source).name.split(".onnx")[0]
-    network = import_model(parse_model(data, limits), data, name, limits)
+    model = parse_model(data, limits)
+    half = in_half_precision(model.graph)
+    network = import_model(model, data, name, limits)
+    del model  # as large as the file; the comparison needs the room
     if check:
-        compare_with_onnxruntime(network)
+        compare_with_onnxruntime(network, half=half)
     return network

@@ -30,7 +30,6 @@ class Call:
         inputs: Values it reads; None where an optional input is absent.
         outputs: Names of its outputs; empty where an output is not asked for.
         builder: The graph under construction.
-        wanted: Outputs that some other node, or the network, reads.
     """
 
     name: str
@@ -40,7 +39,6 @@ class Call:
     inputs: tuple[Value | None, ...]
     outputs: tuple[str, ...]
     builder: Builder = field(repr=False)
-    wanted: frozenset[str] = frozenset()
 
     def unsupported(self, detail: str) -> UnsupportedOperatorError:
         """Return the error for something that this node asks for and that is not supported."""

@@ -13,14 +13,21 @@ from models.runtime import OnnxRuntime
 __all__ = ["compare_with_onnxruntime"]
 
 _SEED = 20240229
-_ULPS = 64.0
+# Share of the largest output, and multiple of float32's rounding, that onnxruntime may be off;
+# float16 rounds 2^13 times as coarsely as float32.
+_SINGLE = (2e-5, 64.0)
+_HALF = (1e-2, 4.0 * 2.0**13)
 
 
-def compare_with_onnxruntime(network: Network) -> None:
+def compare_with_onnxruntime(network: Network, *, half: bool = False) -> None:
     """Compare the network with onnxruntime on three random inputs.
 
     torch computes in float64 and in float32; the difference of the two says how much rounding to
     expect from this network, and onnxruntime may be off by a multiple of it.
+
+    Args:
+        network: As it was imported.
+        half: Whether onnxruntime computes some of it in float16.
 
     Raises:
         ModelImportError: The outputs differ in shape or by more than rounding, are not finite, or
@@ -41,7 +48,8 @@ def compare_with_onnxruntime(network: Network) -> None:
         )
     rounding = float(np.abs(_run(network, x, torch.float32) - exact).max())
     scale = float(np.abs(exact).max())
-    tolerance = 2e-5 * scale + _ULPS * rounding + 1e-7
+    relative, multiple = _HALF if half else _SINGLE
+    tolerance = relative * scale + multiple * rounding + 1e-7
     difference = float(np.abs(exact - expected).max())
     if not difference <= tolerance:
         raise ModelImportError(

@@ -49,6 +49,8 @@ def import_model(model: ModelProto, data: bytes, name: str, limits: ImportLimits
     builder = Builder(entry, limits, reserved)
     if any(axis > 0 for axis in entry.symbolic):
         builder.note(f"open axes of the input {entry.name!r} count as 1: shape {entry.shape}")
+    if entry.dtype == np.float16:
+        builder.note("the network computes in float16; its rounding is not part of the bounds")
     values = _stored_values(model, builder)
     values[entry.name] = builder.input
     _Walk(builder, opset_of(model), values, tail, nodes).run()

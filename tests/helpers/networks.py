@@ -23,13 +23,22 @@ def model(
     opset: int = DEFAULT_OPSET,
     dtype: int = TensorProto.FLOAT,
     outputs: Sequence[str] = ("y",),
+    untyped: bool = False,
 ) -> bytes:
-    """Serialise a graph from input "x" to `outputs`, whose shapes are left to be inferred."""
+    """Serialise a graph from input "x" to `outputs`, whose shapes are left to be inferred.
+
+    With `untyped`, so are the types of the outputs.
+    """
     graph = helper.make_graph(
         list(nodes),
         "test",
         [helper.make_tensor_value_info("x", dtype, list(shape))],
-        [helper.make_tensor_value_info(name, dtype, None) for name in outputs],
+        [
+            helper.make_empty_tensor_value_info(name)
+            if untyped
+            else helper.make_tensor_value_info(name, dtype, None)
+            for name in outputs
+        ],
         [numpy_helper.from_array(array, name) for name, array in (weights or {}).items()],
     )
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
