@@ -15,6 +15,8 @@ from models.errors import (
     UnsupportedOperatorError,
 )
 from solvers.errors import SolverFailedError, SolverUnavailableError, UnsupportedMethodError
+from solvers.exact.encode import EncodingStoppedError
+from solvers.exact.model import ModelTooLargeError
 from store.errors import StoreError
 
 __all__ = ["EXIT_STATUS", "describe", "exit_status"]
@@ -31,6 +33,8 @@ EXIT_STATUS: Mapping[type[BaseException], int] = {
     ModelImportError: BAD_INPUT,
     UnsupportedOperatorError: BAD_INPUT,
     UnsupportedMethodError: BAD_INPUT,
+    ModelTooLargeError: BAD_INPUT,
+    EncodingStoppedError: FAILURE,
     SolverUnavailableError: FAILURE,
     SolverFailedError: FAILURE,
     TightropeError: FAILURE,
