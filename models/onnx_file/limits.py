@@ -14,11 +14,13 @@ class ImportLimits:
     Attributes:
         file_bytes: Of the ONNX file; protobuf itself ends at 2 GiB.
         nodes: Nodes of the ONNX graph.
-        elements: Values in any one tensor, stored or computed.
+        elements: Values in any one stored tensor, and in all folded constants together.
+        activations: Values that one input gives rise to, over all nodes together.
         rank: Axes of any one tensor.
     """
 
     file_bytes: int = 2**31 - 1
     nodes: int = 50_000
     elements: int = 2**28
+    activations: int = 2**27
     rank: int = 16

@@ -40,10 +40,13 @@ def find_tail(graph: GraphProto) -> Tail:
     ignored = tuple(entry.name for entry in list(graph.output)[1:])
     producers = _producers(graph)
     name = declared
-    while name in producers and producers[name].op_type in _PASSIVE:
-        name = producers[name].input[0]
+    for _ in range(len(graph.node)):  # and no further: a damaged graph may run in circles
+        last = producers.get(name)
+        if last is None or last.op_type not in _PASSIVE or not last.input:
+            break
+        name = last.input[0]
     last = producers.get(name)
-    if last is not None and last.op_type in _SOFTMAX:
+    if last is not None and last.op_type in _SOFTMAX and last.input:
         return Tail(last.input[0], last, declared, ignored)
     return Tail(declared, None, declared, ignored)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
-
 import numpy as np
 from onnx import helper
 
@@ -17,8 +15,7 @@ __all__ = ["add", "cast", "divide", "expand", "identity", "mean", "multiply", "n
 
 def _common_shape(call: Call, *values: Value) -> tuple[int, ...]:
     shape = tuple(np.broadcast_shapes(*(value.shape for value in values)))
-    if prod(shape) > call.builder.limits.elements:
-        raise call.malformed(f"its result would have shape {shape}")
+    call.builder.check_size(call.name, shape)
     return shape
 
 
@@ -96,8 +93,7 @@ def expand(call: Call) -> list[Activation]:
     x = call.activation(0)
     wanted = call.integers("shape", 1) or ()
     shape = tuple(np.broadcast_shapes(x.shape, wanted))
-    if prod(shape) > call.builder.limits.elements:
-        raise call.malformed(f"its result would have shape {shape}")
+    call.builder.check_size(call.name, shape)
     return [call.expand(x, shape)]
 
 

@@ -49,10 +49,14 @@ class Builder:
     generated: set[str] = field(default_factory=set)
     frozen: set[str] = field(default_factory=set)
     _file: dict[str, NDArray[Any]] = field(default_factory=dict)
+    _values: int = 0
+    _folded: int = 0
     _meta: dict[str, Tensor] = field(default_factory=dict)
     _shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.check_size(self.entry.name, self.entry.shape)
+        self._values = prod(self.entry.shape)
         self.nodes.append(Node(self.entry.name, Input(), (), self.entry.shape))
         self._shapes[self.entry.name] = self.entry.shape
 
@@ -122,17 +126,43 @@ class Builder:
         """
         shaped = [torch.empty((1, *self._shapes[source]), device="meta") for source in inputs]
         shape = tuple(operator.forward(shaped, self._meta).shape[1:])
-        if prod(shape) == 0:
-            raise ModelImportError(f"tensor {name!r} has shape {shape}: it holds no numbers")
-        if prod(shape) > self.limits.elements or len(shape) > self.limits.rank:
-            raise ModelImportError(
-                f"tensor {name!r} has shape {shape}, beyond the limits of "
-                f"{self.limits.elements} elements and {self.limits.rank} axes"
-            )
+        self.check_size(name, shape)
+        self._values += prod(shape)
         node = Node(self._unique(name), operator, tuple(inputs), shape)
         self.nodes.append(node)
         self._shapes[node.name] = shape
         return Activation(node.name, shape, dtype)
+
+    def check_size(self, name: str, shape: tuple[int, ...]) -> None:
+        """Refuse an activation that would go beyond the limits, before it is described.
+
+        Raises:
+            ModelImportError: It would be empty or too large.
+        """
+        if prod(shape) <= 0:
+            raise ModelImportError(f"tensor {name!r} has shape {shape}: it holds no numbers")
+        if len(shape) > self.limits.rank:
+            raise ModelImportError(
+                f"tensor {name!r} has {len(shape)} axes, the limit is {self.limits.rank}"
+            )
+        if self._values + prod(shape) > self.limits.activations:
+            raise ModelImportError(
+                f"tensor {name!r} of shape {shape} takes the network beyond the limit of "
+                f"{self.limits.activations} activations"
+            )
+
+    def count_folded(self, name: str, elements: int) -> None:
+        """Count a constant that the import computes.
+
+        Raises:
+            ModelImportError: All of them together go beyond the limit.
+        """
+        self._folded += elements
+        if self._folded > self.limits.elements:
+            raise ModelImportError(
+                f"node {name!r} computes a constant of {elements} elements; all such constants "
+                f"together may have {self.limits.elements}"
+            )
 
     def rename_from(self, mark: int, names: Mapping[str, str]) -> None:
         """Rename nodes that stand at or behind position `mark`."""

@@ -154,4 +154,7 @@ class Call:
         self, x: Activation, factor: ParameterRef | None, offset: ParameterRef | None
     ) -> Activation:
         """Multiply and add constants whose broadcast does not enlarge `x`."""
-        return self.emit(Scale(factor, offset), x)
+        y = self.emit(Scale(factor, offset), x)
+        if y.shape != x.shape:
+            raise self.malformed(f"a constant enlarges {x.shape} to {y.shape}")
+        return y

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
-from models.errors import ModelImportError
 from models.onnx_file.session import open_session
 from models.onnx_import.call import Call
 from models.onnx_import.values import Known
@@ -45,12 +44,7 @@ def fold(call: Call, proto: NodeProto) -> list[Known]:
     if estimate is None:
         raise call.unsupported("it is not evaluated on constants")
     values = [value for value in call.inputs if isinstance(value, Known)]
-    elements = estimate(call, [value.array for value in values])
-    if elements > call.builder.limits.elements:
-        raise ModelImportError(
-            f"node {call.name!r} ({call.operator}) computes a constant of {elements} elements, "
-            f"the limit is {call.builder.limits.elements}"
-        )
+    call.builder.count_folded(call.name, estimate(call, [value.array for value in values]))
     arrays = _run(call, proto)
     origins = frozenset[str]().union(*(value.origins for value in values))
     return [

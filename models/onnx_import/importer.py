@@ -199,7 +199,10 @@ _REASONS: Mapping[str, str] = {
 
 
 def _attribute(entry: AttributeProto) -> Any:  # noqa: ANN401 (an attribute holds any of ten types)
-    value = onnx.helper.get_attribute_value(entry)
+    try:
+        value = onnx.helper.get_attribute_value(entry)
+    except ValueError as error:
+        raise ModelImportError(f"attribute {entry.name!r} cannot be read: {error}") from error
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 

@@ -33,12 +33,16 @@ def _activation_left(call: Call, alpha: float, beta: float) -> Activation:
     weight = _scaled(_matrix(call, matrix, transpose=not call.attributes.get("transB", 0)), alpha)
     outputs = matrix.shape[0 if call.attributes.get("transB", 0) else 1]
     bias = call.input(2)
-    if isinstance(bias, Known) and beta != 0.0 and bias.array.size == outputs == bias.shape[-1]:
+    if isinstance(bias, Known) and beta != 0.0 and _is_vector(bias, outputs):
         reference = _scaled(call.parameter(bias), beta)
         if bias.shape != (outputs,):
             reference = reference.then(ReshapeTo((outputs,)))
         return call.emit(Linear(weight, reference), x)
     return _add_bias(call, call.emit(Linear(weight), x), beta)
+
+
+def _is_vector(value: Known, size: int) -> bool:
+    return value.array.size == size and value.shape[-1:] == (size,)
 
 
 def _constant_left(call: Call, alpha: float) -> Activation:

@@ -74,8 +74,9 @@ def _repeat(
         sizes = tuple(floor(n * scale) for n, scale in zip(x.shape, scales, strict=True))
     if not scales:
         scales = tuple(new / old for new, old in zip(sizes, x.shape, strict=True))
-    if len(sizes) != x.rank or min(sizes) < 1 or max(sizes) > call.builder.limits.elements:
+    if len(sizes) != x.rank or min(sizes) < 1:
         raise call.malformed(f"a tensor of shape {x.shape} cannot be resized to {sizes}")
+    call.builder.check_size(call.name, sizes)
     for axis, (new, old, scale) in enumerate(zip(sizes, x.shape, scales, strict=True)):
         read = [
             _ROUNDINGS[rounding](_COORDINATES[coordinate](i, scale, new, old)) for i in range(new)

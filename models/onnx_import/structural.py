@@ -86,11 +86,13 @@ def gather(call: Call) -> list[Activation]:
     x, where = call.activation(0), call.known(1)
     axis = call.axis(x.rank, 0)
     count = x.shape[axis]
+    shape = x.shape[:axis] + where.shape + x.shape[axis + 1 :]
+    call.builder.check_size(call.name, shape)
     indices = tuple(int(index) for index in where.array.reshape(-1))
     if any(not -count <= index < count for index in indices):
         raise call.malformed(f"an index is outside axis {axis} of shape {x.shape}")
     picked = _take(call, x, axis, tuple(index % count for index in indices))
-    return [call.reshape(picked, x.shape[:axis] + where.shape + x.shape[axis + 1 :])]
+    return [call.reshape(picked, shape)]
 
 
 def _as_activation(call: Call, value: Value | None) -> Activation:
@@ -126,10 +128,6 @@ def pad(call: Call) -> list[Activation]:
         kept = range(max(0, -before), x.shape[axis] - max(0, -after))
         x = _take(call, x, axis, tuple(kept))
     grown = tuple((max(0, before), max(0, after)) for before, after in pairs)
-    if prod(n + sum(pair) for n, pair in zip(x.shape, grown, strict=True)) > _limit(call):
-        raise call.malformed(f"padding {pairs} makes it too large")
+    sizes = tuple(size + sum(pair) for size, pair in zip(x.shape, grown, strict=True))
+    call.builder.check_size(call.name, sizes)
     return [call.emit(Pad(grown, value), x)] if any(map(any, grown)) else [x]
-
-
-def _limit(call: Call) -> int:
-    return call.builder.limits.elements

@@ -1,4 +1,4 @@
-"""The oracle of import tests: onnxruntime on the unchanged file, outside the product's own check."""
+"""The oracle of import tests: onnxruntime on the unchanged file, apart from the product's check."""
 
 from __future__ import annotations
 

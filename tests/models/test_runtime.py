@@ -55,7 +55,26 @@ def test_an_open_batch_whose_inputs_the_graph_mixes() -> None:
 
 def test_no_inputs_give_no_outputs() -> None:
     y = OnnxRuntime(load_network(mlp())).run(np.zeros((0, 1, 4), np.float32))
-    assert y.shape == (0, 3)
+    assert (y.shape, y.dtype) == ((0, 3), np.float32)
+
+
+def test_batches_longer_than_one_run() -> None:
+    network = load_network(mlp(batch="N"))
+    x = random_inputs((1, 4), count=150)
+    y = OnnxRuntime(network).run(x)
+    np.testing.assert_allclose(y, ort_outputs(network.source, x), atol=1e-5)
+
+
+def test_equal_inputs_do_not_hide_that_the_graph_mixes_them() -> None:
+    nodes = [
+        node("ReduceMean", ["x"], ["m"], axes=[0]),
+        node("Sub", ["x", "m"], ["d"]),
+        node("Add", ["d", "x"], ["y"]),
+    ]
+    network = load_network(model(nodes, shape=("N", 4)))
+    x = random_inputs((1, 4), count=3)
+    x[1] = x[0]
+    np.testing.assert_allclose(OnnxRuntime(network).run(x), x.reshape(3, -1), atol=1e-6)
 
 
 def test_normalisation_comes_first() -> None:

@@ -160,7 +160,7 @@ def test_inputs_that_are_not_floating_point(kind: int) -> None:
 def test_several_inputs_are_named() -> None:
     proto = parse(mlp())
     proto.graph.input.append(helper.make_tensor_value_info("extra", TensorProto.FLOAT, [1]))
-    with pytest.raises(ModelImportError, match="exactly one input.*'x', 'extra'"):
+    with pytest.raises(ModelImportError, match=r"exactly one input.*'x', 'extra'"):
         load_network(proto.SerializeToString())
 
 
@@ -174,7 +174,7 @@ def test_no_input_at_all() -> None:
 def test_a_foreign_domain() -> None:
     proto = parse(mlp())
     proto.graph.node[1].domain = "com.example"
-    with pytest.raises(UnsupportedOperatorError, match="n_a1.*Relu.*'com.example'"):
+    with pytest.raises(UnsupportedOperatorError, match=r"n_a1.*Relu.*'com.example'"):
         load_network(proto.SerializeToString())
 
 
@@ -192,7 +192,7 @@ def test_a_subgraph() -> None:
         [helper.make_tensor_value_info("z", TensorProto.FLOAT, None)],
     )
     nodes = [node("If", ["flag"], ["y"], then_branch=branch, else_branch=branch)]
-    with pytest.raises(UnsupportedOperatorError, match="n_y.*If.*subgraph"):
+    with pytest.raises(UnsupportedOperatorError, match=r"n_y.*If.*subgraph"):
         load_network(model(nodes, shape=(3,), weights={"flag": np.asarray(True)}))
 
 
@@ -203,7 +203,7 @@ def test_functions() -> None:
             "local", "Twice", ["a"], ["b"], [node("Add", ["a", "a"], ["b"])], proto.opset_import
         )
     )
-    with pytest.raises(UnsupportedOperatorError, match="Twice.*inline"):
+    with pytest.raises(UnsupportedOperatorError, match=r"Twice.*inline"):
         load_network(proto.SerializeToString())
 
 

@@ -11,11 +11,26 @@ from models import UnsupportedOperatorError, fold_affine, load_network
 from tests.helpers.agreement import ort_outputs, random_inputs, torch_outputs
 
 ROOT = Path(__file__).parents[3].parent / "shared" / "benchmarks"
-SUPPORTED = (
-    "acasxu cifar10_resnet collins_rul_cnn eran marabou_cifar10 metaroom mnist_fc oval21 "
-    "reach_prob_density rl_benchmarks sdp sri_resnet_a test tllverifybench verivital "
-    "cgan cifar_biasfield dist_shift"
-).split()
+SUPPORTED = [
+    "acasxu",
+    "cifar10_resnet",
+    "collins_rul_cnn",
+    "eran",
+    "marabou_cifar10",
+    "metaroom",
+    "mnist_fc",
+    "oval21",
+    "reach_prob_density",
+    "rl_benchmarks",
+    "sdp",
+    "sri_resnet_a",
+    "test",
+    "tllverifybench",
+    "verivital",
+    "cgan",
+    "cifar_biasfield",
+    "dist_shift",
+]
 UNSUPPORTED = {
     "ml4acopf": {"Pow"},
     "traffic_signs_recognition": {"Sign"},

@@ -230,17 +230,19 @@ def test_a_small_file_cannot_ask_for_a_huge_constant(operator: str, inputs: list
         "one": np.asarray(1, np.int64),
         "many": np.asarray(10**12, np.int64),
     }
-    with pytest.raises(ModelImportError, match="1000000000000 elements, the limit"):
+    with pytest.raises(ModelImportError, match="constant of 1000000000000 elements"):
         load_network(model(nodes, shape=(3,), weights=weights))
 
 
 @pytest.mark.parametrize(
-    ("operator", "inputs"), [("Expand", ["x", "huge"]), ("Pad", ["x", "pads"])]
+    ("operator", "inputs"),
+    [("Expand", ["x", "huge"]), ("Pad", ["x", "pads"]), ("Resize", ["x", "", "", "sizes"])],
 )
 def test_a_small_file_cannot_ask_for_a_huge_activation(operator: str, inputs: list[str]) -> None:
     weights = {
         "huge": np.asarray([10**12, 1], np.int64),
         "pads": np.asarray([0, 10**12], np.int64),
+        "sizes": np.asarray([10**12], np.int64),
     }
     with pytest.raises(ModelImportError, match="n_y"):
         load_network(model([node(operator, inputs, ["y"])], shape=(1,), weights=weights))
@@ -248,9 +250,22 @@ def test_a_small_file_cannot_ask_for_a_huge_activation(operator: str, inputs: li
 
 def test_limits_hold_for_computed_tensors() -> None:
     data = model([node("Concat", ["x", "x"], ["y"], axis=0)], shape=(3,))
-    assert load_network(data, limits=ImportLimits(elements=6)).output_size == 6
-    with pytest.raises(ModelImportError, match="beyond the limits of 5 elements"):
-        load_network(data, limits=ImportLimits(elements=5))
+    assert load_network(data, limits=ImportLimits(activations=9)).output_size == 6
+    with pytest.raises(ModelImportError, match="beyond the limit of 8 activations"):
+        load_network(data, limits=ImportLimits(activations=8))
+
+
+def test_many_folded_constants_count_together() -> None:
+    nodes = [
+        node("Expand", ["v", "ten"], ["a"]),
+        node("Expand", ["v", "ten"], ["b"]),
+        node("Sum", ["a", "b", "x"], ["y"]),
+    ]
+    weights = {"v": normal(1), "ten": np.asarray([10], np.int64)}
+    data = model(nodes, shape=(10,), weights=weights)
+    assert load_network(data, limits=ImportLimits(elements=20)).output_size == 10
+    with pytest.raises(ModelImportError, match="all such constants together may have 19"):
+        load_network(data, limits=ImportLimits(elements=19))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models import UnsupportedOperatorError, load_network
+from models import ModelImportError, UnsupportedOperatorError, load_network
 from models.operators import Linear
 from tests.helpers.agreement import assert_agrees
 from tests.helpers.networks import Array, model, node
@@ -38,6 +38,19 @@ def test_gemm_with_the_constant_on_the_left(trans_a: int, trans_b: int) -> None:
         node("Gemm", ["w", "x", "b"], ["y"], transA=trans_a, transB=trans_b, alpha=-1.5, beta=0.5)
     ]
     assert_agrees(model(nodes, shape=(2, 3) if trans_b else (3, 2), weights=weights))
+
+
+@pytest.mark.parametrize("bias", [(), (1,), (1, 1)])
+def test_gemm_with_one_output(bias: tuple[int, ...]) -> None:
+    weights = {"w": weight(3, 1), "b": weight(*bias)}
+    assert_agrees(model([node("Gemm", ["x", "w", "b"], ["y"])], shape=(1, 3), weights=weights))
+
+
+def test_gemm_with_a_bias_that_would_enlarge_is_malformed() -> None:
+    weights = {"w": weight(3, 4), "b": weight(2, 4)}
+    data = model([node("Gemm", ["x", "w", "b"], ["y"])], shape=(1, 3), weights=weights)
+    with pytest.raises(ModelImportError, match="enlarges"):
+        load_network(data)
 
 
 def test_gemm_adds_an_activation() -> None:
