@@ -18,7 +18,7 @@ from solvers.budget import Budget
 
 __all__ = ["Descent", "Found", "clearly_falsified", "descend"]
 
-_MOMENTS = (0.9, 0.99)
+_MOMENTS = (0.5, 0.9)
 # A margin this far below zero, relative to the outputs, survives another order of summation.
 _CLEARLY = 1e-5
 

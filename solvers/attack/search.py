@@ -24,6 +24,10 @@ __all__ = ["attack"]
 
 # Values kept per node of the graph while a gradient is computed: forward, backward, scratch.
 _COPIES = 3
+# Points that run at once also bound the time between two looks at the budget. Where layers are
+# dense, that time comes from the weights; this many of them take about as long as one activation
+# of a convolution.
+_WEIGHTS = 100
 
 
 def attack(
@@ -79,7 +83,9 @@ class _Search:
         self.boxes = [runnable_box(case.region) for case in cases]
         self.random = torch.Generator().manual_seed(options.seed)
         activations = sum(node.size for node in network.graph.nodes)
-        self.points = max(1, options.memory_bytes // (4 * _COPIES * activations))
+        weights = sum(value.numel() for value in network.parameters.values())
+        cost = 4 * _COPIES * (activations + weights // _WEIGHTS)
+        self.points = max(1, options.memory_bytes // cost)
         self.margin = np.full(len(cases), np.inf)
         self.best: dict[int, NDArray[np.float32]] = {}
         self.settled = np.zeros(len(cases), dtype=bool)
@@ -106,7 +112,7 @@ class _Search:
         """Screen random points of the open cases, and descend from the best of them."""
         growth = self.options.growth**number
         descents = min(self.options.restarts * growth, self.points)
-        samples = self.options.samples * growth
+        samples = self.options.samples * descents // self.options.restarts
         still_open = [i for i in self.best if not self.settled[i]]
         still_open.sort(key=lambda i: float(self.margin[i]))
         for chunk in _chunks(still_open, self.points // descents):

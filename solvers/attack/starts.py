@@ -18,7 +18,7 @@ __all__ = ["Plan", "corners_of", "landmarks", "make_plan", "random_points"]
 
 # Wide steps leave shallow basins, narrow ones stay in the basin they start in; which of them
 # finds the counterexample depends on the network, so that descents differ.
-_STRIDES = (1.0, 0.1, 0.3)
+_STRIDES = (1.0, 0.1, 0.03)
 
 
 @dataclass(frozen=True, eq=False)
