@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +152,26 @@ def test_a_full_disk_is_a_failure_and_leaves_nothing(
     assert certify(small, "--methods", "ibp", "--quiet", "--json", out) == 3
     assert "No space left on device" in capsys.readouterr().err
     assert sorted(small.folder.iterdir()) == before
+
+
+def test_progress_is_shown_on_a_terminal_and_keeps_out_of_results(small: Small) -> None:
+    leader, follower = pty.openpty()
+    command_line = [
+        sys.executable, "-m", "cli.main", "certify", str(small.network), "--data", str(small.data),
+        "--epsilon", "0.05", "--methods", "ibp", "--json", "-",
+    ]  # fmt: skip
+    run = subprocess.run(
+        command_line,
+        stdout=subprocess.PIPE,
+        stderr=follower,
+        check=True,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+    )
+    os.close(follower)
+    shown = b""
+    with suppress(OSError):  # how Linux says that the other end is closed
+        while piece := os.read(leader, 65536):
+            shown += piece
+    os.close(leader)
+    assert b"certifying" in shown
+    assert json.loads(run.stdout)["summary"]["count"] == 3
