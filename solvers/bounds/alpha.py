@@ -78,7 +78,8 @@ def optimised(
         best_lower = torch.fmax(best_lower, lower.detach())
         best = {name: interval.detach() for name, interval in current.items()}
         settled = options.stop_when_positive and bool((best_lower > 0).all())
-        if last or settled or budget.exhausted:
+        # Without a gradient, no slope is on the way from the margins to the input.
+        if last or settled or budget.exhausted or not lower.requires_grad:
             break
         # Not `backward`, which would leave gradients in the network's own parameters.
         gradients = torch.autograd.grad(-lower.sum(), variables, allow_unused=True)

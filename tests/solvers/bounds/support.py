@@ -122,7 +122,9 @@ def bound(
     margins: Margins,
     method: Method,
     options: BoundOptions | None = None,
+    *,
+    known: Mapping[str, Interval] | None = None,
 ) -> MarginBounds:
     """Bound margins; a short alpha-crown where no options are given."""
     chosen = BoundOptions(iterations=4) if options is None else options
-    return bound_margins(Scene(network, region), margins, method, options=chosen)
+    return bound_margins(Scene(network, region), margins, method, options=chosen, known=known)
