@@ -15,10 +15,10 @@ from api.problems import install
 from api.routes import certifications, datasets, home, jobs, networks, operations, reports
 from api.schemas.problem import InvalidPart, Problem
 from api.services import Queue, open_services
-from store.settings import Settings, get_settings
+from store.settings import Settings
 from worker.inspector import Inspector
 
-__all__ = ["app_from_environment", "create_app"]
+__all__ = ["create_app"]
 
 _DESCRIPTION = """
 Exact certification of neural networks: within ε of each of these inputs, can the answer change?
@@ -64,6 +64,7 @@ def create_app(
         generate_unique_id_function=_operation_id,
         lifespan=lifespan,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.services = services
     for module in (networks, datasets, reports, certifications, jobs, operations, home):
@@ -79,11 +80,6 @@ def create_app(
     return app
 
 
-def app_from_environment() -> FastAPI:
-    """Return the application with the settings of the environment, for `uvicorn --factory`."""
-    return create_app(get_settings())
-
-
 def _operation_id(route: APIRoute) -> str:
     return route.name
 
@@ -95,6 +91,12 @@ def _describe(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         document = generate()
         schemas = document["components"]["schemas"]
+        for operation in (entry for path in document["paths"].values() for entry in path.values()):
+            # FastAPI adds its own form of this error wherever a path has a parameter.
+            if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+                del operation["responses"]["422"]
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(unused, None)
         template = "#/components/schemas/{model}"
         schemas["Problem"] = Problem.model_json_schema(ref_template=template)
         schemas["Problem"].pop("$defs", None)

@@ -19,6 +19,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError, OperationalError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from api.schemas.problem import InvalidPart, Problem
 from store.errors import StoreError
@@ -39,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 _INTERNAL = "InternalError"
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _RETRY_AFTER = {"Retry-After": "5"}
 
 
@@ -69,6 +71,10 @@ PROBLEMS: Mapping[str, ProblemKind] = {
     "UnsupportedMethodError": ProblemKind(
         422, "unsupported-method", "A method cannot handle this network"
     ),
+    "ModelTooLargeError": ProblemKind(
+        422, "too-large-for-method", "The network is too large for a method"
+    ),
+    "EncodingStoppedError": ProblemKind(422, "encoding-stopped", "A method ran out of time"),
     "SolverUnavailableError": ProblemKind(503, "solver-unavailable", "A solver is not available"),
     "SolverFailedError": ProblemKind(500, "solver-failed", "A solver failed"),
     # what the store refuses
@@ -195,16 +201,30 @@ def _http_error(request: Request, error: Exception) -> Response:
         detail=_framework_detail(request, error),
         instance=request.url.path,
     )
-    return problem_response(problem, error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_allowed_methods(request))
+    return problem_response(problem, headers)
 
 
 def _framework_detail(request: Request, error: HTTPException) -> str:
     if error.status_code == HTTPStatus.NOT_FOUND:
         return f"nothing is served at {request.url.path}; /docs lists what is"
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = (error.headers or {}).get("Allow", "other methods")
+        allowed = ", ".join(_allowed_methods(request))
         return f"{request.method} is not allowed at {request.url.path}, only {allowed}"
     return str(error.detail)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """Return every method of a path; the framework itself names those of one route only."""
+    routes = request.app.router.routes
+    scope = {key: request.scope[key] for key in ("type", "path", "root_path", "headers")}
+    return [
+        method
+        for method in _METHODS
+        if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
 
 
 def _validation_error(request: Request, error: Exception) -> Response:

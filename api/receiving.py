@@ -81,7 +81,8 @@ async def receive_upload(
 def clean_name(stated: str | None) -> str:
     """Return the last part of a client's file name, without control characters."""
     last = PurePosixPath(PureWindowsPath(stated or "").name).name
-    return "".join(letter for letter in last if letter.isprintable())[:_LONGEST_NAME]
+    name = "".join(letter for letter in last if letter.isprintable())[:_LONGEST_NAME]
+    return "" if name == ".." else name
 
 
 def request_hash(upload: Upload) -> str:

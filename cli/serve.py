@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import ipaddress
 import logging
 import os
 import signal
@@ -18,6 +17,7 @@ from types import FrameType
 
 import uvicorn
 
+from api.address import check_address
 from api.app import create_app
 from store.blobs import BlobStore
 from store.database import Database
@@ -77,27 +77,6 @@ def serve(host: str, port: int, data_dir: Path) -> int:
         status = error.status if isinstance(error, ServeError) else _BAD_INPUT
         sys.stderr.write(f"tightrope serve: {error}\n")
         return status
-
-
-def check_address(host: str, *, allowed: bool) -> None:
-    """Refuse to listen where others could reach a service that asks nobody for a key.
-
-    Raises:
-        ServeError: `host` is no loopback address and nobody allowed it.
-    """
-    if host == "localhost" or allowed:
-        return
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        raise ServeError(
-            f"{host} can be reached by others, and the service asks nobody who they are; "
-            f"listen on 127.0.0.1, or set {PREFIX}ALLOW_UNAUTHENTICATED=1 if the network "
-            "around it is to be trusted",
-            status=_BAD_INPUT,
-        )
 
 
 @contextmanager

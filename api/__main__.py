@@ -1,0 +1,49 @@
+"""The API alone, for deployments that run workers on their own: `python -m api`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+import uvicorn
+
+from api.address import check_address
+from api.app import create_app
+from store.errors import StoreError
+from store.settings import get_settings
+from worker.logs import configure
+
+__all__ = ["main"]
+
+_DRAIN_SECONDS = 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve with the settings of the environment; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m api", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parsed = parser.parse_args(arguments)
+    try:
+        settings = get_settings()
+        configure(settings.log_level)
+        check_address(parsed.host, allowed=settings.allow_unauthenticated)
+        app = create_app(settings)
+    except StoreError as error:
+        logging.getLogger(__name__).error("%s", error)
+        return 2
+    uvicorn.run(
+        app,
+        host=parsed.host,
+        port=parsed.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,262 @@
+"""The service for tests: small, in a folder of its own, fakes where processes would be slow."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+
+from store.blobs import BlobStore
+from store.certifications import Certifications, NewCertification
+from store.database import Database
+from store.jobs import Jobs
+from store.migrate import migrate
+from store.settings import Settings
+from store.tables import Base, CertificationRow
+from store.uploads import DATASETS, NETWORKS, Uploads
+from worker.inspector import FileKind, RejectedFileError
+
+NETWORK_DETAILS: dict[str, Any] = {
+    "input_shape": [1, 4],
+    "output_shape": [1, 3],
+    "outputs": 3,
+    "parameters": 67,
+    "nodes": 4,
+    "operators": {"Linear": 2, "Relu": 1},
+    "notes": [],
+}
+DATASET_DETAILS: dict[str, Any] = {
+    "count": 5,
+    "input_shape": [4],
+    "classes": 3,
+    "minimum": 0.0,
+    "maximum": 1.0,
+}
+SETTINGS: dict[str, Any] = {
+    "epsilon": 0.1,
+    "norm": "inf",
+    "methods": ["crown"],
+    "timeout_seconds": 60.0,
+    "valid_range": [0.0, 1.0],
+    "targets": None,
+    "normalization": None,
+    "seed": 0,
+}
+
+
+def service_settings(folder: Path, **changes: object) -> Settings:
+    """Return settings for one folder, with short intervals."""
+    quick = {
+        "data_dir": folder,
+        "poll_seconds": 0.02,
+        "cancel_poll_seconds": 0.05,
+        "heartbeat_seconds": 0.2,
+        "lease_seconds": 2.0,
+        "sweep_seconds": 0.2,
+        "worker_threads": 1,
+    }
+    return Settings.model_validate({**quick, **changes})
+
+
+def item(index: int, verdict: str = "verified", **changes: object) -> dict[str, Any]:
+    """Return the answer for one input."""
+    plain = {
+        "index": index,
+        "label": 1,
+        "predicted": 0 if verdict == "misclassified" else 1,
+        "verdict": verdict,
+        "evidence": "solver",
+        "lower": {"crown": 0.5},
+        "upper": 1.0,
+        "exact": None,
+        "gap": {"crown": 0.5},
+        "seconds": {"crown": 0.001},
+        "counterexample": None,
+        "reason": None,
+    }
+    return {**plain, **changes}
+
+
+@cache
+def migrated_database() -> bytes:
+    """Return the file of an empty database; making one takes longer than most tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "empty.sqlite3"
+        database = Database(f"sqlite:///{path}")
+        migrate(database)
+        database.close()
+        return path.read_bytes()
+
+
+class World:
+    """A migrated store with one network and one data set.
+
+    Args:
+        settings: Where it is.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        if settings.embedded:
+            settings.data_dir.mkdir(parents=True, exist_ok=True)
+            (settings.data_dir / "tightrope.sqlite3").write_bytes(migrated_database())
+        self.database = Database(settings.database)
+        migrate(self.database)
+        self.blobs = BlobStore(settings.blob_dir)
+        self.networks = Uploads(self.database, self.blobs, NETWORKS)
+        self.datasets = Uploads(self.database, self.blobs, DATASETS)
+        self.certifications = Certifications(self.database)
+        self.jobs = Jobs(self.database, lease_seconds=settings.lease_seconds)
+        self.network = self.dataset = ""
+        self.reset()
+
+    def reset(self) -> None:
+        """Remove everything but one network and one data set."""
+        with self.database.write() as session:
+            for table in reversed(Base.metadata.sorted_tables):
+                session.execute(table.delete())
+        shutil.rmtree(self.settings.blob_dir, ignore_errors=True)
+        self.network = self.upload(self.networks, b"network", "n.onnx", NETWORK_DETAILS)
+        self.dataset = self.upload(self.datasets, b"dataset", "d.npz", DATASET_DETAILS)
+
+    def upload(
+        self, uploads: Uploads, content: bytes, name: str, details: Mapping[str, Any]
+    ) -> str:
+        """Store a file and return its id."""
+        with self.blobs.receive() as incoming:
+            incoming.write(content)
+            return uploads.add(incoming, name=name, details=details)[0].id
+
+    def certify(
+        self, indices: Sequence[int] = (0, 1, 2), *, reuse: bool = False, **changes: object
+    ) -> CertificationRow:
+        """Store a request for a certification."""
+        new = NewCertification(
+            network_id=self.network,
+            dataset_id=self.dataset,
+            settings={**SETTINGS, **changes, "indices": list(indices)},
+            indices=indices,
+            queue="bounds",
+            version="1",
+            reuse=reuse,
+        )
+        return self.certifications.create(new)[0]
+
+    def finish(self, indices: Sequence[int] = (0, 1, 2), **changes: object) -> str:
+        """Store a certification with all its answers and return its id."""
+        row = self.certify(indices, **changes)
+        assert self.jobs.claim(row.id, "somebody")
+        for index in indices:
+            self.certifications.add_item(row.id, "somebody", item(index))
+        self.certifications.succeed(row.id, "somebody", SUMMARY)
+        return row.id
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.database.close()
+
+
+SUMMARY: dict[str, Any] = {
+    "count": 3,
+    "clean_accuracy": 1.0,
+    "empirical_accuracy": 1.0,
+    "certified_accuracy": {"crown": 1.0},
+    "certified_gap": 0.0,
+    "mean_gap": {"crown": 0.5},
+    "falsified": 0,
+    "unknown": 0,
+    "seconds": 0.003,
+}
+
+
+class FakeInspector:
+    """Accepts every file that does not start with BAD, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.details: dict[str, dict[str, Any]] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.seen.clear()
+        self.details = {"network": dict(NETWORK_DETAILS), "dataset": dict(DATASET_DETAILS)}
+
+    def inspect(self, kind: FileKind, path: Path, name: str) -> Mapping[str, Any]:
+        """Return fixed details."""
+        content = path.read_bytes()
+        self.seen.append(hashlib.sha256(content).hexdigest())
+        if content.startswith(b"BAD"):
+            raise RejectedFileError("UnsupportedOperatorError", f"{name}: node 'a' is odd")
+        return self.details[kind]
+
+
+class FakeQueue:
+    """Remembers what was sent; may be told to be out of order."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, str]] = []
+        self.broken = False
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.sent.clear()
+        self.broken = False
+
+    def send(self, job_id: str, queue: str) -> bool:
+        """Note a message."""
+        if self.broken:
+            return False
+        self.sent.append((job_id, queue))
+        return True
+
+    def ping(self) -> None:
+        """Answer, or not."""
+        if self.broken:
+            raise ConnectionRefusedError("no broker")
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+@contextmanager
+def serving(app: FastAPI) -> Iterator[httpx.Client]:
+    """Serve an application on a free port, from a thread, and yield a client for it."""
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=1)
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        wait_until(lambda: server.started)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def wait_until(met: Callable[[], object], *, seconds: float = 60.0) -> None:
+    """Wait for a condition; fail when it is not met in a time that is far too long."""
+    deadline = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < deadline, "the condition was not met in time"
+        time.sleep(0.02)
+
+
+def long_ago() -> datetime:
+    """Return a moment before every lease of a test."""
+    return datetime(2001, 1, 1, tzinfo=UTC)
