@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -20,10 +21,11 @@ from torch import Tensor
 from models.graph import Node
 from models.network import Network
 from solvers.bounds.interval import Interval
+from solvers.bounds.patches import Patches, is_map, unit_patches
 from solvers.bounds.relaxation import Relaxation
 from solvers.bounds.rules import AffineRule, rule_for
 
-__all__ = ["Rows", "Scene", "lower_bounds", "node_rows", "unit_rows"]
+__all__ = ["Rows", "Scene", "lower_bounds", "unit_rows"]
 
 Relaxations = Callable[[Node], Relaxation]
 """Returns what encloses a nonlinear node."""
@@ -44,6 +46,26 @@ class Scene:
     network: Network
     region: Interval
 
+    @cached_property
+    def entry(self) -> tuple[Node, Interval]:
+        """The last node that is still a box, and that box.
+
+        Elementwise and structural nodes behind the input, such as a normalisation, turn a box into
+        a box without loss, so backward passes may end behind them.
+        """
+        graph, parameters = self.network.graph, self.network.parameters
+        node, box = graph.input, self.region
+        while True:
+            consumers = [other for other in graph.nodes if node.name in other.inputs]
+            if node.name == graph.output or len(consumers) != 1:
+                return node, box
+            (following,) = consumers
+            rule = rule_for(following.operator)
+            if rule.mixes or len(following.inputs) != 1:
+                return node, box
+            box = rule.interval(following.operator, [box], parameters)
+            node = following
+
     @property
     def batch(self) -> int:
         """Number of regions."""
@@ -54,43 +76,55 @@ class Scene:
         return Scene(self.network, self.region[index])
 
 
+Coefficients = Tensor | Patches
+"""Of one node: whole, shape `(batch, rows, *node_shape)`, or windows of a convolutional map."""
+
+
 @dataclass
 class Rows:
     """Linear functions on their way back: Σ over nodes of coefficients · value, plus a constant.
 
     Attributes:
-        coefficients: By node name, shape `(batch, rows, *node_shape)`.
-        constant: Shape `(batch, rows)`, or `(1, rows)` while nothing depends on the example.
+        coefficients: By node name.
+        constant: Shape `(batch, rows)`, or a number while nothing was added.
     """
 
-    coefficients: dict[str, Tensor] = field(default_factory=dict)
+    coefficients: dict[str, Coefficients] = field(default_factory=dict)
     constant: Tensor | float = 0.0
 
-    def add(self, name: str, coefficients: Tensor) -> None:
+    def add(self, name: str, coefficients: Coefficients) -> None:
         """Add coefficients to those a node already has."""
         there = self.coefficients.get(name)
-        self.coefficients[name] = coefficients if there is None else there + coefficients
+        self.coefficients[name] = coefficients if there is None else _sum(there, coefficients)
+
+    def take(self, name: str) -> Coefficients | None:
+        """Remove and return the coefficients of a node."""
+        return self.coefficients.pop(name, None)
 
     def mirror(self) -> None:
         """Append every row negated."""
-        self.coefficients = {
-            name: torch.cat([value, -value], dim=1) for name, value in self.coefficients.items()
-        }
         if not isinstance(self.constant, Tensor):
-            like = next(iter(self.coefficients.values()))
-            self.constant = like.new_full((1, like.shape[1] // 2), self.constant)
+            first = next(iter(self.coefficients.values()))
+            like = first.values if isinstance(first, Patches) else first
+            self.constant = like.new_full(like.shape[:2], self.constant)
+        self.coefficients = {
+            name: value.mirrored() if isinstance(value, Patches) else torch.cat([value, -value], 1)
+            for name, value in self.coefficients.items()
+        }
         self.constant = torch.cat([self.constant, -self.constant], dim=1)
 
 
-def node_rows(node: str, coefficients: Tensor, constant: Tensor | float = 0.0) -> Rows:
-    """Return linear functions of one node.
+def _sum(one: Coefficients, other: Coefficients) -> Coefficients:
+    """Add coefficients of one node, as windows where both are and their grids match."""
+    if isinstance(one, Patches) and isinstance(other, Patches):
+        both = one.plus(other)
+        if both is not None:
+            return both.dense() if both.is_wide else both
+    return _whole(one) + _whole(other)
 
-    Args:
-        node: Its name.
-        coefficients: Shape `(batch, rows, *node_shape)`.
-        constant: Shape `(batch, rows)`.
-    """
-    return Rows({node: coefficients}, constant)
+
+def _whole(coefficients: Coefficients) -> Tensor:
+    return coefficients.dense() if isinstance(coefficients, Patches) else coefficients
 
 
 def unit_rows(scene: Scene, node: Node, indices: Tensor) -> Rows:
@@ -113,9 +147,11 @@ def unit_rows(scene: Scene, node: Node, indices: Tensor) -> Rows:
                 0.0 if constant is None else constant,
             )
     like = scene.region.lower
+    if is_map(node.shape):
+        return Rows({node.name: unit_patches(indices, node.shape, like)})
     unit = like.new_zeros(*indices.shape, node.size)
     unit.scatter_(2, indices.unsqueeze(-1), 1.0)
-    return node_rows(node.name, unit.reshape(*indices.shape, *node.shape))
+    return Rows({node.name: unit.reshape(*indices.shape, *node.shape)})
 
 
 def lower_bounds(
@@ -136,38 +172,55 @@ def lower_bounds(
     graph = scene.network.graph
     mirror_pending = two_sided
     for node in reversed(graph.nodes):
-        if node is graph.input:
+        if node.name == scene.entry[0].name:
             break
-        coefficients = rows.coefficients.get(node.name)
-        if coefficients is None:
+        if node.name not in rows.coefficients:
             continue
         rule = rule_for(node.operator)
         if isinstance(rule, AffineRule):
-            del rows.coefficients[node.name]
-            _cross_affine(scene, node, rule, rows, coefficients)
+            _cross_affine(scene, node, rule, rows)
             continue
         if mirror_pending:
             rows.mirror()
             mirror_pending = False
-            coefficients = rows.coefficients[node.name]
-        del rows.coefficients[node.name]
-        passed, constant = relaxations(node).backward(coefficients)
-        rows.constant = rows.constant + constant
-        if passed is not None:
-            rows.add(node.inputs[0], passed)
+        _cross_nonlinear(node, relaxations(node), rows)
     if mirror_pending:
         rows.mirror()
     return _concretize(scene, rows)
 
 
-def _cross_affine(
-    scene: Scene, node: Node, rule: AffineRule[Any], rows: Rows, coefficients: Tensor
-) -> None:
+def _cross_nonlinear(node: Node, relaxation: Relaxation, rows: Rows) -> None:
+    """Move coefficients from a nonlinear node to its input, through its lines."""
+    coefficients = rows.coefficients.pop(node.name)
+    if isinstance(coefficients, Patches):
+        moved = relaxation.backward_patches(coefficients)
+        if moved is not None:
+            rows.constant = rows.constant + moved[1]
+            if moved[0] is not None:
+                rows.add(node.inputs[0], moved[0])
+            return
+    passed, constant = relaxation.backward(_whole(coefficients))
+    rows.constant = rows.constant + constant
+    if passed is not None:
+        rows.add(node.inputs[0], passed)
+
+
+def _cross_affine(scene: Scene, node: Node, rule: AffineRule[Any], rows: Rows) -> None:
     """Move coefficients from an affine node to its inputs."""
     graph, parameters = scene.network.graph, scene.network.parameters
-    leading = coefficients.shape[:2]
-    flat = coefficients.flatten(0, 1)
-    shapes: Sequence[tuple[int, ...]] = [graph.node(name).shape for name in node.inputs]
+    shapes = [graph.node(name).shape for name in node.inputs]
+    coefficients = rows.coefficients.pop(node.name)
+    if isinstance(coefficients, Patches):
+        inside = coefficients.inside()
+        moved = rule.adjoint_patches(node.operator, inside, shapes, parameters)
+        if moved is not None:
+            windows, added = moved
+            rows.constant = rows.constant if added is None else rows.constant + added
+            for name, patches in zip(node.inputs, windows, strict=True):
+                rows.add(name, patches.dense() if patches.is_wide else patches)
+            return
+    whole = _whole(coefficients)
+    leading, flat = whole.shape[:2], whole.flatten(0, 1)
     constant = rule.constant(node.operator, flat, parameters)
     if constant is not None:
         rows.constant = rows.constant + constant.reshape(leading)
@@ -177,28 +230,40 @@ def _cross_affine(
 
 
 def _concretize(scene: Scene, rows: Rows) -> Tensor:
-    """Minimise what is left over the box: A·centre − |A|·radius (+ constant).
+    """Minimise what is left over the entry box: A·centre − |A|·radius (+ constant).
 
     In float64 the result is lowered by a multiple of the unit roundoff times everything that was
     added up, which exceeds the rounding error of the pass by orders of magnitude.
     """
-    region = scene.region
-    left = rows.coefficients.get(scene.network.graph.input.name)
+    entry, region = scene.entry
+    left = rows.coefficients.get(entry.name)
     constant = rows.constant
     if left is None:
         if not isinstance(constant, Tensor):
             constant = region.lower.new_full((scene.batch, 1), constant)
         return constant.expand(scene.batch, -1)
-    flat = left.flatten(2)
-    center = region.center.flatten(1).unsqueeze(-1)
-    radius = region.radius.flatten(1).unsqueeze(-1)
-    if flat.dtype != torch.float64:
-        spread = torch.matmul(flat.abs(), radius)
-        return (torch.matmul(flat, center) - spread).squeeze(-1) + constant
+    # In float32 nothing is proved, so nothing is given up.
+    careful = region.lower.dtype == torch.float64
+    fields = [region.radius]
+    if careful:
+        fields.append(region.center.abs() + region.radius)
+    spreads = _products(left, fields, absolute=True)
+    lowest = _products(left, [region.center])[0] - spreads[0] + constant
+    if not careful:
+        return lowest
     unit = _ROUNDING_UNITS * torch.finfo(torch.float64).eps
-    # One product gives both the spread and the magnitude: |A| times radius and |centre| + radius.
-    pair = torch.cat([radius, center.abs() + radius], dim=-1)
-    spread, magnitude = torch.matmul(flat.abs(), pair).unbind(-1)
-    lowest = torch.matmul(flat, center).squeeze(-1) - spread + constant
     size = constant.abs() if isinstance(constant, Tensor) else abs(constant)
-    return lowest - unit * (magnitude + size)
+    return lowest - unit * (spreads[1] + size)
+
+
+def _products(
+    coefficients: Coefficients, fields: Sequence[Tensor], *, absolute: bool = False
+) -> list[Tensor]:
+    """Multiply coefficients of the entry, or their magnitudes, by maps `(batch, *entry_shape)`."""
+    if isinstance(coefficients, Patches):
+        values = coefficients.values.abs() if absolute else coefficients.values
+        return [(values * coefficients.read(f)).flatten(2).sum(-1) for f in fields]
+    flat = coefficients.flatten(2)
+    columns = torch.stack([f.flatten(1) for f in fields], dim=-1)
+    product = torch.matmul(flat.abs() if absolute else flat, columns)
+    return list(product.unbind(-1))

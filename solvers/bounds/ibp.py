@@ -10,7 +10,14 @@ from solvers.bounds.backward import Scene
 from solvers.bounds.interval import Interval
 from solvers.bounds.rules import NonlinearRule, rule_for
 
-__all__ = ["interval_of", "mixing_depth", "nonlinear_nodes", "propagate", "refinable_nodes"]
+__all__ = [
+    "interval_of",
+    "mixing_depth",
+    "nonlinear_depth",
+    "nonlinear_nodes",
+    "propagate",
+    "refinable_nodes",
+]
 
 
 def interval_of(scene: Scene, node: Node, bounds: Mapping[str, Interval]) -> Interval:
@@ -64,6 +71,16 @@ def mixing_depth(graph: Graph) -> dict[str, int]:
         mixes = rule_for(node.operator).mixes
         step = min(len(node.inputs), 2) if mixes else 0
         depth[node.name] = max((depth[name] for name in node.inputs), default=0) + step
+    return depth
+
+
+def nonlinear_depth(graph: Graph) -> dict[str, int]:
+    """Count, per node, the nonlinear nodes on the longest path from the input, itself included."""
+    names = {node.name for node in nonlinear_nodes(graph)}
+    depth: dict[str, int] = {}
+    for node in graph.nodes:
+        before = max((depth[name] for name in node.inputs), default=0)
+        depth[node.name] = before + int(node.name in names)
     return depth
 
 

@@ -7,7 +7,7 @@ those values for which it can matter, such as ReLUs that are not already stable.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,10 +15,11 @@ from torch import Tensor
 
 from models.graph import Graph, Node
 from solvers.bounds.backward import Relaxations, Scene, lower_bounds, unit_rows
-from solvers.bounds.ibp import interval_of, refinable_nodes
+from solvers.bounds.ibp import interval_of, nonlinear_depth, refinable_nodes
 from solvers.bounds.interval import Interval
 from solvers.bounds.memory import MemoryBudget
-from solvers.bounds.relaxation import Relaxation
+from solvers.bounds.patches import is_map
+from solvers.bounds.relaxation import ConstantRelaxation, Relaxation
 from solvers.bounds.rules import NonlinearRule, Slopes, rule_for
 from solvers.budget import Budget
 
@@ -138,38 +139,70 @@ def tightened(
     refinable = {node.name for node in refinable_nodes(graph)}
     done = {} if known is None else known
     bounds: dict[str, Interval] = {}
-    relaxations = relaxations_of(scene, bounds, slopes)
+    refiner = _Refiner(scene, slopes, memory, budget or Budget(), bounds)
     for node in graph.nodes:
         current = interval_of(scene, node, bounds)
         if node.name in done:
             current = current.intersect(done[node.name])
         elif node.name in refinable:
-            current = _refine(_Pass(scene, relaxations, memory, budget or Budget()), node, current)
+            current = refiner.refine(node, current)
         bounds[node.name] = current
     return bounds
 
 
-@dataclass(frozen=True)
-class _Pass:
-    scene: Scene
-    relaxations: Relaxations
-    memory: MemoryBudget
-    budget: Budget
+class _Refiner:
+    """Tightens nodes one after the other, each by short backward passes before the whole one.
+
+    A short pass crosses one nonlinear node and takes the interval bounds of the next. On maps,
+    where windows are still small there, it costs a fraction of the whole pass and settles many
+    ReLUs, which then need no more rows. On dense layers it measured as no gain.
+    Source: early termination in Müller et al. 2021 (GPUPoly), section 4.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        slopes: Slopes,
+        memory: MemoryBudget,
+        budget: Budget,
+        bounds: Mapping[str, Interval],
+    ) -> None:
+        self._scene, self._memory, self._budget, self._bounds = scene, memory, budget, bounds
+        self._whole = relaxations_of(scene, bounds, slopes)
+        self._depth = nonlinear_depth(scene.network.graph)
+
+    def refine(self, node: Node, current: Interval) -> Interval:
+        """Tighten the undecided values of one node."""
+        depth = self._depth[node.name]
+        if depth > 1 and is_map(node.shape) and _settles(self._scene.network.graph, node):
+            current = self._pass(node, current, self._short(depth - 1))
+        return self._pass(node, current, self._whole)
+
+    def _short(self, floor: int) -> Relaxations:
+        """Return relaxations that end a pass at nonlinear nodes of depth `floor` or less."""
+
+        def relaxation(node: Node) -> Relaxation:
+            if self._depth[node.name] > floor:
+                return self._whole(node)
+            interval = self._bounds[node.name]
+            return ConstantRelaxation(interval.lower, interval.upper)
+
+        return relaxation
+
+    def _pass(self, node: Node, current: Interval, relaxations: Relaxations) -> Interval:
+        selection = select(undecided_mask(self._scene.network.graph, node, current))
+        size = self._memory.rows(self._scene, two_sided=True)
+        for first in range(0, selection.rows, size):
+            if self._budget.exhausted:
+                break
+            part = selection[first : first + size]
+            rows = unit_rows(self._scene, node, part.indices)
+            both = lower_bounds(self._scene, rows, relaxations, two_sided=True)
+            current = part.write(current, both[:, : part.rows], -both[:, part.rows :])
+        return current
 
 
-def _refine(task: _Pass, node: Node, current: Interval) -> Interval:
-    """Tighten the undecided values of one node."""
-    scene = task.scene
-    selection = select(undecided_mask(scene.network.graph, node, current))
-    for part in _chunks(selection, task.memory.rows(scene, two_sided=True)):
-        if task.budget.exhausted:
-            break
-        rows = unit_rows(scene, node, part.indices)
-        both = lower_bounds(scene, rows, task.relaxations, two_sided=True)
-        current = part.write(current, both[:, : part.rows], -both[:, part.rows :])
-    return current
-
-
-def _chunks(selection: Selection, size: int) -> Iterator[Selection]:
-    for first in range(0, selection.rows, size):
-        yield selection[first : first + size]
+def _settles(graph: Graph, node: Node) -> bool:
+    """Return whether tighter bounds can settle values of a node for good."""
+    rules = [rule_for(other.operator) for other in graph.nodes if node.name in other.inputs]
+    return any(isinstance(rule, NonlinearRule) and rule.settles for rule in rules)

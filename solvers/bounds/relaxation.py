@@ -15,6 +15,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from solvers.bounds.patches import Patches
+
 __all__ = ["ConstantRelaxation", "ElementwiseRelaxation", "Relaxation", "SelectionRelaxation"]
 
 
@@ -34,6 +36,10 @@ class Relaxation(ABC):
             `(batch, rows)`.
         """
 
+    def backward_patches(self, patches: Patches) -> tuple[Patches | None, Tensor] | None:  # noqa: ARG002
+        """Do the same to windows; None where the node needs whole maps."""
+        return None
+
 
 @dataclass(frozen=True)
 class ElementwiseRelaxation(Relaxation):
@@ -51,18 +57,39 @@ class ElementwiseRelaxation(Relaxation):
 
     def backward(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
         """Multiply by the slope that each coefficient's sign asks for."""
-        shape = coefficients.shape
-        flat = coefficients.flatten(2)
-        passed, constant = _SignedLines.apply(  # type: ignore[no-untyped-call]
-            flat,
-            self.lower_slope.flatten(2),
-            self.upper_slope.flatten(2),
-            self.upper_intercept.flatten(2),
+        lines = (self.lower_slope, self.upper_slope, self.lower_intercept, self.upper_intercept)
+        return _apply_lines(coefficients, lines)
+
+    def backward_patches(self, patches: Patches) -> tuple[Patches, Tensor] | None:
+        """Read the lines through the windows; beyond the edge they are zero, as they should be."""
+
+        def read(line: Tensor) -> Tensor:
+            return patches.read(line.squeeze(2))
+
+        lines = (
+            read(self.lower_slope),
+            read(self.upper_slope),
+            None if self.lower_intercept is None else read(self.lower_intercept),
+            read(self.upper_intercept),
         )
-        if self.lower_intercept is not None:
-            lines = self.lower_intercept.flatten(2)
-            constant = constant + (flat.clamp(min=0) * lines).sum(-1)
-        return passed.reshape(shape), constant
+        passed, constant = _apply_lines(patches.values, lines)
+        return patches.with_values(passed), constant
+
+
+_Lines = tuple[Tensor, Tensor, Tensor | None, Tensor]
+"""Lower slope, upper slope, lower intercept, upper intercept."""
+
+
+def _apply_lines(coefficients: Tensor, lines: _Lines) -> tuple[Tensor, Tensor]:
+    """Replace a nonlinearity by its lines, shapes `(batch, rows or 1, …)`."""
+    flat = coefficients.flatten(2)
+    lower_slope, upper_slope, lower_intercept, upper_intercept = lines
+    passed, constant = _SignedLines.apply(  # type: ignore[no-untyped-call]
+        flat, lower_slope.flatten(2), upper_slope.flatten(2), upper_intercept.flatten(2)
+    )
+    if lower_intercept is not None:
+        constant = constant + (flat.clamp(min=0) * lower_intercept.flatten(2)).sum(-1)
+    return passed.reshape(coefficients.shape), constant
 
 
 class _SavedContext(Protocol):
@@ -143,6 +170,13 @@ class ConstantRelaxation(Relaxation):
         uppers = self.upper.flatten(1).unsqueeze(-1)
         constant = torch.matmul(flat.clamp(min=0), lowers) + torch.matmul(flat.clamp(max=0), uppers)
         return None, constant.squeeze(-1)
+
+    def backward_patches(self, patches: Patches) -> tuple[None, Tensor]:
+        """Read the bounds through the windows; beyond the edge they are zero."""
+        values = patches.values
+        above = values.clamp(min=0) * patches.read(self.lower)
+        below = values.clamp(max=0) * patches.read(self.upper)
+        return None, (above + below).flatten(2).sum(-1)
 
 
 @dataclass(frozen=True)

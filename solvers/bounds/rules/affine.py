@@ -18,6 +18,7 @@ from models.operators import (
 )
 from models.parameters import ParameterRef, Parameters
 from solvers.bounds.interval import Interval
+from solvers.bounds.patches import Patches
 from solvers.bounds.rules.base import AffineRule, Shape
 
 __all__ = [
@@ -146,6 +147,33 @@ class ConvolutionRule(AffineRule[Convolution]):
         bias = _resolve(operator.bias, parameters)
         return None if bias is None else _channel_sums(coefficients) @ bias
 
+    def adjoint_patches(
+        self,
+        operator: Convolution,
+        patches: Patches,
+        input_shapes: Sequence[Shape],
+        parameters: Parameters,
+    ) -> tuple[tuple[Patches, ...], Tensor | None] | None:
+        """Convolve the windows transposed; they grow by the kernel's reach."""
+        weight = operator.weight.resolve(parameters)
+        bias = _resolve(operator.bias, parameters)
+        constant = None if bias is None else patches.values.flatten(3).sum(-1) @ bias
+        grown = functional.conv_transpose2d(
+            patches.values.flatten(0, 1),
+            weight,
+            None,
+            operator.stride,
+            0,
+            0,
+            operator.groups,
+            operator.dilation,
+        )
+        values = grown.reshape(*patches.values.shape[:2], *grown.shape[1:])
+        stride, padding = operator.stride, operator.padding
+        grid = patches.grid.through((stride[0], stride[1]), (padding[0], padding[1]))
+        size = (input_shapes[0][2], input_shapes[0][3])
+        return (Patches(values, patches.places, grid, size),), constant
+
 
 class ConvolutionTransposeRule(AffineRule[ConvolutionTranspose]):
     """Transposed convolution; its adjoint is a convolution."""
@@ -224,6 +252,18 @@ class BatchNormalizationRule(AffineRule[BatchNormalization]):
         factor, _ = operator.factor_and_offset(parameters)
         return (coefficients * factor.reshape((-1,) + (1,) * (coefficients.dim() - 3)),)
 
+    def adjoint_patches(
+        self,
+        operator: BatchNormalization,
+        patches: Patches,
+        input_shapes: Sequence[Shape],
+        parameters: Parameters,
+    ) -> tuple[tuple[Patches, ...], Tensor | None] | None:
+        """Multiply by the factor of each channel."""
+        factor, offset = operator.factor_and_offset(parameters)
+        passed = patches.with_values(patches.values * factor.reshape(-1, 1, 1))
+        return (passed,), patches.values.flatten(3).sum(-1) @ offset
+
     def constant(
         self, operator: BatchNormalization, coefficients: Tensor, parameters: Parameters
     ) -> Tensor | None:
@@ -299,3 +339,17 @@ class AddRule(AffineRule[Add]):
             coefficients if factor == 1.0 else coefficients * factor
             for factor in operator.coefficients
         )
+
+    def adjoint_patches(
+        self,
+        operator: Add,
+        patches: Patches,
+        input_shapes: Sequence[Shape],
+        parameters: Parameters,
+    ) -> tuple[tuple[Patches, ...], Tensor | None] | None:
+        """Give every input the windows times its factor."""
+        scaled = (
+            patches if factor == 1.0 else patches.with_values(patches.values * factor)
+            for factor in operator.coefficients
+        )
+        return tuple(scaled), None

@@ -14,6 +14,7 @@ from torch import Tensor
 from models.operators import Operator
 from models.parameters import Parameters
 from solvers.bounds.interval import Interval
+from solvers.bounds.patches import Patches
 from solvers.bounds.relaxation import Relaxation
 
 __all__ = ["AffineRule", "NonlinearRule", "Rule", "SlopeChoice", "Slopes", "SpreadingRule"]
@@ -95,6 +96,27 @@ class AffineRule(Rule[OperatorT]):
         """Return what the operator's offset adds to the rows, shape `(rows,)`, or None."""
         return None
 
+    def adjoint_patches(
+        self,
+        operator: OperatorT,
+        patches: Patches,
+        input_shapes: Sequence[Shape],
+        parameters: Parameters,
+    ) -> tuple[tuple[Patches, ...], Tensor | None] | None:
+        """Do the work of `adjoint` and `constant` on windows.
+
+        Args:
+            operator: The node's operator.
+            patches: Of the node's output; zero beyond the edge of its map.
+            input_shapes: Shape of each input of the node.
+            parameters: The network's parameters.
+
+        Returns:
+            Windows of each input, and what is added to the constant, shape `(batch, rows)`; None
+            where the operator needs whole maps.
+        """
+        return None
+
     def rows(
         self,
         operator: OperatorT,
@@ -135,10 +157,13 @@ class NonlinearRule(Rule[OperatorT]):
 
     Attributes:
         optimisable: Whether `Slopes.alpha` changes the lower line.
+        settles: Whether tighter bounds can make the relaxation of a value exact, as for a ReLU
+            that turns out stable.
     """
 
     mixes = False
     optimisable: bool = False
+    settles: bool = False
 
     def interval(
         self, operator: OperatorT, inputs: Sequence[Interval], parameters: Parameters

@@ -60,6 +60,7 @@ class _BentAtZeroRule(NonlinearRule[BentT]):
     """What functions with one kink, at 0, have in common."""
 
     optimisable = True
+    settles = True
 
     def undecided(self, operator: BentT, bounds: Interval) -> Tensor:
         """Return the unstable neurons."""
@@ -152,6 +153,8 @@ def _bent_interval(
 
 class ClipRule(NonlinearRule[Clip]):
     """min(max(x, low), high): a rising ramp between two flat pieces."""
+
+    settles = True
 
     def relax(
         self,
