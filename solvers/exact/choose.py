@@ -37,11 +37,15 @@ class SolverSuite:
         factories: Mapping[SolverName, SolverFactory] | None = None,
     ) -> None:
         self._gurobi_parameters = dict(gurobi_parameters or {})
-        self._factories: Mapping[SolverName, SolverFactory] = factories or {
-            SolverName.HIGHS: self._make_highs,
-            SolverName.SCIP: self._make_scip,
-            SolverName.GUROBI: self._make_gurobi,
-        }
+        self._factories: Mapping[SolverName, SolverFactory] = (
+            {
+                SolverName.HIGHS: self._make_highs,
+                SolverName.SCIP: self._make_scip,
+                SolverName.GUROBI: self._make_gurobi,
+            }
+            if factories is None
+            else factories
+        )
         self._made: dict[SolverName, MilpSolver] = {}
         self._missing: dict[SolverName, str] = {}
         self._lock = threading.Lock()
@@ -65,31 +69,35 @@ class SolverSuite:
                 )
             return self._made[name]
 
-    def choose(self, name: SolverName, *, decide: bool) -> MilpSolver:
-        """Return the solver for a job.
+    def choose(self, name: SolverName) -> MilpSolver:
+        """Return the solver for mixed-integer programs.
 
         `auto` takes Gurobi where its licence is full, never a restricted one, which excludes
-        production use; else SCIP to decide a sign and HiGHS to find a value, which measured
-        fastest; else whichever of the two is installed.
-
-        Args:
-            name: The caller's choice.
-            decide: Whether the sign of the margin is enough.
+        production use; else SCIP, which measured fastest of the free ones for signs and values
+        alike; else HiGHS.
 
         Raises:
             SolverUnavailableError: The chosen solver, or every solver, is missing.
         """
+        return self._first(name, (SolverName.SCIP, SolverName.HIGHS))
+
+    def choose_linear(self, name: SolverName) -> MilpSolver:
+        """Return the solver for linear programs: as `choose`, but HiGHS goes before SCIP.
+
+        Raises:
+            SolverUnavailableError: The chosen solver, or every solver, is missing.
+        """
+        return self._first(name, (SolverName.HIGHS, SolverName.SCIP))
+
+    def _first(self, name: SolverName, free: tuple[SolverName, SolverName]) -> MilpSolver:
         if name is not SolverName.AUTO:
             return self.get(name)
         if self._licensed():
             return self.get(SolverName.GUROBI)
-        order = (
-            (SolverName.SCIP, SolverName.HIGHS) if decide else (SolverName.HIGHS, SolverName.SCIP)
-        )
         try:
-            return self.get(order[0])
+            return self.get(free[0])
         except SolverUnavailableError:
-            return self.get(order[1])
+            return self.get(free[1])
 
     def _licensed(self) -> bool:
         try:

@@ -21,7 +21,7 @@ from solvers.exact.builder import ModelBuilder
 if TYPE_CHECKING:
     from solvers.exact.model import SparseMatrix
 
-__all__ = ["Bounds", "EncodingContext", "EncodingOptions", "StableEncoding"]
+__all__ = ["Bounds", "EncodingContext", "EncodingOptions", "StableEncoding", "checked_interval"]
 
 FloatArray = NDArray[np.float64]
 Bounds = Mapping[str, tuple[FloatArray, FloatArray]]
@@ -53,6 +53,26 @@ class EncodingOptions:
 
     stable: StableEncoding = StableEncoding.SUBSTITUTE
     max_nonzeros: int = 10_000_000
+
+
+def checked_interval(node: Node, bounds: Bounds) -> tuple[FloatArray, FloatArray]:
+    """Return the bounds of a node.
+
+    Raises:
+        BoundsError: They are missing, not finite or empty.
+        ShapeError: They have another shape than the node.
+    """
+    if node.name not in bounds:
+        raise BoundsError(f"the exact encoding needs bounds for node {node.name!r}")
+    lower, upper = bounds[node.name]
+    if lower.shape != node.shape or upper.shape != node.shape:
+        raise ShapeError(
+            f"bounds of node {node.name!r} have shapes {lower.shape} and {upper.shape}, "
+            f"the node has {node.shape}"
+        )
+    if not (np.isfinite(lower).all() and np.isfinite(upper).all() and (lower <= upper).all()):
+        raise BoundsError(f"bounds of node {node.name!r} are empty or not finite")
+    return lower, upper
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,16 +107,7 @@ class EncodingContext:
             BoundsError: They are missing, not finite or empty.
             ShapeError: They have another shape than the node.
         """
-        if node.name not in self.bounds:
-            raise BoundsError(f"the exact encoding needs bounds for node {node.name!r}")
-        lower, upper = self.bounds[node.name]
-        if lower.shape != node.shape or upper.shape != node.shape:
-            raise ShapeError(
-                f"bounds of node {node.name!r} have shapes {lower.shape} and {upper.shape}, "
-                f"the node has {node.shape}"
-            )
-        if not (np.isfinite(lower).all() and np.isfinite(upper).all() and (lower <= upper).all()):
-            raise BoundsError(f"bounds of node {node.name!r} are empty or not finite")
+        lower, upper = checked_interval(node, self.bounds)
         return lower.astype(np.float64).ravel(), upper.astype(np.float64).ravel()
 
     def apply(

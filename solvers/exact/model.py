@@ -191,9 +191,14 @@ class MilpModel:
         Args:
             objective: Shape `(columns,)`, or shorter: missing columns count as 0.
             offset: Constant term.
+
+        Raises:
+            InvalidInputError: A coefficient is not finite.
         """
         full = np.zeros(self.column_count)
         full[: objective.size] = objective
+        if not np.isfinite(full).all():
+            raise InvalidInputError("the objective of a linear program is not finite")
         small = np.abs(full) < SMALLEST_COEFFICIENT
         ends = np.minimum(full * self.column_lower, full * self.column_upper)
         worst = float(ends[small].sum())

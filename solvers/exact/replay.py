@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from models.errors import InvalidInputError
 from models.network import Network
 from solvers.errors import SolverFailedError
-from solvers.exact.context import Bounds
+from solvers.exact.context import Bounds, checked_interval
 from solvers.problem import Case
 
 __all__ = ["Replay"]
@@ -25,13 +26,22 @@ class Replay:
     Args:
         network: The network that the program encodes.
         case: Region and specification.
-        bounds: What the encoding assumed; every replayed point is held against them.
+        bounds: What the encoding assumes; every replayed point is held against them.
+
+    Raises:
+        BoundsError: Bounds are not finite or empty.
+        ShapeError: Bounds have another shape than their node.
     """
 
     def __init__(self, network: Network, case: Case, bounds: Bounds) -> None:
         self._network = network.to(torch.float64)
         self._case = case
-        self._bounds = bounds
+        graph = network.graph
+        self._bounds = {
+            node.name: checked_interval(node, bounds)
+            for node in graph.ancestors(graph.output)
+            if node.name in bounds
+        }
 
     def margins(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the nearest input inside the region and each clause's margin there.
@@ -45,6 +55,7 @@ class Replay:
         Raises:
             SolverFailedError: The point is not a number, or breaks the bounds that the encoding
                 was built on.
+            InvalidInputError: The network's output there is not finite.
         """
         region, specification = self._case.region, self._case.specification
         if not np.isfinite(x).all():
@@ -56,6 +67,11 @@ class Replay:
         self._check_bounds({name: values[name][0].numpy() for name in self._bounds})
         y = values[self._network.graph.output][0].numpy().ravel()
         margins = np.array([float(clause.margin(y)) for clause in specification.clauses])
+        if not np.isfinite(margins).all():
+            raise InvalidInputError(
+                "the network's output is not finite at an input of the region; "
+                "check its weights for NaN and infinity"
+            )
         return inside, margins
 
     def _check_bounds(self, values: dict[str, FloatArray]) -> None:

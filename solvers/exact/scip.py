@@ -35,6 +35,9 @@ _STATUSES = {
     "duallimit": SolveStatus.STOPPED,
     "primallimit": SolveStatus.STOPPED,
 }
+# Cutting planes over the long rows of a first layer cost more than they bring: a few rounds at the
+# root, none below, measured 2 to 10 times faster than SCIP's default.
+_CUTS = {"separating/maxroundsroot": 3, "separating/maxrounds": 0}
 _SOFT_INFINITY = 1e19
 _WATCH_SECONDS = 0.1
 
@@ -146,6 +149,7 @@ def _configure(scip: pyscipopt.Model, request: SolveRequest, budget: Budget) -> 
         "randomization/randomseedshift": request.seed,
         "timing/clocktype": 2,
         "misc/catchctrlc": False,
+        **_CUTS,
     }
     if math.isfinite(budget.deadline):
         parameters["limits/time"] = budget.remaining_seconds

@@ -12,6 +12,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from models.errors import InvalidInputError
 from solvers.budget import Budget
 from solvers.exact.model import MilpModel
 from solvers.results import SolverReport
@@ -57,11 +58,22 @@ class Tolerances:
         dual: Of reduced costs, absolute.
         gap: Difference of incumbent and objective bound at which a value counts as found:
             absolute, and relative to the incumbent.
+
+    Raises:
+        InvalidInputError: A number is out of the range that every solver takes.
     """
 
     feasibility: float = 1e-6
     dual: float = 1e-9
     gap: float = 1e-4
+
+    def __post_init__(self) -> None:
+        limits = {"feasibility": self.feasibility, "dual": self.dual}
+        for name, value in limits.items():
+            if not 1e-9 <= value <= 1e-3:
+                raise InvalidInputError(f"{name} is {value}; give a tolerance from 1e-9 to 1e-3")
+        if not 0.0 <= self.gap < math.inf:
+            raise InvalidInputError(f"gap is {self.gap}; give a finite number that is 0 or more")
 
     def safety(self, model: MilpModel) -> float:
         """Return what has to be taken off an objective bound before it counts as proved.

@@ -89,6 +89,11 @@ def exact_margin(
         raise ShapeError(
             f"the region has shape {case.region.shape}, the network takes {network.input_shape}"
         )
+    if case.specification.outputs != network.output_size:
+        raise ShapeError(
+            f"the specification speaks of {case.specification.outputs} outputs, "
+            f"the network has {network.output_size}"
+        )
     bracket = Bracket(
         len(case.specification.clauses),
         clause_lower,
@@ -139,9 +144,8 @@ class _Search:
         """Encode, tighten if asked to, and solve clause after clause while that can help."""
         if not self._open_clauses() or self.budget.exhausted:
             return
-        decide = self.options.mode is ExactMode.DECIDE
-        solver = self.options.suite.choose(self.options.solver, decide=decide)
-        encoded = self._encode(solver)
+        solver = self.options.suite.choose(self.options.solver)
+        encoded = self._encode()
         for clause, rows in enumerate(self.case.specification.clauses):
             self.bracket.prove(clause, encoded.clause_model(rows).minimum_over_boxes())
         while (left := self._open_clauses()) and not self.budget.exhausted:
@@ -150,13 +154,11 @@ class _Search:
             fraction = 2.0 / (len(left) + 1) if first_pass else 1.0 / len(left)
             self._solve(left[0], encoded, solver, self.budget.share(min(1.0, fraction)))
 
-    def _encode(self, solver: MilpSolver) -> EncodedNetwork:
+    def _encode(self) -> EncodedNetwork:
         options, bounds, region = self.options, self.bounds, self.case.region
         if options.tightening is BoundTightening.LP:
             share = self.budget.share(options.tightening_share)
-            bounds = tighten_bounds(
-                self.network, region, bounds, solver=solver, options=options, budget=share
-            )
+            bounds = tighten_bounds(self.network, region, bounds, options=options, budget=share)
         return encode_network(
             self.network, region, bounds, options=options.encoding, budget=self.budget
         )

@@ -34,7 +34,6 @@ def tighten_bounds(
     region: Box,
     bounds: Bounds,
     *,
-    solver: MilpSolver,
     options: ExactOptions,
     budget: Budget,
 ) -> Bounds:
@@ -44,8 +43,7 @@ def tighten_bounds(
         network: As for `exact_margin`.
         region: Of the network's input shape.
         bounds: By node name, of the node's shape.
-        solver: Solves the linear programs.
-        options: Tolerances and encoding.
+        options: Solver, tolerances and encoding.
         budget: Tightening ends with it; what is done by then counts.
 
     Returns:
@@ -57,6 +55,7 @@ def tighten_bounds(
 
     Source: Ehlers 2017; Tjeng et al. 2019 (progressive bound tightening).
     """
+    solver = options.suite.choose_linear(options.solver)
     tightened = dict(bounds)
     for node in network.graph.ancestors(network.graph.output):
         if type(node.operator) not in _HINGES or budget.exhausted:
