@@ -207,7 +207,7 @@ def _at_most_zero(term: Linear, form: Form, bounds: list[Bound], rows: list[Row]
         )
     if kinds == {Kind.OUTPUT}:
         coefficients = tuple((variable.number, value) for variable, value in used)
-        rows.append(Row(coefficients, -term.constant))
+        rows.append(Row(coefficients, 0.0 - term.constant))  # and never -0.0
     elif len(used) > 1:
         raise SpecificationError(
             f"{form} relates inputs to each other, so the region is not a box; "
