@@ -33,7 +33,7 @@ def _solve(cost: Array, rows: list[Array], limits: list[float], box: Array) -> f
     """Minimise a linear function; infinite where nothing is feasible."""
     ends = [(float(low), float(high)) for low, high in box]
     result = linprog(cost, np.array(rows), np.array(limits), bounds=ends)
-    return float(cost @ result.x) if result.status == 0 else float("inf")
+    return float("inf") if result.x is None else float(cost @ result.x)
 
 
 def exact_minimum(network: Network, lower: Array, upper: Array, row: Array) -> float:
