@@ -20,8 +20,9 @@ BINARY: Mapping[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 _FORM: Mapping[str, Any] = {
     "schema": {
         "type": "object",
-        "properties": {"file": {"type": "string", "format": "binary"}},
+        "properties": {"file": {"type": "string", "format": "binary", "minLength": 1}},
         "required": ["file"],
+        "additionalProperties": False,
     }
 }
 

@@ -10,6 +10,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.core.result import Ok
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from api.app import create_app
 from api.schemas import certifications, jobs, problem, uploads
@@ -88,7 +89,11 @@ def test_examples_are_valid() -> None:
 
 
 def test_the_service_does_what_its_document_says(api: Api) -> None:
-    """Random requests, good and bad, get documented answers of the documented form."""
+    """Random requests, good and bad, get documented answers of the documented form.
+
+    Left out is the check that everything of the right form is accepted: an id may lead nowhere and
+    an index lie outside the data set.
+    """
     url = f"{api.client.base_url}/openapi.json"
     schema = schemathesis.openapi.from_url(url)
     api.world.finish()
@@ -99,7 +104,7 @@ def test_the_service_does_what_its_document_says(api: Api) -> None:
 
         @schemathesis_settings
         def check(case: schemathesis.Case) -> None:
-            case.call_and_validate()
+            case.call_and_validate(excluded_checks=[positive_data_acceptance])
 
         given(operation.as_strategy())(check)()
         checked += 1
