@@ -169,7 +169,7 @@ def _inputs(x: NDArray[Any]) -> NDArray[np.float32]:
             f"array 'x' has type {x.dtype}; expected uint8 (0 to 255) or floating-point numbers"
         )
     with np.errstate(over="ignore"):  # an overflow becomes infinite, which Dataset refuses
-        return x.astype(np.float32, order="C", copy=False)
+        return x.astype(np.float32, order="C")  # a copy: the file's own bytes cannot be written
 
 
 def _labels(y: NDArray[Any]) -> NDArray[np.int64]:
@@ -177,7 +177,7 @@ def _labels(y: NDArray[Any]) -> NDArray[np.int64]:
         raise DataError(f"array 'y' has type {y.dtype}; expected whole numbers (class labels)")
     if y.size and int(y.max()) > np.iinfo(np.int64).max:
         raise DataError(f"array 'y' holds the label {int(y.max())}, which is no class label")
-    return y.astype(np.int64, order="C", copy=False)
+    return y.astype(np.int64, order="C")
 
 
 def fit_dataset(dataset: Dataset, network: Network) -> Dataset:

@@ -44,7 +44,7 @@ def load_network(
         name = "network" if isinstance(source, bytes) else Path(source).name.split(".onnx")[0]
     model = parse_model(data, limits)
     half = in_half_precision(model.graph)
-    network = import_model(model, data, name, limits)
+    network = import_model(model, data, name=name, limits=limits)
     del model  # as large as the file; the comparison needs the room
     if check:
         compare_with_onnxruntime(network, half=half)

@@ -46,19 +46,21 @@ def tanh(call: Call) -> list[Activation]:
 
 def clip(call: Call) -> list[Activation]:
     """Import Clip, with attributes (before opset 11) or inputs; a missing side has no limit."""
-    return [_clipped(call, call.activation(0), call.number("min", 1), call.number("max", 2))]
+    return [
+        _clipped(call, call.activation(0), lower=call.number("min", 1), upper=call.number("max", 2))
+    ]
 
 
 def maximum(call: Call) -> list[Activation]:
     """Import Max of one activation and one number."""
     x, number = _with_number(call)
-    return [_clipped(call, x, number, None)]
+    return [_clipped(call, x, lower=number)]
 
 
 def minimum(call: Call) -> list[Activation]:
     """Import Min of one activation and one number."""
     x, number = _with_number(call)
-    return [_clipped(call, x, None, number)]
+    return [_clipped(call, x, upper=number)]
 
 
 def _with_number(call: Call) -> tuple[Activation, float]:
@@ -72,7 +74,9 @@ def _with_number(call: Call) -> tuple[Activation, float]:
     return x, float(constant.array.reshape(()))
 
 
-def _clipped(call: Call, x: Activation, lower: float | None, upper: float | None) -> Activation:
+def _clipped(
+    call: Call, x: Activation, *, lower: float | None = None, upper: float | None = None
+) -> Activation:
     # the largest float32 is how older exports write "no limit"
     low = -inf if lower is None or lower <= -_LARGEST else lower
     high = inf if upper is None or upper >= _LARGEST else upper

@@ -116,7 +116,7 @@ class Builder:
         return ParameterRef(chosen)
 
     def emit(
-        self, name: str, operator: Operator, inputs: Sequence[str], dtype: np.dtype[Any]
+        self, name: str, operator: Operator, inputs: Sequence[str], *, dtype: np.dtype[Any]
     ) -> Activation:
         """Append a node; its shape comes from running the operator on shapes alone.
 

@@ -130,7 +130,7 @@ class Call:
             f"{stem}/{type(operator).__name__.lower()}",
             operator,
             [source.node for source in sources],
-            dtype,
+            dtype=dtype,
         )
 
     def parameter(self, value: Known, *steps: ParameterStep) -> ParameterRef:

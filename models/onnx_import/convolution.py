@@ -61,7 +61,7 @@ def convolution_transpose(call: Call) -> list[Activation]:
     dilation = per_axis(call, "dilations", len(kernel))
     reach = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
     full = tuple(s * (n - 1) + r for s, n, r in zip(stride, x.shape[2:], reach, strict=True))
-    starts, sizes = _cut(call, x.shape[2:], full, stride)
+    starts, sizes = _cut(call, x.shape[2:], full=full, stride=stride)
     extra = tuple(
         size - (whole - 2 * start) for size, whole, start in zip(sizes, full, starts, strict=True)
     )
@@ -74,7 +74,7 @@ def convolution_transpose(call: Call) -> list[Activation]:
         return [call.emit(operator, x)]
     zeros = (0,) * len(kernel)
     whole = ConvolutionTranspose(reference, None, stride, zeros, zeros, dilation, groups)
-    y = _crop(call, call.emit(whole, x), starts, sizes)
+    y = _crop(call, call.emit(whole, x), starts=starts, sizes=sizes)
     bias = call.optional_known(2)
     if bias is None:
         return [y]
@@ -83,7 +83,7 @@ def convolution_transpose(call: Call) -> list[Activation]:
 
 
 def _cut(
-    call: Call, inputs: tuple[int, ...], full: tuple[int, ...], stride: tuple[int, ...]
+    call: Call, inputs: tuple[int, ...], *, full: tuple[int, ...], stride: tuple[int, ...]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return where the output starts within the unpadded result, and its size, per axis."""
     axes = len(full)
@@ -107,7 +107,9 @@ def _cut(
     return tuple(starts), wanted
 
 
-def _crop(call: Call, y: Activation, starts: tuple[int, ...], sizes: tuple[int, ...]) -> Activation:
+def _crop(
+    call: Call, y: Activation, *, starts: tuple[int, ...], sizes: tuple[int, ...]
+) -> Activation:
     """Cut the output out of the unpadded result, with zeros where it reaches beyond."""
     for position, (start, size) in enumerate(zip(starts, sizes, strict=True)):
         axis = position + 2

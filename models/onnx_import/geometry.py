@@ -93,12 +93,14 @@ def read_windows(call: Call, sizes: tuple[int, ...], kernel: tuple[int, ...]) ->
     mode = call.attributes.get("auto_pad", "NOTSET")
     if mode.startswith("SAME"):
         output = tuple(ceil(size / step) for size, step in zip(sizes, stride, strict=True))
-        padding = same_padding(sizes, output, stride, reach, upper=mode == "SAME_UPPER")
+        padding = same_padding(
+            sizes, output, stride=stride, reach=reach, upper=mode == "SAME_UPPER"
+        )
         return Windows(kernel, stride, dilation, padding, output)
     padding = ((0, 0),) * axes if mode == "VALID" else explicit_padding(call, axes)
     round_up = bool(call.attributes.get("ceil_mode", 0))
     output = tuple(
-        _count(size, pads, span, step, round_up=round_up)
+        _count(size, pads, span, step=step, round_up=round_up)
         for size, pads, span, step in zip(sizes, padding, reach, stride, strict=True)
     )
     if min(output) < 1:
@@ -119,9 +121,9 @@ def explicit_padding(call: Call, axes: int) -> tuple[tuple[int, int], ...]:
 def same_padding(
     sizes: tuple[int, ...],
     output: tuple[int, ...],
+    *,
     stride: tuple[int, ...],
     reach: tuple[int, ...],
-    *,
     upper: bool,
 ) -> tuple[tuple[int, int], ...]:
     """Return the padding of `auto_pad` SAME: the odd one goes behind for SAME_UPPER."""
@@ -133,7 +135,7 @@ def same_padding(
     return tuple(pairs)
 
 
-def _count(size: int, pads: tuple[int, int], span: int, step: int, *, round_up: bool) -> int:
+def _count(size: int, pads: tuple[int, int], span: int, *, step: int, round_up: bool) -> int:
     """Return the number of windows; a window that would start behind the input is dropped."""
     room = size + sum(pads) - span
     if not round_up:

@@ -29,7 +29,7 @@ __all__ = ["import_model"]
 _WEIGHT_TYPES = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16})
 
 
-def import_model(model: ModelProto, data: bytes, name: str, limits: ImportLimits) -> Network:
+def import_model(model: ModelProto, data: bytes, *, name: str, limits: ImportLimits) -> Network:
     """Build the canonical network of a parsed model.
 
     Args:
@@ -53,11 +53,11 @@ def import_model(model: ModelProto, data: bytes, name: str, limits: ImportLimits
         builder.note("the network computes in float16; its rounding is not part of the bounds")
     values = _stored_values(model, builder)
     values[entry.name] = builder.input
-    _Walk(builder, opset_of(model), values, tail, nodes).run()
+    _Walk(builder, values, nodes, opset=opset_of(model), output=tail.output).run()
     result = values.get(tail.output)
     if not isinstance(result, Activation):
         raise ModelImportError(f"the network's output {tail.output!r} does not depend on its input")
-    _note_tail(builder, tail, result, opset_of(model))
+    _note_tail(builder, tail, result, opset=opset_of(model))
     return Network(
         graph=builder.graph(result.node),
         parameters=_parameters(builder),
@@ -97,16 +97,17 @@ class _Walk:
     def __init__(
         self,
         builder: Builder,
-        opset: int,
         values: dict[str, Value],
-        tail: Tail,
         nodes: Sequence[NodeProto],
+        *,
+        opset: int,
+        output: str,
     ) -> None:
         self.builder = builder
         self.opset = opset
         self.values = values
         self.nodes = nodes
-        self.wanted = {name for node in nodes for name in node.input} | {tail.output}
+        self.wanted = {name for node in nodes for name in node.input} | {output}
 
     def run(self) -> None:
         """Import every node in turn."""
@@ -206,7 +207,7 @@ def _attribute(entry: AttributeProto) -> Any:  # noqa: ANN401 (an attribute hold
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def _note_tail(builder: Builder, tail: Tail, result: Activation, opset: int) -> None:
+def _note_tail(builder: Builder, tail: Tail, result: Activation, *, opset: int) -> None:
     if tail.ignored:
         builder.note(
             f"the network has several outputs; {tail.declared!r} is used, "

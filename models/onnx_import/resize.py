@@ -32,14 +32,15 @@ _ROUNDINGS: Mapping[str, Callable[[float], int]] = {
 def upsample(call: Call) -> list[Activation]:
     """Import Upsample, which every later operator set replaced by Resize."""
     call.require("mode", ("nearest",))
-    return [_repeat(call, _floats(call, "scales", 1) or (), (), "asymmetric", "floor")]
+    scales = _floats(call, "scales", 1) or ()
+    return [_repeat(call, scales, (), coordinate="asymmetric", rounding="floor")]
 
 
 def resize(call: Call) -> list[Activation]:
     """Import Resize in mode `nearest`."""
     call.require("mode", ("nearest",))
     if call.opset < 11:
-        return [_repeat(call, _floats(call, "scales", 1) or (), (), "asymmetric", "floor")]
+        return upsample(call)
     call.require("antialias", (0,))
     call.require("keep_aspect_ratio_policy", ("stretch",))
     call.require("coordinate_transformation_mode", ("half_pixel", *_COORDINATES))
@@ -49,7 +50,8 @@ def resize(call: Call) -> list[Activation]:
     sizes = call.integers("sizes", 3) or ()
     coordinate = call.attributes.get("coordinate_transformation_mode", "half_pixel")
     rounding = call.attributes.get("nearest_mode", "round_prefer_floor")
-    return [_repeat(call, _floats(call, "scales", 2) or (), sizes, coordinate, rounding)]
+    scales = _floats(call, "scales", 2) or ()
+    return [_repeat(call, scales, sizes, coordinate=coordinate, rounding=rounding)]
 
 
 def _floats(call: Call, attribute: str, position: int) -> tuple[float, ...] | None:
@@ -65,6 +67,7 @@ def _repeat(
     call: Call,
     scales: tuple[float, ...],
     sizes: tuple[int, ...],
+    *,
     coordinate: str,
     rounding: str,
 ) -> Activation:

@@ -42,7 +42,7 @@ def size(call: Call) -> list[Known]:
     return [Known(call.outputs[0], np.asarray(call.activation(0).size, dtype=np.int64))]
 
 
-def _take(call: Call, x: Activation, axis: int, indices: tuple[int, ...]) -> Activation:
+def _take(call: Call, x: Activation, *, axis: int, indices: tuple[int, ...]) -> Activation:
     if not indices:
         raise call.malformed(f"it selects nothing along axis {axis} of shape {x.shape}")
     return x if indices == tuple(range(x.shape[axis])) else call.emit(Take(axis, indices), x)
@@ -59,7 +59,7 @@ def slice_(call: Call) -> list[Activation]:
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         where = call.normalise_axis(axis, x.rank)
         picked = tuple(range(x.shape[where])[start:end:step])
-        x = _take(call, x, where, picked)
+        x = _take(call, x, axis=where, indices=picked)
     return [x]
 
 
@@ -76,7 +76,7 @@ def split(call: Call) -> list[Activation]:
         raise call.malformed(f"sizes {sizes} do not split axis {axis} of shape {x.shape}")
     ends = np.cumsum(sizes)
     return [
-        _take(call, x, axis, tuple(range(int(end) - count, int(end))))
+        _take(call, x, axis=axis, indices=tuple(range(int(end) - count, int(end))))
         for end, count in zip(ends, sizes, strict=True)
     ]
 
@@ -91,7 +91,7 @@ def gather(call: Call) -> list[Activation]:
     indices = tuple(int(index) for index in where.array.reshape(-1))
     if any(not -count <= index < count for index in indices):
         raise call.malformed(f"an index is outside axis {axis} of shape {x.shape}")
-    picked = _take(call, x, axis, tuple(index % count for index in indices))
+    picked = _take(call, x, axis=axis, indices=tuple(index % count for index in indices))
     return [call.reshape(picked, shape)]
 
 
@@ -126,7 +126,7 @@ def pad(call: Call) -> list[Activation]:
         pairs[call.normalise_axis(axis, x.rank)] = (before, after)
     for axis, (before, after) in enumerate(pairs):
         kept = range(max(0, -before), x.shape[axis] - max(0, -after))
-        x = _take(call, x, axis, tuple(kept))
+        x = _take(call, x, axis=axis, indices=tuple(kept))
     grown = tuple((max(0, before), max(0, after)) for before, after in pairs)
     sizes = tuple(size + sum(pair) for size, pair in zip(x.shape, grown, strict=True))
     call.builder.check_size(call.name, sizes)
