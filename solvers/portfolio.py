@@ -20,6 +20,7 @@ from solvers.budget import Budget, never_cancelled
 from solvers.devices import resolve_device
 from solvers.exact import ExactMode, ExactOptions, exact_margin
 from solvers.ladder import CaseBatch, LadderStep
+from solvers.logits import require_same_meaning
 from solvers.methods import Method
 from solvers.problem import Problem
 from solvers.results import Decision, Evidence, SolverReport, Stage, Verdict
@@ -71,6 +72,7 @@ def decide(
 
     Raises:
         InvalidInputError: The problem does not fit the network, or an option is out of range.
+        SpecificationError: Import dropped a Softmax, and the problem speaks of what it gave.
     """
     chosen = DecideOptions() if options is None else options
     run = _Run(network, problem, chosen, cancelled, progress)
@@ -97,6 +99,7 @@ class _Run:
         self._options, self._progress = options, progress
         device = resolve_device(options.device)
         fitted = fit_problem(problem, network.input_shape, network.output_size)
+        require_same_meaning(network, fitted)
         self._attacked = network.to(torch.float32, device)
         self._network = fold_affine(network.to(torch.float64, device))
         self._witness = Witness(network.to(torch.float64, device), OnnxRuntime(network))

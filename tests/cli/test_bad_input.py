@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from cli.main import main
@@ -145,3 +146,17 @@ def test_verify_refuses_bad_specifications(
 def test_verify_refuses_a_timeout_of_zero(small: Small, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(small.network), str(small.holds), "--timeout", "0"]) == 2
     assert "give a finite number above 0" in capsys.readouterr().err
+
+
+def test_verify_does_not_decide_probabilities_on_logits(
+    small: Small, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = onnx.load(small.network)
+    model.graph.node[-1].output[0] = "logits"
+    model.graph.node.append(onnx.helper.make_node("Softmax", ["logits"], ["y"], axis=-1))
+    onnx.save(model, small.network)
+    small.broken.write_text(small.broken.read_text().replace("(<= Y_0 Y_1)", "(<= Y_0 0.5)"))
+    assert main(["verify", str(small.network), str(small.holds), "--quiet"]) == 0
+    assert capsys.readouterr().out == "verified\n"
+    assert main(["verify", str(small.network), str(small.broken)]) == 2
+    assert "ends in Softmax, which import drops" in capsys.readouterr().err
