@@ -116,7 +116,11 @@ class _Folder:
         return Graph(tuple(nodes.values()), graph.output)
 
     def _swap(self, nodes: dict[str, Node], scale: Node, flat: Node) -> dict[str, Node]:
-        """Put the reshape before the elementwise map; both keep their places and names."""
+        """Put the reshape before the elementwise map.
+
+        The map takes the reshape's name, because it now computes that value; the reshape gets a
+        new one.
+        """
         pair = self._pair(scale, flat)
         references = [
             None
@@ -127,9 +131,14 @@ class _Folder:
             )
         ]
         self.added.update(pair.added)
-        moved = replace(scale, operator=flat.operator, shape=flat.shape)
-        scaled = replace(flat, operator=Scale(*references))
-        return {**nodes, scale.name: moved, flat.name: scaled}
+        name = f"{flat.name}/unscaled"
+        while name in nodes:
+            name += "/again"
+        moved = Node(name, flat.operator, scale.inputs, flat.shape)
+        scaled = Node(flat.name, Scale(*references), (name,), flat.shape)
+        changed = {scale.name: moved, flat.name: scaled}
+        kept = [changed.get(node.name, node) for node in nodes.values()]
+        return {node.name: node for node in kept}
 
 
 def _readers(graph: Graph) -> Counter[str]:

@@ -179,7 +179,10 @@ def test_a_normalisation_goes_through_the_flattening() -> None:
         node("Flatten", ["q"], ["f"]),
         node("MatMul", ["f", "w"], ["y"]),
     ]
-    assert_folds(network(nodes, (1, 2, 3, 3), weights), Reshape, Linear)
+    original = network(nodes, (1, 2, 3, 3), weights)
+    folded = assert_folds(original, Reshape, Linear)
+    # a name that is left stands for the value it stood for
+    assert [entry.name for entry in folded.graph.nodes] == ["x", "f/unscaled", "y"]
 
 
 def test_a_normalisation_given_by_the_user_is_folded_as_well() -> None:
