@@ -59,7 +59,11 @@ def tightrope() -> None:
 )
 @click.option("--targets", type=TARGETS, help="Classes that may win; all but the label if absent.")
 @click.option(
-    "--timeout", type=SECONDS, default=60.0, show_default=True, help="Seconds for each input."
+    "--timeout",
+    type=SECONDS,
+    default=60.0,
+    show_default=True,
+    help="Seconds for the exact answer of each input.",
 )
 @click.option(
     "--valid-range",

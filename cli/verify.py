@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -51,12 +52,12 @@ def run(arguments: VerifyArguments) -> int:
         texts[arguments.json] = dump_json(decision.to_json())
     if arguments.vnncomp is not None:
         texts[arguments.vnncomp] = result_text(decision)
-    _show(decision, arguments)
+    _show(decision, network.notes, arguments)
     write_all(texts)
     return 0
 
 
-def _show(decision: Decision, arguments: VerifyArguments) -> None:
+def _show(decision: Decision, notes: Sequence[str], arguments: VerifyArguments) -> None:
     """Print the verdict alone on its line, and what stands behind it."""
     console = result_console(arguments.json)
     console.print(decision.verdict.value)
@@ -78,6 +79,8 @@ def _show(decision: Decision, arguments: VerifyArguments) -> None:
             Text(stage.detail or ""),
         )
     console.print(table)
+    for note in notes:
+        console.print(f"note: {note}", markup=False)
 
 
 def _stage_line(stage: Stage) -> str:

@@ -93,6 +93,7 @@ def certification_html(
         bounds=bounds,
         has_exact=EXACT in methods,
         rows=[_row(item, bounds) for item in items],
+        has_reasons=any(item.get("reason") for item in items),
         verdicts=[
             (verdict, sum(item.get("verdict") == verdict for item in items)) for verdict in VERDICTS
         ],
