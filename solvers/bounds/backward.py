@@ -171,10 +171,10 @@ def lower_bounds(
     """
     graph = scene.network.graph
     mirror_pending = two_sided
+    entry = scene.entry[0].name
     for node in reversed(graph.nodes):
-        if node.name == scene.entry[0].name:
-            break
-        if node.name not in rows.coefficients:
+        # Not the end of the pass: constants may stand in front of the entry.
+        if node.name == entry or node.name not in rows.coefficients:
             continue
         rule = rule_for(node.operator)
         if isinstance(rule, AffineRule):

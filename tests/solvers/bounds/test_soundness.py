@@ -144,6 +144,30 @@ def constant_in_a_sum(seed: int) -> Network:
     return builder.network()
 
 
+def constant_in_front(seed: int) -> Network:
+    """Return a network whose constants are computed before its first activation."""
+    builder = GraphBuilder((1, 3), seed)
+    token = builder.add(ops.Constant(builder.normal(1, 3)))
+    shifted = builder.add(ops.Scale(offset=builder.normal(3)), token)
+    builder.add(ops.Scale(builder.normal(3), builder.normal(3)), "x")
+    builder.add(ops.Tanh())
+    builder.add(ops.Add((1.0, 3.0)), builder.last, shifted)
+    builder.linear(4)
+    builder.add(ops.Relu())
+    builder.linear(2)
+    return builder.network()
+
+
+def elementwise_only(seed: int) -> Network:
+    """Return a network that maps boxes to boxes from end to end."""
+    builder = GraphBuilder((1, 3), seed)
+    builder.add(ops.Scale(builder.normal(3), builder.normal(3)))
+    builder.add(ops.LeakyRelu(-0.5))
+    builder.add(ops.Sigmoid())
+    builder.add(ops.Reshape((3, 1)))
+    return builder.network()
+
+
 def output_in_the_middle(seed: int) -> Network:
     """Return a network with nodes behind its output, and a branch that leads nowhere."""
     builder = GraphBuilder((1, 3), seed)
@@ -199,6 +223,8 @@ CORNERS: dict[str, Callable[[int], Network]] = {
         identity,
         constant,
         constant_in_a_sum,
+        constant_in_front,
+        elementwise_only,
         output_in_the_middle,
         shared,
         stacked_activations,
