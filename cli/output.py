@@ -56,6 +56,9 @@ def write_all(texts: Mapping[Path, str]) -> None:
             target = path.resolve()
             if path != STANDARD_OUTPUT and not _is_special(target):
                 staged[target] = _stage(target, text)
+        for path, text in texts.items():
+            if path != STANDARD_OUTPUT and _is_special(path.resolve()):
+                path.write_text(text, encoding="utf-8")
         for target, temporary in staged.items():
             temporary.replace(target)
     except OSError as error:
@@ -66,11 +69,8 @@ def write_all(texts: Mapping[Path, str]) -> None:
     finally:
         for temporary in staged.values():
             temporary.unlink(missing_ok=True)
-    for path, text in texts.items():
-        if path == STANDARD_OUTPUT:
-            click.echo(text, nl=False)
-        elif _is_special(path.resolve()):
-            path.write_text(text, encoding="utf-8")
+    if STANDARD_OUTPUT in texts:
+        click.echo(texts[STANDARD_OUTPUT], nl=False)
 
 
 def _is_special(target: Path) -> bool:

@@ -31,10 +31,11 @@ from worker.cores import available_cores, thread_environment
 from worker.logs import configure
 from worker.transport import clear_messages
 
-__all__ = ["ServeError", "Supervisor", "serve"]
+__all__ = ["WORKER_COMMAND", "ServeError", "Supervisor", "serve"]
 
 logger = logging.getLogger(__name__)
 
+WORKER_COMMAND = (sys.executable, "-m", "worker")
 _FAILED = 3
 _BAD_INPUT = 2
 _INTERRUPTED = 130
@@ -55,13 +56,16 @@ class ServeError(Exception):
         self.status = status
 
 
-def serve(host: str, port: int, data_dir: Path) -> int:
+def serve(
+    host: str, port: int, data_dir: Path, *, worker_command: Sequence[str] = WORKER_COMMAND
+) -> int:
     """Serve until interrupted; return the exit status.
 
     Args:
         host: Address to listen on; others than loopback have to be allowed by a setting.
         port: Port to listen on; 0 takes a free one.
         data_dir: Folder of database, files and messages; made if it is missing.
+        worker_command: Starts a worker; `--name` and `--parent` are added.
 
     Returns:
         0 after SIGTERM, 130 after Ctrl-C, 2 for settings that cannot be used, 3 when the
@@ -72,7 +76,7 @@ def serve(host: str, port: int, data_dir: Path) -> int:
         configure(settings.log_level)
         check_address(host, allowed=settings.allow_unauthenticated)
         with bound(host, port) as listener, owned(settings.data_dir):
-            return _run(settings, listener)
+            return _run(settings, listener, worker_command)
     except (ServeError, StoreError) as error:
         status = error.status if isinstance(error, ServeError) else _BAD_INPUT
         sys.stderr.write(f"tightrope serve: {error}\n")
@@ -122,7 +126,7 @@ def owned(data_dir: Path) -> Iterator[None]:
         yield
 
 
-def _run(settings: Settings, listener: socket.socket) -> int:
+def _run(settings: Settings, listener: socket.socket, worker_command: Sequence[str]) -> int:
     database = Database(settings.database)
     migrate(database)
     jobs = Jobs(database, lease_seconds=settings.lease_seconds)
@@ -135,7 +139,7 @@ def _run(settings: Settings, listener: socket.socket) -> int:
             timeout_graceful_shutdown=_DRAIN_SECONDS,
         )
     )
-    supervisor = Supervisor(settings, jobs)
+    supervisor = Supervisor(settings, jobs, command=worker_command)
     supervisor.start()
     address = listener.getsockname()
     shown = f"[{address[0]}]" if ":" in address[0] else address[0]
@@ -197,7 +201,7 @@ class Supervisor:
         settings: Settings,
         jobs: Jobs,
         *,
-        command: Sequence[str] = (sys.executable, "-m", "worker"),
+        command: Sequence[str] = WORKER_COMMAND,
     ) -> None:
         self._settings = settings
         self._jobs = jobs

@@ -50,9 +50,10 @@ def test_a_full_disk_leaves_nothing_half_done(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_device_is_written_to_and_never_replaced() -> None:
-    with pytest.raises(OSError, match="No space left on device"):
-        write_all({Path("/dev/full"): "x"})
+def test_a_device_is_written_to_and_never_replaced(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"cannot write .*/dev/full: No space left on device"):
+        write_all({tmp_path / "a.json": "{}", Path("/dev/full"): "x"})
+    assert list(tmp_path.iterdir()) == []
     write_all({Path("/dev/null"): "x"})
     assert Path("/dev/null").is_char_device()
     assert problem_with(Path("/dev/null")) is None
