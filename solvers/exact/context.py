@@ -15,7 +15,7 @@ from torch import Tensor
 from models.errors import BoundsError, ShapeError
 from models.graph import Node
 from models.parameters import ParameterRef
-from solvers.exact.affine import Affine
+from solvers.exact.affine import Affine, diagonal
 from solvers.exact.builder import ModelBuilder
 
 if TYPE_CHECKING:
@@ -26,15 +26,13 @@ __all__ = ["Bounds", "EncodingContext", "EncodingOptions", "StableEncoding", "ch
 FloatArray = NDArray[np.float64]
 Bounds = Mapping[str, tuple[FloatArray, FloatArray]]
 
-_FILL_IN = 4.0
-"""Substitution may cost this many times the coefficients it starts from."""
-
 
 class StableEncoding(StrEnum):
     """What becomes of a stable-active neuron.
 
-    `substitute`: it is the affine function of the columns before it; no column, no row, but later
-    rows may grow. `column`: a column of its own, tied by an equality.
+    `substitute`: it is the affine function of the columns before it, with no column and no row,
+    unless the next affine operator would then need more coefficients than columns for all of its
+    inputs would. `column`: always a column of its own, tied by an equality.
     """
 
     SUBSTITUTE = "substitute"
@@ -84,12 +82,14 @@ class EncodingContext:
         parameters: The network's, in float64.
         bounds: Lower and upper bounds by node name, each of the node's shape.
         stable: What becomes of stable-active neurons.
+        needed: By node name, which of its values matter, shape `(size,)`; all where it is missing.
     """
 
     builder: ModelBuilder
     parameters: Mapping[str, Tensor]
     bounds: Bounds
     stable: StableEncoding
+    needed: Mapping[str, NDArray[np.bool_]]
 
     def resolve(self, reference: ParameterRef) -> FloatArray:
         """Return a parameter in float64."""
@@ -111,22 +111,22 @@ class EncodingContext:
         return lower.astype(np.float64).ravel(), upper.astype(np.float64).ravel()
 
     def apply(
-        self, matrix: SparseMatrix, value: Affine, offset: FloatArray | float = 0.0
+        self, node: Node, matrix: SparseMatrix, value: Affine, offset: FloatArray | float = 0.0
     ) -> Affine:
-        """Return `matrix @ value + offset`, with columns in between where substituting is dear.
+        """Return `matrix @ value + offset`, with columns in between where that is shorter.
+
+        Values of `node` that do not matter come out as their offset.
 
         Raises:
             ModelTooLargeError: The result would pass the limit on coefficients.
         """
-        sizes = np.diff(value.matrix.indptr)
+        if node.name in self.needed:
+            matrix = (diagonal(self.needed[node.name].astype(np.float64)) @ matrix).tocsr()
         uses = np.bincount(matrix.indices, minlength=matrix.shape[1])
-        dense = matrix.shape[0] * max(1, np.unique(value.matrix.indices).size)
-        expected = min(float(uses @ sizes), float(dense))
-        if expected > _FILL_IN * (matrix.nnz + value.matrix.nnz):
-            value = self.with_columns(value, (sizes > 1) & (uses > 1))
-            sizes = np.diff(value.matrix.indptr)
-            expected = min(float(uses @ sizes), float(dense))
-        self.builder.check_size(int(expected))
+        if _product_size(matrix, value, uses) > matrix.nnz + value.matrix.nnz:
+            long = np.diff(value.matrix.indptr) > 1
+            value = self.with_columns(value, long & (uses > 1))
+        self.builder.check_size(_product_size(matrix, value, uses))
         return value.mapped(matrix, offset)
 
     def with_columns(
@@ -162,3 +162,11 @@ class EncodingContext:
             ModelTooLargeError: It would pass the limit on coefficients.
         """
         self.builder.check_size(prod(factors))
+
+
+def _product_size(matrix: SparseMatrix, value: Affine, uses: NDArray[np.int64]) -> int:
+    """Return how many coefficients `matrix @ value` has at most."""
+    rows = int((np.diff(matrix.indptr) > 0).sum())
+    columns = int(np.unique(value.matrix.indices).size)
+    long = int(np.dot(uses, np.diff(value.matrix.indptr)))
+    return min(long, rows * columns)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.errors import ShapeError
-from models.graph import Node
+from models.graph import Graph, Node
 from models.network import Network
 from models.operators import (
     Add,
@@ -46,7 +46,7 @@ from solvers.exact import linear_encoders as linear
 from solvers.exact import piecewise_encoders as piecewise
 from solvers.exact.affine import Affine, IndexArray
 from solvers.exact.builder import ModelBuilder
-from solvers.exact.context import Bounds, EncodingContext, EncodingOptions
+from solvers.exact.context import Bounds, EncodingContext, EncodingOptions, checked_interval
 from solvers.exact.model import MilpModel
 from solvers.problem import Box, Clause
 
@@ -162,14 +162,15 @@ def encode_network(
         raise ShapeError(f"the region has shape {region.shape}, inputs {network.input_shape}")
     builder = ModelBuilder(options.max_nonzeros)
     parameters = network.to(torch.float64).parameters
-    context = EncodingContext(builder, parameters, bounds, options.stable)
     graph = network.graph
+    goal = graph.output if target is None else target
+    needed = _needed(graph, bounds, goal)
+    context = EncodingContext(builder, parameters, bounds, options.stable, needed)
     lower, upper, center = (part.ravel() for part in (region.lower, region.upper, region.center))
     free = np.flatnonzero(lower < upper)
     columns = builder.add_columns(lower[free], upper[free])
     fixed = Affine.constant(center)
     values = {graph.input.name: fixed.replaced(free, Affine.of_columns(columns))}
-    goal = graph.output if target is None else target
     for node in graph.ancestors(goal):
         if node is graph.input:
             continue
@@ -179,3 +180,16 @@ def encode_network(
         sources = [graph.node(name) for name in node.inputs]
         values[node.name] = encoder(context, node, sources, [values[s.name] for s in sources])
     return EncodedNetwork(builder.build(), values[goal], center, free, columns)
+
+
+def _needed(graph: Graph, bounds: Bounds, goal: str) -> dict[str, NDArray[np.bool_]]:
+    """Return, for nodes that only Relu reads, which values can pass it."""
+    readers: dict[str, set[type[Operator]]] = {}
+    for node in graph.ancestors(goal):
+        for name in node.inputs:
+            readers.setdefault(name, set()).add(type(node.operator))
+    return {
+        name: np.asarray(checked_interval(graph.node(name), bounds)[1] > 0).ravel()
+        for name, kinds in readers.items()
+        if kinds == {Relu} and name in bounds and name != goal
+    }

@@ -78,7 +78,7 @@ def encode_linear(context: EncodingContext, node: Node, sources: Nodes, values: 
     positions = prod(sources[0].shape[:-1])
     context.check_planned(positions, int(np.count_nonzero(weight)))
     bias = 0.0 if operator.bias is None else context.spread(operator.bias, node.shape)
-    return context.apply(linear_matrix(weight, positions), values[0], bias)
+    return context.apply(node, linear_matrix(weight, positions), values[0], bias)
 
 
 def encode_convolution(
@@ -95,7 +95,7 @@ def encode_convolution(
         groups=operator.groups,
         output_spatial=node.shape[2:],
     )
-    return context.apply(matrix, values[0], _channel_bias(context, operator, node))
+    return context.apply(node, matrix, values[0], _channel_bias(context, operator, node))
 
 
 def encode_convolution_transpose(
@@ -113,7 +113,7 @@ def encode_convolution_transpose(
         output_spatial=sources[0].shape[2:],
     )
     transposed = matrix.T.tocsr()
-    return context.apply(transposed, values[0], _channel_bias(context, operator, node))
+    return context.apply(node, transposed, values[0], _channel_bias(context, operator, node))
 
 
 def _windows(operator: Convolution | ConvolutionTranspose, kernel: tuple[int, ...]) -> MaxPool:
@@ -172,7 +172,7 @@ def encode_reduce_sum(
         np.arange(prod(shape)).reshape(shape), operator.axes, range(-len(operator.axes), 0)
     )
     windows = moved.reshape(node.size, -1)
-    return context.apply(sum_matrix(windows, prod(shape)), values[0])
+    return context.apply(node, sum_matrix(windows, prod(shape)), values[0])
 
 
 def encode_average_pool(
@@ -184,4 +184,4 @@ def encode_average_pool(
     pool = MaxPool(operator.kernel, operator.stride, padding, (1,) * len(operator.kernel))
     windows = window_indices(pool, sources[0].shape).reshape(node.size, -1)
     weight = 1.0 / prod(operator.kernel)
-    return context.apply(sum_matrix(windows, sources[0].size, weight), values[0])
+    return context.apply(node, sum_matrix(windows, sources[0].size, weight), values[0])
