@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -81,6 +82,7 @@ def certify(**options: object) -> int:
     """Certify that no perturbation within EPSILON of each input changes the answer."""
     if (options["mean"] is None) != (options["std"] is None):
         raise click.UsageError("give both --mean and --std, or neither")
+    _require_distinct("json", "html", options)
     from cli import certify as work  # noqa: PLC0415 - loads torch and the solvers
 
     return work.run(CertifyArguments(**options))  # type: ignore[arg-type]
@@ -103,6 +105,7 @@ def verify(**options: object) -> int:
     """
     if options.pop("proof") is not None:
         raise click.UsageError("--proof is not available in this version; leave it out")
+    _require_distinct("json", "vnncomp", options)
     from cli import verify as work  # noqa: PLC0415 - loads torch and the solvers
 
     return work.run(VerifyArguments(**options))  # type: ignore[arg-type]
@@ -142,3 +145,9 @@ def serve(host: str, port: int, data_dir: Path) -> int:
     from cli.serve import serve as run  # noqa: PLC0415 - loads the service
 
     return run(host, port, data_dir)
+
+
+def _require_distinct(first: str, second: str, options: Mapping[str, object]) -> None:
+    """Refuse two results in one file, where the second would replace the first."""
+    if options[first] is not None and options[first] == options[second]:
+        raise click.UsageError(f"--{first} and --{second} name the same file; give two")

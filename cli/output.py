@@ -83,7 +83,9 @@ def _stage(target: Path, text: str) -> Path:
     descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        # A file name need not be text; what stands for its odd bytes is no UTF-8, but valid JSON
+        # once escaped.
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -100,6 +100,7 @@ def test_certify_refuses_bad_files(
         (["--epsilon", "0.1", "--targets", "7"], "target 7"),
         (["--epsilon", "0.1", "--valid-range", "1,0"], "LOW < HIGH"),
         (["--epsilon", "0.1", "--json", "/no/such/folder/a"], "does not exist"),
+        (["--epsilon", "0.1", "--json", "-", "--html", "-"], "name the same file"),
         ([], "--epsilon"),
     ],
 )

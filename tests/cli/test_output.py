@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from cli.output import OutputError, problem_with, write_all
+from reports import dump_json
 
 
 def fail_on(call: int, error: int) -> Callable[[int], None]:
@@ -85,3 +87,9 @@ def test_a_file_that_may_not_be_written_is_found_out(tmp_path: Path) -> None:
 def test_nothing_speaks_against_a_new_file(tmp_path: Path) -> None:
     assert problem_with(tmp_path / "new.json") is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_names_that_are_no_text_do_not_stop_a_report(tmp_path: Path) -> None:
+    text = dump_json({"name": os.fsdecode(b"net\xff")})
+    write_all({tmp_path / "a.json": text})
+    assert json.loads((tmp_path / "a.json").read_bytes()) == {"name": "net\udcff"}
