@@ -1,0 +1,81 @@
+"""Engines that compute nothing: quick ones for the runner, a slow one for workers that are killed.
+
+`python -m tests.helpers.engines` is a worker with the slow one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from store.settings import get_settings
+from tests.helpers.service import item
+from worker.logs import configure
+from worker.main import run_worker
+from worker.runner import CertificationWork
+
+
+class ScriptedEngine:
+    """Answers at once, and remembers what it was asked.
+
+    Args:
+        before: Called with the index before each answer; may raise, or change the world.
+        left_out: Inputs that it forgets.
+        changes: To every answer.
+    """
+
+    def __init__(
+        self,
+        before: Callable[[int], object] = lambda _: None,
+        *,
+        left_out: Sequence[int] = (),
+        changes: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.asked: list[list[int]] = []
+        self.work: CertificationWork | None = None
+        self._before = before
+        self._left_out = left_out
+        self._changes = changes or {}
+
+    def __call__(
+        self, work: CertificationWork, cancelled: Callable[[], bool]
+    ) -> Iterator[Mapping[str, Any]]:
+        """Yield an answer per index."""
+        self.work = work
+        self.asked.append(list(work.indices))
+        for index in work.indices:
+            self._before(index)
+            if cancelled():
+                return
+            if index not in self._left_out:
+                yield item(index, **self._changes)
+
+
+def slow_engine(
+    work: CertificationWork, cancelled: Callable[[], bool]
+) -> Iterator[Mapping[str, Any]]:
+    """Take `timeout_seconds` for each input, and stop when asked, as a solver does."""
+    for index in work.indices:
+        end = time.monotonic() + work.settings["timeout_seconds"]
+        while time.monotonic() < end:
+            if cancelled():
+                return
+            time.sleep(0.01)
+        yield item(index)
+
+
+def main() -> int:
+    """Run a worker with the slow engine."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--parent", type=int)
+    parsed = parser.parse_args()
+    configure("INFO")
+    return run_worker(get_settings(), lambda: slow_engine, name=parsed.name, parent=parsed.parent)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

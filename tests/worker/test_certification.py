@@ -1,0 +1,79 @@
+"""The engine turns stored settings and files into items."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.errors import InvalidInputError
+from models.network import Normalization
+from solvers.certification import CertifyOptions
+from solvers.methods import Method
+from tests.helpers.service import SETTINGS
+from tests.helpers.small_files import write_data, write_two_class
+from worker.certification import certify, options_of
+from worker.runner import CertificationWork
+
+
+def test_every_setting_arrives() -> None:
+    settings: dict[str, Any] = {
+        **SETTINGS,
+        "methods": ["ibp", "exact"],
+        "targets": [1, 2],
+        "normalization": {"mean": [0.5], "std": [0.25]},
+        "seed": 9,
+    }
+    assert options_of(settings, device="cpu") == CertifyOptions(
+        epsilon=0.1,
+        methods=(Method.IBP, Method.EXACT),
+        timeout_seconds=60.0,
+        valid_range=(0.0, 1.0),
+        targets=(1, 2),
+        device="cpu",
+        seed=9,
+        normalization=Normalization((0.5,), (0.25,)),
+    )
+    bare = options_of({**settings, "valid_range": None, "normalization": None}, device="auto")
+    assert (bare.valid_range, bare.normalization) == (None, None)
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> CertificationWork:
+    """Class 0 wins by 2 x0 − 2 x1 − 0.1."""
+    data = write_data(tmp_path / "d.npz", np.asarray([[0.9, 0.1], [0.5, 0.4]], np.float32), [0, 0])
+    return CertificationWork(
+        network=write_two_class(tmp_path / "n.onnx"),
+        network_name="n",
+        dataset=data,
+        dataset_name="d",
+        settings={**SETTINGS, "methods": ["ibp", "crown"]},
+        indices=[0, 1],
+        device="cpu",
+    )
+
+
+def test_answers_and_the_input_beside_a_counterexample(work: CertificationWork) -> None:
+    items = list(certify(work, lambda: False))
+    assert [item["verdict"] for item in items] == ["verified", "falsified"]
+    assert "input" not in items[0]
+    assert items[1]["input"] == pytest.approx([0.5, 0.4])
+    assert set(items[0]["lower"]) == {"ibp", "crown"}
+
+
+def test_only_the_inputs_asked_for(work: CertificationWork) -> None:
+    chosen = dataclasses.replace(work, indices=[1])
+    assert [item["index"] for item in certify(chosen, lambda: False)] == [1]
+
+
+def test_a_cancelled_engine_stops(work: CertificationWork) -> None:
+    assert list(certify(work, lambda: True)) == []
+
+
+def test_what_does_not_fit_is_refused(work: CertificationWork) -> None:
+    beyond = dataclasses.replace(work, indices=[7])
+    with pytest.raises(InvalidInputError, match="7"):
+        list(certify(beyond, lambda: False))

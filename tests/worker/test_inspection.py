@@ -1,0 +1,157 @@
+"""Untrusted files are looked at by a process that can be spared."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from models.errors import TightropeError
+from tests.helpers.imports import ROOT
+from tests.helpers.service import service_settings
+from tests.helpers.small_files import write_data, write_mlp
+from worker.inspection import inspect_dataset, inspect_network
+from worker.inspector import RejectedFileError, SubprocessInspector
+
+
+@pytest.fixture
+def inspector(tmp_path: Path) -> SubprocessInspector:
+    return SubprocessInspector(service_settings(tmp_path, inspection_seconds=60))
+
+
+def network_file(folder: Path) -> Path:
+    layers = [(np.eye(3, 4), np.zeros(3)), (np.ones((2, 3)), np.zeros(2))]
+    return write_mlp(folder / "n.onnx", layers)
+
+
+def test_a_good_network_is_described(tmp_path: Path) -> None:
+    details = inspect_network(network_file(tmp_path), "n.onnx")
+    assert details["input_shape"] == [1, 4]
+    assert details["outputs"] == 2
+    assert details["parameters"] == 3 * 4 + 3 + 2 * 3 + 2
+    assert details["operators"]["Relu"] == 1
+    assert details["nodes"] == sum(details["operators"].values())
+
+
+def test_a_good_data_set_is_described(tmp_path: Path) -> None:
+    path = write_data(tmp_path / "d.npz", np.asarray([[0, 51], [102, 255]], np.uint8), [0, 4])
+    details = inspect_dataset(path, "d.npz")
+    assert details == {
+        "count": 2,
+        "input_shape": [2],
+        "classes": 5,
+        "minimum": 0.0,
+        "maximum": 1.0,
+    }
+
+
+def test_the_process_answers_as_the_function_does(
+    tmp_path: Path, inspector: SubprocessInspector
+) -> None:
+    path = network_file(tmp_path)
+    assert inspector.inspect("network", path, "n.onnx") == inspect_network(path, "n.onnx")
+
+
+def unsupported(folder: Path) -> Path:
+    node = helper.make_node("Einsum", ["x", "x"], ["y"], name="odd", equation="ij,ij->ij")
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [node],
+        "g",
+        [value("x", TensorProto.FLOAT, [1, 2])],
+        [value("y", TensorProto.FLOAT, [1, 2])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, folder / "u.onnx")
+    return folder / "u.onnx"
+
+
+def test_a_bad_file_comes_back_with_its_reason(
+    tmp_path: Path, inspector: SubprocessInspector
+) -> None:
+    with pytest.raises(RejectedFileError, match="Einsum") as caught:
+        inspector.inspect("network", unsupported(tmp_path), "u.onnx")
+    assert caught.value.kind == "UnsupportedOperatorError"
+    assert "'odd'" in str(caught.value)
+
+
+def pickled(path: Path) -> Path:
+    np.savez(path, x=np.asarray([{"a": 1}], dtype=object), y=np.asarray([0]))
+    return path
+
+
+def empty(path: Path) -> Path:
+    return write_data(path, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+
+
+def nan(path: Path) -> Path:
+    return write_data(path, np.asarray([[0.5, np.nan]], np.float32), [0])
+
+
+@pytest.mark.parametrize("make", [pickled, empty, nan])
+def test_bad_data_sets_are_refused(tmp_path: Path, make: object) -> None:
+    assert callable(make)
+    with pytest.raises(TightropeError):
+        inspect_dataset(make(tmp_path / "d.npz"), "d.npz")
+
+
+@pytest.mark.parametrize("content", [b"", b"not onnx at all", b"\x08\x08\x12"])
+def test_what_is_no_network_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "n.onnx"
+    path.write_bytes(content)
+    with pytest.raises(TightropeError):
+        inspect_network(path, "n.onnx")
+
+
+def test_a_file_that_wants_too_much_memory_is_refused(tmp_path: Path) -> None:
+    path = write_data(tmp_path / "d.npz", np.zeros((64, 2**19), np.float32), np.zeros(64, int))
+    settings = service_settings(tmp_path, inspection_memory_bytes=2**25)
+    with pytest.raises(RejectedFileError, match=r"memory|stopped") as caught:
+        SubprocessInspector(settings).inspect("dataset", path, "d.npz")
+    assert caught.value.kind in {"ResourceLimitError", "DataError"}
+
+
+def test_a_reader_that_crashes_or_hangs_is_the_files_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inspector = SubprocessInspector(service_settings(tmp_path, inspection_seconds=0.2))
+    crash = [sys.executable, "-c", "import os; os.abort()"]
+    monkeypatch.setattr(SubprocessInspector, "_command", lambda *_: crash)
+    with pytest.raises(RejectedFileError, match="crashed its reader") as caught:
+        inspector.inspect("network", tmp_path / "n", "n")
+    assert caught.value.kind == "ResourceLimitError"
+    hang = [sys.executable, "-c", "import time; time.sleep(600)"]
+    monkeypatch.setattr(SubprocessInspector, "_command", lambda *_: hang)
+    monkeypatch.setattr("worker.inspector._START_SECONDS", 0.3)
+    with pytest.raises(RejectedFileError, match=r"more than 0\.2 s"):
+        inspector.inspect("network", tmp_path / "n", "n")
+
+
+def test_the_process_knows_no_secrets(
+    tmp_path: Path, inspector: SubprocessInspector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIGHTROPE_DATABASE_URL", "postgresql://u:secret@h/d")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    assert "secret" not in str(inspector._environment())
+
+
+def test_limits_hold(tmp_path: Path) -> None:
+    """In a process of its own: limits cannot be taken back."""
+    script = (
+        "import resource\n"
+        "from worker.inspection import limit\n"
+        "limit(memory_bytes=2**28, seconds=7)\n"
+        "print(resource.getrlimit(resource.RLIMIT_CPU)[0])\n"
+        f"try:\n  open({str(tmp_path / 'large')!r}, 'wb').write(b'x' * 2**20)\n"
+        "except OSError as error: print(type(error).__name__)\n"
+        "try:\n  bytearray(2**30)\nexcept MemoryError: print('MemoryError')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["7", "OSError", "MemoryError"]
