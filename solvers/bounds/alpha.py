@@ -143,11 +143,15 @@ def _slopes_for(
             continue
         if not isinstance(rule, NonlinearRule) or not rule.optimisable:
             continue
-        interval = bounds[node.inputs[0]]
-        if not bool(rule.undecided(node.operator, interval).any()):
+        inputs = [bounds[name] for name in node.inputs]
+        undecided = (
+            rule.undecided(node.operator, interval, position)
+            for position, interval in enumerate(inputs)
+        )
+        if not any(bool(mask.any()) for mask in undecided):
             continue
-        start = rule.alpha_start(interval).unsqueeze(1)
-        own_rows = rows if memory.holds(scene.batch * rows * node.size, start) else 1
+        start = rule.alpha_start(node.operator, inputs).unsqueeze(1)
+        own_rows = rows if memory.holds(rows * start.numel(), start) else 1
         shape = (-1, own_rows, *(-1,) * (start.dim() - 2))
         slopes[node.name] = start.expand(shape).clone().requires_grad_()
     return slopes

@@ -190,19 +190,16 @@ def lower_bounds(
 
 
 def _cross_nonlinear(node: Node, relaxation: Relaxation, rows: Rows) -> None:
-    """Move coefficients from a nonlinear node to its input, through its lines."""
+    """Move coefficients from a nonlinear node to its inputs, through its lines."""
     coefficients = rows.coefficients.pop(node.name)
+    moved: tuple[Sequence[Coefficients], Tensor] | None = None
     if isinstance(coefficients, Patches):
         moved = relaxation.backward_patches(coefficients)
-        if moved is not None:
-            rows.constant = rows.constant + moved[1]
-            if moved[0] is not None:
-                rows.add(node.inputs[0], moved[0])
-            return
-    passed, constant = relaxation.backward(_whole(coefficients))
+    passed, constant = relaxation.backward(_whole(coefficients)) if moved is None else moved
     rows.constant = rows.constant + constant
-    if passed is not None:
-        rows.add(node.inputs[0], passed)
+    # Constants in place of the node leave nothing for any input.
+    for name, value in zip(node.inputs, passed, strict=bool(passed)):
+        rows.add(name, value)
 
 
 def _cross_affine(scene: Scene, node: Node, rule: AffineRule[Any], rows: Rows) -> None:

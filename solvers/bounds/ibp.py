@@ -87,5 +87,5 @@ def nonlinear_depth(graph: Graph) -> dict[str, int]:
 def refinable_nodes(graph: Graph) -> tuple[Node, ...]:
     """Return the inputs of nonlinear nodes whose interval bounds a backward pass may tighten."""
     depth = mixing_depth(graph)
-    feeding = {node.inputs[0] for node in nonlinear_nodes(graph)}
+    feeding = {name for node in nonlinear_nodes(graph) for name in node.inputs}
     return tuple(node for node in graph.nodes if node.name in feeding and depth[node.name] > 1)

@@ -86,10 +86,11 @@ def select(mask: Tensor) -> Selection:
 def relax_node(
     scene: Scene, node: Node, bounds: Mapping[str, Interval], slopes: Slopes
 ) -> Relaxation:
-    """Enclose one nonlinear node on the bounds of its input."""
+    """Enclose one nonlinear node on the bounds of its inputs."""
     rule = rule_for(node.operator)
     assert isinstance(rule, NonlinearRule)  # noqa: S101  lower_bounds asks for no other
-    return rule.relax(node.operator, bounds[node.inputs[0]], scene.network.parameters, slopes)
+    inputs = [bounds[name] for name in node.inputs]
+    return rule.relax(node.operator, inputs, scene.network.parameters, slopes)
 
 
 def relaxations_of(scene: Scene, bounds: Mapping[str, Interval], slopes: Slopes) -> Relaxations:
@@ -108,10 +109,10 @@ def undecided_mask(graph: Graph, node: Node, bounds: Interval) -> Tensor:
     """Return the values of a node that some nonlinear consumer wants tighter, a mask."""
     mask = torch.zeros_like(bounds.lower, dtype=torch.bool)
     for consumer in graph.nodes:
-        if node.name in consumer.inputs:
+        for position, name in enumerate(consumer.inputs):
             rule = rule_for(consumer.operator)
-            if isinstance(rule, NonlinearRule):
-                mask |= rule.undecided(consumer.operator, bounds)
+            if name == node.name and isinstance(rule, NonlinearRule):
+                mask |= rule.undecided(consumer.operator, bounds, position)
     return mask
 
 

@@ -24,19 +24,19 @@ class Relaxation(ABC):
     """What encloses one nonlinear node for every example of a batch."""
 
     @abstractmethod
-    def backward(self, coefficients: Tensor) -> tuple[Tensor | None, Tensor]:
+    def backward(self, coefficients: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """Replace the node by its lines, from below.
 
         Args:
             coefficients: Of the node's output, shape `(batch, rows, *shape)`.
 
         Returns:
-            Coefficients of the node's input, shape `(batch, rows, *input_shape)`, or None where
-            the node was replaced by constants; and what is added to the constant, shape
+            Coefficients of each input of the node, shape `(batch, rows, *input_shape)`, or none at
+            all where the node was replaced by constants; and what is added to the constant, shape
             `(batch, rows)`.
         """
 
-    def backward_patches(self, patches: Patches) -> tuple[Patches | None, Tensor] | None:  # noqa: ARG002
+    def backward_patches(self, patches: Patches) -> tuple[tuple[Patches, ...], Tensor] | None:  # noqa: ARG002
         """Do the same to windows; None where the node needs whole maps."""
         return None
 
@@ -55,12 +55,13 @@ class ElementwiseRelaxation(Relaxation):
     lower_intercept: Tensor | None
     upper_intercept: Tensor
 
-    def backward(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(self, coefficients: Tensor) -> tuple[tuple[Tensor], Tensor]:
         """Multiply by the slope that each coefficient's sign asks for."""
         lines = (self.lower_slope, self.upper_slope, self.lower_intercept, self.upper_intercept)
-        return _apply_lines(coefficients, lines)
+        passed, constant = _apply_lines(coefficients, lines)
+        return (passed,), constant
 
-    def backward_patches(self, patches: Patches) -> tuple[Patches, Tensor] | None:
+    def backward_patches(self, patches: Patches) -> tuple[tuple[Patches], Tensor] | None:
         """Read the lines through the windows; beyond the edge they are zero, as they should be."""
 
         def read(line: Tensor) -> Tensor:
@@ -73,7 +74,7 @@ class ElementwiseRelaxation(Relaxation):
             read(self.upper_intercept),
         )
         passed, constant = _apply_lines(patches.values, lines)
-        return patches.with_values(passed), constant
+        return (patches.with_values(passed),), constant
 
 
 _Lines = tuple[Tensor, Tensor, Tensor | None, Tensor]
@@ -163,20 +164,20 @@ class ConstantRelaxation(Relaxation):
     lower: Tensor
     upper: Tensor
 
-    def backward(self, coefficients: Tensor) -> tuple[None, Tensor]:
+    def backward(self, coefficients: Tensor) -> tuple[tuple[()], Tensor]:
         """Put the bound that each coefficient's sign asks for into the constant."""
         flat = coefficients.flatten(2)
         lowers = self.lower.flatten(1).unsqueeze(-1)
         uppers = self.upper.flatten(1).unsqueeze(-1)
         constant = torch.matmul(flat.clamp(min=0), lowers) + torch.matmul(flat.clamp(max=0), uppers)
-        return None, constant.squeeze(-1)
+        return (), constant.squeeze(-1)
 
-    def backward_patches(self, patches: Patches) -> tuple[None, Tensor]:
+    def backward_patches(self, patches: Patches) -> tuple[tuple[()], Tensor]:
         """Read the bounds through the windows; beyond the edge they are zero."""
         values = patches.values
         above = values.clamp(min=0) * patches.read(self.lower)
         below = values.clamp(max=0) * patches.read(self.upper)
-        return None, (above + below).flatten(2).sum(-1)
+        return (), (above + below).flatten(2).sum(-1)
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ class SelectionRelaxation(Relaxation):
     ceiling: Tensor
     input_shape: tuple[int, ...]
 
-    def backward(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(self, coefficients: Tensor) -> tuple[tuple[Tensor], Tensor]:
         """Send coefficients to the selected inputs, or to the constant."""
         flat = coefficients.flatten(2)
         batch, rows, _ = flat.shape
@@ -207,4 +208,4 @@ class SelectionRelaxation(Relaxation):
         index = self.selected.unsqueeze(1).expand(batch, rows, -1)
         zeros = flat.new_zeros(batch, rows, size)
         passed = zeros.scatter_add(2, index, flat - to_ceiling)
-        return passed.reshape(batch, rows, *self.input_shape), constant
+        return (passed.reshape(batch, rows, *self.input_shape),), constant

@@ -40,7 +40,8 @@ class Slopes:
 
     Attributes:
         choice: Used where `alpha` does not apply.
-        alpha: Optimised slopes in [0, 1], shape `(batch, rows or 1, *shape)`, or None.
+        alpha: Optimised slopes in [0, 1], shape `(batch, rows or 1, *shape)` unless the rule says
+            otherwise, or None.
     """
 
     choice: SlopeChoice = SlopeChoice.ADAPTIVE
@@ -176,14 +177,31 @@ class NonlinearRule(Rule[OperatorT]):
 
     @abstractmethod
     def relax(
-        self, operator: OperatorT, bounds: Interval, parameters: Parameters, slopes: Slopes
+        self,
+        operator: OperatorT,
+        inputs: Sequence[Interval],
+        parameters: Parameters,
+        slopes: Slopes,
     ) -> Relaxation:
-        """Enclose the operator on its input's interval."""
+        """Enclose the operator on the intervals of its inputs."""
 
-    def undecided(self, operator: OperatorT, bounds: Interval) -> Tensor:
-        """Return the inputs whose tighter bounds would change the relaxation, a mask."""
+    def undecided(self, operator: OperatorT, bounds: Interval, position: int = 0) -> Tensor:
+        """Return where tighter bounds would change the relaxation.
+
+        Args:
+            operator: The node's operator.
+            bounds: Of one input; those of the others may not be known yet.
+            position: Which input that is.
+
+        Returns:
+            A mask of the shape of the bounds.
+        """
         return bounds.upper > bounds.lower
 
-    def alpha_start(self, bounds: Interval) -> Tensor:
-        """Return the slopes that optimisation starts from, shape `(batch, *shape)`."""
-        return torch.zeros_like(bounds.lower)
+    def alpha_start(self, operator: OperatorT, inputs: Sequence[Interval]) -> Tensor:
+        """Return the slopes that optimisation starts from.
+
+        Returns:
+            Shape `(batch, *any)`; `Slopes.alpha` then has shape `(batch, rows or 1, *any)`.
+        """
+        return torch.zeros_like(inputs[0].lower)

@@ -62,13 +62,13 @@ class _BentAtZeroRule(NonlinearRule[BentT]):
     optimisable = True
     settles = True
 
-    def undecided(self, operator: BentT, bounds: Interval) -> Tensor:
+    def undecided(self, operator: BentT, bounds: Interval, position: int = 0) -> Tensor:
         """Return the unstable neurons."""
         return bounds.unstable
 
-    def alpha_start(self, bounds: Interval) -> Tensor:
+    def alpha_start(self, operator: BentT, inputs: Sequence[Interval]) -> Tensor:
         """Start from CROWN's adaptive choice."""
-        return (bounds.upper > -bounds.lower).to(bounds.lower.dtype)
+        return (inputs[0].upper > -inputs[0].lower).to(inputs[0].lower.dtype)
 
 
 class ReluRule(_BentAtZeroRule[Relu]):
@@ -77,12 +77,12 @@ class ReluRule(_BentAtZeroRule[Relu]):
     def relax(
         self,
         operator: Relu,
-        bounds: Interval,
+        inputs: Sequence[Interval],
         parameters: Parameters,
         slopes: Slopes,
     ) -> Relaxation:
         """Return the chord above and a line through the origin below."""
-        lines = _relu_lines(bounds, slopes)
+        lines = _relu_lines(inputs[0], slopes)
         return ElementwiseRelaxation(
             lines.lower_slope, lines.upper_slope, None, lines.upper_intercept
         )
@@ -119,10 +119,14 @@ class LeakyReluRule(_BentAtZeroRule[LeakyRelu]):
         return _bent_interval(operator, inputs[0], parameters)
 
     def relax(
-        self, operator: LeakyRelu, bounds: Interval, parameters: Parameters, slopes: Slopes
+        self,
+        operator: LeakyRelu,
+        inputs: Sequence[Interval],
+        parameters: Parameters,
+        slopes: Slopes,
     ) -> Relaxation:
         """Enclose with ReLU's lines."""
-        return _two_piece(bounds, bounds.lower.new_tensor(operator.slope), slopes)
+        return _two_piece(inputs[0], inputs[0].lower.new_tensor(operator.slope), slopes)
 
 
 class PReluRule(_BentAtZeroRule[PRelu]):
@@ -135,10 +139,14 @@ class PReluRule(_BentAtZeroRule[PRelu]):
         return _bent_interval(operator, inputs[0], parameters)
 
     def relax(
-        self, operator: PRelu, bounds: Interval, parameters: Parameters, slopes: Slopes
+        self,
+        operator: PRelu,
+        inputs: Sequence[Interval],
+        parameters: Parameters,
+        slopes: Slopes,
     ) -> Relaxation:
         """Enclose with ReLU's lines."""
-        return _two_piece(bounds, operator.slope.resolve(parameters), slopes)
+        return _two_piece(inputs[0], operator.slope.resolve(parameters), slopes)
 
 
 def _bent_interval(
@@ -159,18 +167,18 @@ class ClipRule(NonlinearRule[Clip]):
     def relax(
         self,
         operator: Clip,
-        bounds: Interval,
+        inputs: Sequence[Interval],
         parameters: Parameters,
         slopes: Slopes,
     ) -> Relaxation:
         """Return for either side the better of a line through a kink and a constant."""
-        lower, upper = bounds.lower.unsqueeze(1), bounds.upper.unsqueeze(1)
+        lower, upper = inputs[0].lower.unsqueeze(1), inputs[0].upper.unsqueeze(1)
         above = _ramp_upper_line(lower, upper, operator.lower, operator.upper)
         # clip(x, low, high) = −clip(−x, −high, −low), so the lower line is an upper line mirrored.
         mirrored = _ramp_upper_line(-upper, -lower, -operator.upper, -operator.lower)
         return ElementwiseRelaxation(mirrored[0], above[0], -mirrored[1], above[1])
 
-    def undecided(self, operator: Clip, bounds: Interval) -> Tensor:
+    def undecided(self, operator: Clip, bounds: Interval, position: int = 0) -> Tensor:
         """Return the inputs whose interval holds a kink."""
         low_kink = (bounds.lower < operator.lower) & (bounds.upper > operator.lower)
         high_kink = (bounds.lower < operator.upper) & (bounds.upper > operator.upper)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from models.operators import MaxPool
@@ -23,11 +25,12 @@ class MaxPoolRule(NonlinearRule[MaxPool]):
     def relax(
         self,
         operator: MaxPool,
-        bounds: Interval,
+        inputs: Sequence[Interval],
         parameters: Parameters,
         slopes: Slopes,
     ) -> Relaxation:
         """Select in every window the value with the largest lower bound."""
+        (bounds,) = inputs
         batch = bounds.lower.shape[0]
         shape = tuple(bounds.lower.shape[1:])
         # Even a value of which nothing is known comes before padding.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,12 +41,12 @@ class SShapedRule(NonlinearRule[Operator]):
     def relax(
         self,
         operator: Operator,
-        bounds: Interval,
+        inputs: Sequence[Interval],
         parameters: Parameters,
         slopes: Slopes,
     ) -> Relaxation:
         """Return an upper line, and the mirrored upper line of the mirrored interval below."""
-        lower, upper = bounds.lower.unsqueeze(1), bounds.upper.unsqueeze(1)
+        lower, upper = inputs[0].lower.unsqueeze(1), inputs[0].upper.unsqueeze(1)
         above_slope, above = self._upper_line(lower, upper)
         below_slope, below = self._upper_line(-upper, -lower)
         return ElementwiseRelaxation(below_slope, above_slope, self.symmetry - below, above)

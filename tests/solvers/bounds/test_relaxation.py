@@ -89,12 +89,10 @@ def lines_of(function: Operator, bounds: Interval, choice: str, seed: int = 0) -
     rule = rule_for(function)
     assert isinstance(rule, NonlinearRule)
     slopes = CHOICES[choice] or Slopes(alpha=uniform(seed, *bounds.lower.shape, low=0).unsqueeze(1))
-    relaxation = rule.relax(function, bounds, PARAMETERS, slopes)
+    relaxation = rule.relax(function, [bounds], PARAMETERS, slopes)
     eye = torch.eye(CHANNELS, dtype=torch.float64).expand(bounds.batch, -1, -1)
-    below_slope, below = relaxation.backward(eye)
-    above_slope, above = relaxation.backward(-eye)
-    assert below_slope is not None
-    assert above_slope is not None
+    (below_slope,), below = relaxation.backward(eye)
+    (above_slope,), above = relaxation.backward(-eye)
     diagonal = torch.diagonal(below_slope, dim1=1, dim2=2)
     return Lines(diagonal, below, -torch.diagonal(above_slope, dim1=1, dim2=2), -above)
 
@@ -247,8 +245,8 @@ def test_adaptive_slope_takes_the_smaller_area_and_parallel_the_chord() -> None:
     bounds = Interval(bounds.lower.double(), bounds.upper.double())
     rule = RULES[ops.Relu]
     assert isinstance(rule, NonlinearRule)
-    adaptive = rule.relax(ops.Relu(), bounds, {}, Slopes(SlopeChoice.ADAPTIVE))
-    parallel = rule.relax(ops.Relu(), bounds, {}, Slopes(SlopeChoice.PARALLEL))
+    adaptive = rule.relax(ops.Relu(), [bounds], {}, Slopes(SlopeChoice.ADAPTIVE))
+    parallel = rule.relax(ops.Relu(), [bounds], {}, Slopes(SlopeChoice.PARALLEL))
     assert isinstance(adaptive, ElementwiseRelaxation)
     assert isinstance(parallel, ElementwiseRelaxation)
     assert adaptive.lower_slope.flatten().tolist() == [1.0, 0.0]
@@ -274,12 +272,11 @@ def test_any_alpha_is_sound_for_any_slope(
     rule = rule_for(function)
     assert isinstance(rule, NonlinearRule)
     slopes = Slopes(alpha=torch.full((1, 1, 1), alpha, dtype=torch.float64))
-    relaxation = rule.relax(function, bounds, {}, slopes)
+    relaxation = rule.relax(function, [bounds], {}, slopes)
     x = torch.tensor([[min(max(lower + share * width, lower), upper)]]).double()
     value = float(function.forward([x], {}))
     for sign in (1.0, -1.0):
-        passed, constant = relaxation.backward(torch.full((1, 1, 1), sign, dtype=torch.float64))
-        assert passed is not None
+        (passed,), constant = relaxation.backward(torch.full((1, 1, 1), sign, dtype=torch.float64))
         line = float(passed * x + constant)
         assert line <= sign * value + 1e-12 * (1 + abs(value) + abs(lower) + abs(upper))
 
@@ -290,7 +287,7 @@ def test_any_alpha_is_sound_for_any_slope(
 def max_lines(bounds: Interval, pool: ops.MaxPool) -> SelectionRelaxation:
     rule = RULES[ops.MaxPool]
     assert isinstance(rule, NonlinearRule)
-    relaxation = rule.relax(pool, bounds, {}, Slopes())
+    relaxation = rule.relax(pool, [bounds], {}, Slopes())
     assert isinstance(relaxation, SelectionRelaxation)
     return relaxation
 
@@ -345,5 +342,5 @@ def test_constants_take_the_end_that_a_sign_asks_for() -> None:
     passed, constant = ConstantRelaxation(lower, upper).backward(
         torch.tensor([[[1.0, 1.0], [-1.0, 1.0], [0.0, -2.0]]])
     )
-    assert passed is None
+    assert passed == ()
     assert constant.tolist() == [[-1.0, -5.0, -10.0]]

@@ -188,13 +188,12 @@ def decided_ends(network: Network, region: Interval) -> tuple[Tensor, Tensor]:
     node: Node = last_of(network)
     rule = rule_for(node.operator)
     assert isinstance(rule, NonlinearRule)
-    lines = rule.relax(node.operator, region, network.parameters, Slopes())
+    lines = rule.relax(node.operator, [region], network.parameters, Slopes())
     ends = []
     for sign in (1.0, -1.0):
         unit = sign * torch.eye(node.size, dtype=torch.float64)
         rows = unit.reshape(1, node.size, *node.shape).expand(region.batch, -1, *node.shape)
-        passed, constant = lines.backward(rows)
-        assert passed is not None
+        (passed,), constant = lines.backward(rows)
         at_center = (passed * region.center.unsqueeze(1)).flatten(2).sum(-1)
         ends.append((sign * (at_center + constant)).reshape(region.center.shape))
     return ends[0], ends[1]
