@@ -46,6 +46,7 @@ ProgressHook = Callable[[ExactProgress], None]
 _LOG = logging.getLogger(__name__)
 _PROGRESS_SECONDS = 0.2
 _ATTEMPTS = 2
+_RESERVE_SECONDS = 0.2
 _DISAGREEMENT = 1e-5
 
 
@@ -129,6 +130,7 @@ class _Search:
     reports: list[SolverReport] = field(default_factory=list, kw_only=True)
     nodes: int = field(default=0, kw_only=True)
     attempts: dict[int, int] = field(default_factory=dict, kw_only=True)
+    spent: dict[int, float] = field(default_factory=dict, kw_only=True)
     solved: set[int] = field(default_factory=set, kw_only=True)
     next_progress: float = field(default=0.0, kw_only=True)
 
@@ -152,7 +154,13 @@ class _Search:
             first_pass = left[0] not in self.attempts
             # at first a fair share and as much again: hard clauses need more, but not everything
             fraction = 2.0 / (len(left) + 1) if first_pass else 1.0 / len(left)
-            self._solve(left[0], encoded, solver, self.budget.share(min(1.0, fraction)))
+            share = _with_reserve(self.budget.share(min(1.0, fraction)))
+            if share.remaining_seconds <= self.spent.get(left[0], 0.0):
+                self.attempts[left[0]] = _ATTEMPTS  # a shorter attempt than the last is no use
+                continue
+            began = time.monotonic()
+            self._solve(left[0], encoded, solver, share)
+            self.spent[left[0]] = time.monotonic() - began
 
     def _encode(self) -> EncodedNetwork:
         options, bounds, region = self.options, self.bounds, self.case.region
@@ -290,6 +298,12 @@ class _Search:
             reason=reason,
             clause_lower=bracket.clause_lower.copy(),
         )
+
+
+def _with_reserve(budget: Budget) -> Budget:
+    """Return the budget less a moment, because solvers notice their limit a little late."""
+    remaining = budget.remaining_seconds
+    return budget.at_most(remaining - min(_RESERVE_SECONDS, 0.1 * remaining))
 
 
 def _log_solve(clause: int, outcome: MilpOutcome, model: MilpModel) -> None:

@@ -134,3 +134,34 @@ def test_substitution_that_would_fill_in_gets_columns() -> None:
     )
     # 40 rows over two columns in between, not over all twelve inputs
     assert encoded.model.nonzeros < 40 * 12
+
+
+def test_values_that_no_relu_passes_cost_no_coefficients() -> None:
+    b = GraphBuilder((6,))
+    b.add(Linear(b.parameter(normal(4, 6)), b.parameter(np.array([0.0, -50.0, -50.0, -50.0]))))
+    b.add(Relu())
+    b.add(Linear(b.parameter(np.ones((1, 4)))))
+    network = b.network()
+    region = Box(np.full(6, -1.0), np.full(6, 1.0))
+    encoded = encode_network(
+        network, region, interval_bounds(network, region), options=EncodingOptions()
+    )
+    # one unstable neuron: its row over six inputs and two parts, and two rows with its binary
+    assert encoded.model.integers == 1
+    assert encoded.model.nonzeros == 6 + 2 + 2 + 2
+    assert encoded.output.matrix.nnz == 1
+
+
+def test_values_read_by_more_than_relu_are_kept() -> None:
+    b = GraphBuilder((2,))
+    first = b.add(Linear(b.parameter(np.eye(2)), b.parameter(np.array([-9.0, 0.0]))))
+    b.add(Relu())
+    b.add(Add((1.0, 1.0)), b.nodes[-1].name, first)
+    network = b.network()
+    region = Box(np.full(2, -1.0), np.full(2, 1.0))
+    encoded = encode_network(
+        network, region, interval_bounds(network, region), options=EncodingOptions()
+    )
+    lower, upper = extreme_outputs(encoded, np.array([0.5, 0.5]))
+    np.testing.assert_allclose(lower, [-8.5, 1.0], atol=1e-6)
+    np.testing.assert_allclose(upper, [-8.5, 1.0], atol=1e-6)
