@@ -67,6 +67,29 @@ def test_a_python_that_is_too_old_is_refused_with_what_to_do(tmp_path: Path) -> 
     assert not (tmp_path / "venv").exists()
 
 
+@needs_make
+def test_a_missing_venv_module_is_named_to_those_who_cannot_install_it(tmp_path: Path) -> None:
+    """A Debian without python3-venv, and a user who is not root."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    python = '#!/bin/sh\ncase "$*" in *venv*print*|*print*venv*) echo python3.11-venv;; '
+    python += "*-m\\ venv*) mkdir -p $3/bin; exit 1;; esac\n"
+    for name, text in (("python", python), ("id", "#!/bin/sh\necho 1000\n")):
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+    run = subprocess.run(
+        ["make", "serve", f"PYTHON={tools / 'python'}", f"VENV={tmp_path / 'venv'}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "MAKEFLAGS": "", "PATH": f"{tools}:{os.environ['PATH']}"},
+    )
+    assert run.returncode != 0
+    assert "install it first: apt-get install python3.11-venv" in run.stderr
+    assert not (tmp_path / "venv").exists()
+
+
 def test_the_changelog_knows_the_version() -> None:
     version = PROJECT["project"]["version"]
     headings = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
