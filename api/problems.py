@@ -16,7 +16,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
@@ -248,6 +248,9 @@ def _database_error(request: Request, error: Exception) -> Response:
     if "disk is full" in str(error):
         detail = "the server's disk is full, nothing was stored; free some space and try again"
         return problem_response(problem_of("StoreFullError", detail, instance=request.url.path))
+    if isinstance(error, IntegrityError):
+        detail = "something this request refers to changed at the same moment; try again"
+        return problem_response(problem_of("ConflictError", detail, instance=request.url.path))
     if not isinstance(error, OperationalError):
         return _unexpected_error(request, error)
     detail = "the database does not answer; try again in a few seconds"

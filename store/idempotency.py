@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import delete
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from store.errors import IdempotencyMismatchError
@@ -34,9 +34,13 @@ class Replay:
 def find_replay(session: Session, replay: Replay) -> str | None:
     """Return the id of what the same request made before, or None.
 
+    Of two equal requests at the same time the second waits here for the first one's transaction.
+
     Raises:
         IdempotencyMismatchError: The key was used for another request.
     """
+    if session.get_bind().dialect.name == "postgresql":  # SQLite has one writer anyway
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtext(replay.key))))
     row = session.get(IdempotencyRow, (replay.key, replay.route))
     if row is None:
         return None

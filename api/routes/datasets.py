@@ -25,7 +25,7 @@ router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
     openapi_extra=body("An npz file with `x`, inputs, and `y`, labels."),
     responses={
         200: {"model": DatasetPublic, "description": "It was there already."},
-        **problems(400, 413, 415, 422, 507),
+        **problems(400, 409, 413, 415, 422, 507),
     },
 )
 async def create_dataset(

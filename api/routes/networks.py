@@ -25,7 +25,7 @@ router = APIRouter(prefix="/v1/networks", tags=["networks"])
     openapi_extra=body("An ONNX file."),
     responses={
         200: {"model": NetworkPublic, "description": "It was there already."},
-        **problems(400, 413, 415, 422, 507),
+        **problems(400, 409, 413, 415, 422, 507),
     },
 )
 async def create_network(

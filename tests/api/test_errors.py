@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from api.problems import PROBLEMS, problem_of, problems
 from models.errors import TightropeError
@@ -107,6 +107,15 @@ def test_a_database_on_a_full_disk(api: Api, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("store.certifications.Certifications.create", full)
     body = {"network_id": api.world.network, "dataset_id": api.world.dataset, "epsilon": 0.1}
     problem(api.client.post("/v1/certifications", json=body), 507, "disk is full")
+
+
+def test_two_requests_that_collide(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def collide(*_arguments: object, **_options: object) -> None:
+        raise IntegrityError("INSERT", {}, Exception("foreign key"))
+
+    monkeypatch.setattr("store.certifications.Certifications.create", collide)
+    body = {"network_id": api.world.network, "dataset_id": api.world.dataset, "epsilon": 0.1}
+    problem(api.client.post("/v1/certifications", json=body), 409, "try again")
 
 
 def test_a_mistake_of_our_own_tells_nothing_about_us(

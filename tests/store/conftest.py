@@ -1,4 +1,4 @@
-"""A store in a folder of its own."""
+"""A store in a folder of its own, on each kind of database."""
 
 from __future__ import annotations
 
@@ -7,11 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.servers import postgres
 from tests.helpers.service import World, service_settings
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(service_settings(tmp_path))
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with postgres(tmp_path_factory.mktemp("store") / "postgres") as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    changes = {}
+    if request.param == "postgresql":
+        changes["database_url"] = request.getfixturevalue("postgres_url")
+    made = World(service_settings(tmp_path, **changes))
     yield made
     made.close()
