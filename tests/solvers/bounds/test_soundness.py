@@ -67,9 +67,11 @@ def larger_image(seed: int) -> Network:
     stride, dilation = builder.pick([(1, 1), (2, 1)]), builder.pick([(1, 1), (1, 2)])
     builder.add(ops.Convolution(kernel, offset, stride, (1, 1), dilation, groups))
     first = builder.add(builder.pick([ops.Relu(), ops.LeakyRelu(1.4), ops.Tanh()]))
-    for padding in ((1, 1), (1, 1)):
-        kernel = builder.normal(4, 4, 3, 3, scale=0.3)
-        builder.add(ops.Convolution(kernel, None, (1, 1), padding, (1, 1)))
+    for _ in range(2):
+        # Two in a row: windows that hang over the edge meet a second kernel and its bias.
+        for size, padding in ((1, (0, 0)), (3, (1, 1))):
+            kernel, bias = builder.normal(4, 4, size, size, scale=0.3), builder.normal(4)
+            builder.add(ops.Convolution(kernel, bias, (1, 1), padding, (1, 1)))
         numbers = [builder.normal(4) for _ in range(3)]
         spread = builder.uniform(0.5, 2, 4)
         builder.add(ops.BatchNormalization(numbers[0], numbers[1], numbers[2], spread, 1e-5))
