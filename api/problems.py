@@ -94,6 +94,9 @@ PROBLEMS: Mapping[str, ProblemKind] = {
     "MalformedBodyError": ProblemKind(400, "malformed-body", "The body cannot be read"),
     "MediaTypeError": ProblemKind(415, "media-type", "The media type is not supported"),
     "TooLargeError": ProblemKind(413, "too-large", "The body is too large"),
+    "InspectorUnavailableError": ProblemKind(
+        503, "unavailable", "A part of the service does not answer"
+    ),
     "UnavailableError": ProblemKind(503, "unavailable", "A part of the service does not answer"),
     # how jobs fail
     "MemoryError": ProblemKind(507, "out-of-memory", "The worker ran out of memory"),

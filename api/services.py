@@ -69,6 +69,7 @@ class Services:
 
     def close(self) -> None:
         """Close every connection."""
+        self.inspector.close()
         self.queue.close()
         self.database.close()
 

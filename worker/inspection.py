@@ -1,15 +1,20 @@
-"""Looks at an untrusted file in a process of its own: `python -m worker.inspection`.
+"""Looks at untrusted files, each in a process of its own: `python -m worker.inspection SOCKET`.
 
-Prints one JSON object: `{"details": …}` for a good file, `{"error": {"type", "message"}}` for a bad
-one. Everything trusted is loaded first; then the process limits its own memory, time and files,
-and only then reads a byte of what was uploaded.
+Loading torch takes seconds, so this process loads everything trusted once and then forks for every
+file. The child limits its own memory, time and files before it reads a byte of what was uploaded,
+answers, and ends. A request is one line of JSON, `{kind, path, name, memory_bytes, seconds}`, the
+answer `{"details": …}` for a good file, `{"error": {"type", "message"}}` for a bad one, or nothing
+when the child died of the file.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
+import signal
+import socketserver
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -17,12 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
 from models.data import load_dataset
 from models.errors import TightropeError
 from models.onnx_import import load_network
 
-__all__ = ["inspect_dataset", "inspect_network", "limit", "main"]
+__all__ = ["answer", "inspect_dataset", "inspect_network", "limit", "main", "warm_up"]
 
 _STATUS = Path("/proc/self/status")
 _LARGEST_FILE_BYTES = 2**16
@@ -74,15 +80,17 @@ def limit(*, memory_bytes: int, seconds: float) -> None:
 
     Args:
         memory_bytes: Address space beyond what is in use now.
-        seconds: Of processor time.
+        seconds: Of processor time, and of wall time.
     """
-    whole = max(1, round(seconds))
+    spent = resource.getrusage(resource.RUSAGE_SELF)
+    whole = max(1, round(spent.ru_utime + spent.ru_stime + seconds))
     space = _address_space_bytes() + memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (space, space))
     resource.setrlimit(resource.RLIMIT_CPU, (whole, whole + 1))
     # Room for Python's own look at its temporary folder, not for filling a disk.
     resource.setrlimit(resource.RLIMIT_FSIZE, (_LARGEST_FILE_BYTES, _LARGEST_FILE_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.setitimer(signal.ITIMER_REAL, seconds)  # its signal ends the process
 
 
 def _address_space_bytes() -> int:
@@ -93,25 +101,65 @@ def _address_space_bytes() -> int:
     raise RuntimeError(f"{_STATUS} does not state VmSize")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Inspect one file; return the exit status: 0 with an answer on standard output."""
-    parser = argparse.ArgumentParser(prog="python -m worker.inspection", description=__doc__)
-    parser.add_argument("kind", choices=sorted(INSPECTIONS))
-    parser.add_argument("path", type=Path)
-    parser.add_argument("--name", default="upload")
-    parser.add_argument("--memory-bytes", type=int, required=True)
-    parser.add_argument("--seconds", type=float, required=True)
-    parsed = parser.parse_args(arguments)
-    limit(memory_bytes=parsed.memory_bytes, seconds=parsed.seconds)
-    answer: dict[str, Any]
+def answer(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Inspect the file of a request; to be called in a process that can be spared."""
+    limit(memory_bytes=request["memory_bytes"], seconds=request["seconds"])
     try:
-        answer = {"details": INSPECTIONS[parsed.kind](parsed.path, parsed.name)}
+        return {"details": INSPECTIONS[request["kind"]](Path(request["path"]), request["name"])}
     except TightropeError as error:
-        answer = {"error": {"type": type(error).__name__, "message": str(error)}}
+        return {"error": {"type": type(error).__name__, "message": str(error)}}
     except MemoryError:
         message = "reading the file takes more memory than the server allows"
-        answer = {"error": {"type": "ResourceLimitError", "message": message}}
-    sys.stdout.write(json.dumps(answer, allow_nan=False))
+        return {"error": {"type": "ResourceLimitError", "message": message}}
+
+
+class _Handler(socketserver.StreamRequestHandler):
+    """One request, in a child of the server."""
+
+    def handle(self) -> None:
+        request = json.loads(self.rfile.readline())
+        self.wfile.write(json.dumps(answer(request), allow_nan=False).encode())
+
+
+class _Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
+    """Forks for every request, and ends with the process that started it."""
+
+    max_children = 8
+
+    def __init__(self, path: str, parent: int) -> None:
+        self._parent = parent
+        super().__init__(path, _Handler)
+
+    def service_actions(self) -> None:
+        super().service_actions()
+        if os.getppid() != self._parent:
+            raise SystemExit(0)
+
+
+def warm_up() -> None:
+    """Load what the first network would load, in the process that later ones are forked from."""
+    value, floats = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
+    weights = onnx.numpy_helper.from_array(np.eye(2, dtype=np.float32), "w")
+    nodes = [
+        onnx.helper.make_node("Gemm", ["x", "w"], ["z"]),
+        onnx.helper.make_node("Relu", ["z"], ["y"]),
+    ]
+    ends = value("x", floats, [1, 2]), value("y", floats, [1, 2])
+    graph = onnx.helper.make_graph(nodes, "warm-up", [ends[0]], [ends[1]], [weights])
+    opset = onnx.helper.make_opsetid("", 17)
+    model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    load_network(model.SerializeToString(), name="warm-up")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve on a Unix socket until the parent process ends; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m worker.inspection", description=__doc__)
+    parser.add_argument("socket")
+    parser.add_argument("--parent", type=int, required=True)
+    parsed = parser.parse_args(arguments)
+    warm_up()
+    with _Server(parsed.socket, parsed.parent) as server:
+        server.serve_forever(poll_interval=0.25)
     return 0
 
 

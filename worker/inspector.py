@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
+import shutil
+import socket
 import subprocess
 import sys
+import tempfile
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -15,17 +19,21 @@ from store.errors import StoreError
 from store.settings import Settings
 from worker.cores import thread_environment
 
-__all__ = ["FileKind", "Inspector", "RejectedFileError", "SubprocessInspector"]
-
-logger = logging.getLogger(__name__)
+__all__ = [
+    "FileKind",
+    "Inspector",
+    "InspectorUnavailableError",
+    "RejectedFileError",
+    "SubprocessInspector",
+]
 
 FileKind = Literal["network", "dataset"]
 
 # Passed on to the process; everything else, passwords above all, stays out of its reach.
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR")
-# Loading torch is this service's own time and not the file's fault.
-_START_SECONDS = 60.0
-_CLEAN_UP_SECONDS = 5.0
+_START_SECONDS = 120.0
+_RETRY_SECONDS = 0.05
+_GRACE_SECONDS = 10.0
 
 
 class RejectedFileError(StoreError):
@@ -40,8 +48,20 @@ class RejectedFileError(StoreError):
         self.kind = kind
 
 
+class InspectorUnavailableError(StoreError):
+    """Files cannot be looked at at the moment."""
+
+
 class Inspector(Protocol):
     """Looks at uploaded files."""
+
+    def start(self) -> None:
+        """Get ready, without waiting for it."""
+        ...
+
+    def close(self) -> None:
+        """Give everything back."""
+        ...
 
     def inspect(self, kind: FileKind, path: Path, name: str) -> Mapping[str, Any]:
         """Return what is known about a file.
@@ -53,7 +73,7 @@ class Inspector(Protocol):
 
 
 class SubprocessInspector:
-    """Starts `python -m worker.inspection` for every file.
+    """Has files inspected by `python -m worker.inspection`, which forks for each of them.
 
     Args:
         settings: For the limits.
@@ -62,49 +82,91 @@ class SubprocessInspector:
     def __init__(self, settings: Settings) -> None:
         self._memory_bytes = settings.inspection_memory_bytes
         self._seconds = settings.inspection_seconds
+        self._lock = threading.Lock()
+        self._folder: Path | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the process, unless it runs; return before it is ready."""
+        with self._lock:
+            if self._process is not None and self._process.poll() is None:
+                return
+            self._remove_folder()
+            self._folder = Path(tempfile.mkdtemp(prefix="tightrope-"))
+            # A session of its own: Ctrl-C in a terminal is not for it.
+            self._process = subprocess.Popen(  # noqa: S603 (no shell, no input of others)
+                self._command(self._folder / "socket"),
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def close(self) -> None:
+        """End the process."""
+        with self._lock:
+            if self._process is not None:
+                self._process.kill()
+                self._process.wait()
+            self._remove_folder()
 
     def inspect(self, kind: FileKind, path: Path, name: str) -> Mapping[str, Any]:
         """Return what is known about a file.
 
         Raises:
             RejectedFileError: It is bad, or reading it broke a limit.
+            InspectorUnavailableError: The process cannot be reached.
         """
-        try:
-            done = subprocess.run(  # noqa: S603 (no shell, and the path is this service's own)
-                self._command(kind, path, name),
-                env=self._environment(),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=self._seconds + _START_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise self._too_much(kind) from error
-        if done.returncode != 0:
-            logger.warning(
-                "inspection of a %s ended with status %d: %s",
-                kind,
-                done.returncode,
-                done.stderr.decode(errors="replace")[-2000:],
-            )
+        request = {
+            "kind": kind,
+            "path": str(path.resolve()),
+            "name": name,
+            "memory_bytes": self._memory_bytes,
+            "seconds": self._seconds,
+        }
+        with self._connect() as connection:
+            connection.settimeout(self._seconds + _GRACE_SECONDS)
+            try:
+                connection.sendall(json.dumps(request).encode() + b"\n")
+                text = b"".join(iter(lambda: connection.recv(2**16), b""))
+            except OSError as error:
+                raise self._too_much(kind) from error
+        if not text:
             raise self._too_much(kind)
-        answer = json.loads(done.stdout)
+        answer = json.loads(text)
         if "error" in answer:
             raise RejectedFileError(answer["error"]["type"], answer["error"]["message"])
         details: Mapping[str, Any] = answer["details"]
         return details
 
-    def _command(self, kind: FileKind, path: Path, name: str) -> list[str]:
-        return [
-            sys.executable,
-            "-m",
-            "worker.inspection",
-            kind,
-            str(path.resolve()),
-            f"--name={name}",
-            f"--memory-bytes={self._memory_bytes}",
-            f"--seconds={self._seconds}",
-        ]
+    def _connect(self) -> socket.socket:
+        """Return a connection; the process may still be loading what it needs."""
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            self.start()
+            connection = socket.socket(socket.AF_UNIX)
+            try:
+                connection.connect(str(self._folder_in_use() / "socket"))
+            except OSError:
+                connection.close()
+                time.sleep(_RETRY_SECONDS)
+            else:
+                return connection
+        raise InspectorUnavailableError("the process that reads files does not start; try again")
+
+    def _folder_in_use(self) -> Path:
+        if self._folder is None:
+            raise InspectorUnavailableError("the service is stopping")
+        return self._folder
+
+    def _remove_folder(self) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    def _command(self, address: Path) -> list[str]:
+        parent = f"--parent={os.getpid()}"
+        return [sys.executable, "-m", "worker.inspection", str(address), parent]
 
     def _environment(self) -> dict[str, str]:
         kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}

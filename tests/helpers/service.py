@@ -194,6 +194,12 @@ class FakeInspector:
         self.seen.clear()
         self.details = {"network": dict(NETWORK_DETAILS), "dataset": dict(DATASET_DETAILS)}
 
+    def start(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
     def inspect(self, kind: FileKind, path: Path, name: str) -> Mapping[str, Any]:
         """Return fixed details."""
         content = path.read_bytes()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +19,21 @@ from tests.helpers.imports import ROOT
 from tests.helpers.service import service_settings
 from tests.helpers.small_files import write_data, write_mlp
 from worker.inspection import inspect_dataset, inspect_network
-from worker.inspector import RejectedFileError, SubprocessInspector
+from worker.inspector import InspectorUnavailableError, RejectedFileError, SubprocessInspector
 
 
-@pytest.fixture
-def inspector(tmp_path: Path) -> SubprocessInspector:
-    return SubprocessInspector(service_settings(tmp_path, inspection_seconds=60))
+@contextmanager
+def inspecting(folder: Path, **changes: object) -> Iterator[SubprocessInspector]:
+    made = SubprocessInspector(service_settings(folder, **changes))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def inspector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SubprocessInspector]:
+    folder = tmp_path_factory.mktemp("inspector")
+    with inspecting(folder, inspection_seconds=60, inspection_memory_bytes=2**28) as made:
+        yield made
 
 
 def network_file(folder: Path) -> Path:
@@ -108,28 +120,75 @@ def test_what_is_no_network_is_refused(tmp_path: Path, content: bytes) -> None:
         inspect_network(path, "n.onnx")
 
 
-def test_a_file_that_wants_too_much_memory_is_refused(tmp_path: Path) -> None:
-    path = write_data(tmp_path / "d.npz", np.zeros((64, 2**19), np.float32), np.zeros(64, int))
-    settings = service_settings(tmp_path, inspection_memory_bytes=2**25)
+def test_a_file_that_wants_too_much_memory_is_refused(
+    tmp_path: Path, inspector: SubprocessInspector
+) -> None:
+    path = tmp_path / "d.npz"
+    np.savez_compressed(path, x=np.zeros((64, 2**21), np.float32), y=np.zeros(64, int))
+    assert path.stat().st_size < 2**20
     with pytest.raises(RejectedFileError, match=r"memory|stopped") as caught:
-        SubprocessInspector(settings).inspect("dataset", path, "d.npz")
+        inspector.inspect("dataset", path, "d.npz")
     assert caught.value.kind in {"ResourceLimitError", "DataError"}
 
 
+# Stands for the process that forks, with a child that does something else to the file.
+STAND_IN = """
+import os, sys, time
+from worker import inspection
+inspection.INSPECTIONS = {"network": lambda path, name: %s}
+inspection.warm_up = lambda: None
+sys.exit(inspection.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("action", ["os.abort()", "time.sleep(600)"])
 def test_a_reader_that_crashes_or_hangs_is_the_files_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    def command(_self: SubprocessInspector, address: Path) -> list[str]:
+        program = [sys.executable, "-c", STAND_IN % action]
+        return [*program, str(address), f"--parent={os.getpid()}"]
+
+    monkeypatch.setattr(SubprocessInspector, "_command", command)
+    with inspecting(tmp_path, inspection_seconds=0.5) as inspector:
+        for _ in range(2):  # the next file finds the inspector well
+            with pytest.raises(RejectedFileError, match=r"crashed its reader .* 0\.5 s") as caught:
+                inspector.inspect("network", tmp_path / "n", "n")
+            assert caught.value.kind == "ResourceLimitError"
+
+
+def test_an_inspector_that_dies_is_replaced(tmp_path: Path, inspector: SubprocessInspector) -> None:
+    path = network_file(tmp_path)
+    first = inspector.inspect("network", path, "n.onnx")
+    assert inspector._process is not None
+    inspector._process.kill()
+    inspector._process.wait()
+    assert inspector.inspect("network", path, "n.onnx") == first
+
+
+def test_an_inspector_that_cannot_start_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inspector = SubprocessInspector(service_settings(tmp_path, inspection_seconds=0.2))
-    crash = [sys.executable, "-c", "import os; os.abort()"]
-    monkeypatch.setattr(SubprocessInspector, "_command", lambda *_: crash)
-    with pytest.raises(RejectedFileError, match="crashed its reader") as caught:
+    ends = [sys.executable, "-c", ""]
+    monkeypatch.setattr(SubprocessInspector, "_command", lambda *_: ends)
+    monkeypatch.setattr("worker.inspector._START_SECONDS", 0.5)
+    with (
+        inspecting(tmp_path) as inspector,
+        pytest.raises(InspectorUnavailableError, match="does not start"),
+    ):
         inspector.inspect("network", tmp_path / "n", "n")
-    assert caught.value.kind == "ResourceLimitError"
-    hang = [sys.executable, "-c", "import time; time.sleep(600)"]
-    monkeypatch.setattr(SubprocessInspector, "_command", lambda *_: hang)
-    monkeypatch.setattr("worker.inspector._START_SECONDS", 0.3)
-    with pytest.raises(RejectedFileError, match=r"more than 0\.2 s"):
-        inspector.inspect("network", tmp_path / "n", "n")
+
+
+def test_nothing_is_left_behind(tmp_path: Path) -> None:
+    with inspecting(tmp_path) as inspector:
+        inspector.start()
+        folder, process = inspector._folder, inspector._process
+        assert folder is not None
+        assert folder.is_dir()
+        assert folder.stat().st_mode & 0o077 == 0
+    assert process is not None
+    assert process.poll() is not None
+    assert not folder.exists()
 
 
 def test_the_process_knows_no_secrets(
@@ -154,4 +213,6 @@ def test_limits_hold(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert done.stdout.split() == ["7", "OSError", "MemoryError"]
+    seconds, *errors = done.stdout.split()
+    assert 7 <= int(seconds) < 60
+    assert errors == ["OSError", "MemoryError"]
