@@ -197,6 +197,9 @@ def _http_error(request: Request, error: Exception) -> Response:
     """Answer for what the framework refuses: an unknown path, a method, a broken body."""
     if not isinstance(error, HTTPException):
         raise error
+    if error.status_code == HTTPStatus.BAD_REQUEST:
+        detail = f"{error.detail}; send JSON in UTF-8"
+        return problem_response(problem_of("MalformedBodyError", detail, instance=request.url.path))
     problem = Problem(
         type="about:blank",
         title=HTTPStatus(error.status_code).phrase,

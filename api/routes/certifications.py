@@ -46,7 +46,7 @@ def _require_json(request: Request) -> None:
     status_code=202,
     summary="Certify a network on a data set",
     dependencies=[Depends(_require_json)],
-    responses=problems(409, 413, 415, 422, 507),
+    responses=problems(400, 409, 413, 415, 422, 507),
 )
 def create_certification(
     create: CertificationCreate,

@@ -147,7 +147,8 @@ def test_broken_json_is_refused(api: Api) -> None:
     for content in (b"{", b"\xff", b""):
         response = api.client.post("/v1/certifications", content=content, headers=headers)
         assert response.status_code in (400, 422)
-        problem(response, response.status_code)
+        words = "send JSON in UTF-8" if response.status_code == 400 else "body"
+        problem(response, response.status_code, words)
 
 
 def test_an_equal_question_is_answered_at_once(api: Api) -> None:
