@@ -1,45 +1,37 @@
-"""Lower slopes optimised by gradient ascent (Xu et al. 2021, *Fast and Complete*, section 3).
+"""Lower slopes optimised by gradient ascent (after Xu et al. 2021, *Fast and Complete*, section 3).
 
 Every slope in [0, 1] gives a sound lower line of an unstable ReLU, so every iterate is a bound and
-the best one is kept. Slopes belong to a start (the margins, or one node whose values are bounded)
-and a nonlinear node that its backward pass crosses; they differ per row where memory allows.
+the best one is kept. Each bounded value has slopes of its own.
+
+Xu et al. ascend all slopes of all layers together, along the gradient of the final bound. Here
+layers are optimised one after the other, each value for its own bounds: since tighter bounds of a
+layer never hurt what is built on them, nothing is given up in the limit, and a pass then holds one
+layer's rows instead of all, needs no gradient through bounds, and can be cut into chunks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from models.graph import Node
+from solvers.bounds.adjustable import AdjustableLines, AdjustedWhole
 from solvers.bounds.backward import Rows, Scene, lower_bounds, unit_rows
-from solvers.bounds.ibp import interval_of, nonlinear_nodes, refinable_nodes
-from solvers.bounds.intermediate import Selection, relax_node, select, undecided_mask
+from solvers.bounds.ibp import interval_of, refinable_nodes
+from solvers.bounds.intermediate import relax_node, select, undecided_mask
 from solvers.bounds.interval import Interval
-from solvers.bounds.memory import MemoryBudget
 from solvers.bounds.options import BoundOptions
-from solvers.bounds.relaxation import Relaxation
+from solvers.bounds.relaxation import ElementwiseRelaxation, Relaxation
 from solvers.bounds.rules import NonlinearRule, Slopes, rule_for
 from solvers.budget import Budget
 
-__all__ = ["examples_per_pass", "optimised"]
+__all__ = ["optimised"]
 
-
-@dataclass(frozen=True)
-class _Start:
-    """Where backward passes begin.
-
-    Attributes:
-        name: Of the node, or of the network's output for the margins.
-        selection: Which values; None for the margins.
-        alpha: Slopes by nonlinear node, shape `(batch, rows or 1, *shape)`, requiring gradients.
-    """
-
-    name: str
-    selection: Selection | None
-    alpha: Mapping[str, Tensor]
+_GRADIENT_COPIES = 3
+"""A differentiated pass keeps about this many times the memory of a plain one."""
 
 
 def optimised(
@@ -62,134 +54,144 @@ def optimised(
     Returns:
         The best lower bounds, shape `(batch, rows)`, and the best bounds of every node.
     """
+    climber = _Climber(scene, options, budget)
     best = {name: interval.detach() for name, interval in bounds.items()}
-    margins, offset = final
-    starts = _starts(scene, margins, best, options)
-    variables = [alpha for start in starts for alpha in start.alpha.values()]
-    best_lower = margins.new_full(margins.shape[:2], -torch.inf)
-    if not variables:
-        return _one_pass(scene, starts, margins, offset, best)
-    optimiser = torch.optim.Adam(variables, lr=options.learning_rate)
-    schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, options.learning_rate_decay)
-    for iteration in range(options.iterations + 1):
-        last = iteration == options.iterations
-        with torch.set_grad_enabled(not last):
-            lower, current = _one_pass(scene, starts, margins, offset, best)
-        best_lower = torch.fmax(best_lower, lower.detach())
-        best = {name: interval.detach() for name, interval in current.items()}
-        settled = options.stop_when_positive and bool((best_lower > 0).all())
-        # Without a gradient, no slope is on the way from the margins to the input.
-        if last or settled or budget.exhausted or not lower.requires_grad:
-            break
-        # Not `backward`, which would leave gradients in the network's own parameters.
-        gradients = torch.autograd.grad(-lower.sum(), variables, allow_unused=True)
-        for variable, gradient in zip(variables, gradients, strict=True):
-            variable.grad = gradient
-        optimiser.step()
-        schedule.step()
-        with torch.no_grad():
-            for alpha in variables:
-                alpha.clamp_(0, 1)
-    return best_lower, best
-
-
-def examples_per_pass(
-    scene: Scene, rows: int, bounds: Mapping[str, Interval], options: BoundOptions
-) -> int:
-    """Return how many examples fit into one differentiated pass; 0 if not even one does.
-
-    A pass keeps the coefficients of every start at every nonlinear node until its gradient.
-    """
-    graph = scene.network.graph
-    counts = {graph.output: rows}
     if options.optimise_intermediate:
-        for node in refinable_nodes(graph):
-            mask = undecided_mask(graph, node, bounds[node.name])
-            counts[node.name] = 2 * int(mask.flatten(1).sum(1).max())
-    nonlinear = {node.name for node in nonlinear_nodes(graph)}
-    elements = 0
-    for name, count in counts.items():
-        crossed = [node.size for node in graph.ancestors(name) if node.name in nonlinear]
-        elements += count * (sum(crossed) + graph.input.size)
-    return options.memory.examples_of(elements, scene.region.lower)
+        best = climber.refined(best)
+    output = scene.network.graph.output
+    coefficients, offset = final
+    size = climber.chunk(two_sided=False)
+    parts = []
+    for first in range(0, coefficients.shape[1], size):
+        part = slice(first, first + size)
+
+        def margins(part: slice = part) -> Rows:
+            return Rows({output: coefficients[:, part]}, -offset[:, part])
+
+        parts.append(climber.climb(margins, best, iterations=options.iterations))
+    return torch.cat(parts, dim=1), best
 
 
-def _starts(
-    scene: Scene, margins: Tensor, bounds: Mapping[str, Interval], options: BoundOptions
-) -> tuple[_Start, ...]:
-    """Lay out the slopes of every start, those of intermediate nodes only where they fit."""
-    graph = scene.network.graph
-    found = []
-    if options.optimise_intermediate:
-        for node in refinable_nodes(graph):
-            selection = select(undecided_mask(graph, node, bounds[node.name]))
-            if selection.rows:
-                slopes = _slopes_for(scene, node.name, 2 * selection.rows, bounds, options.memory)
-                found.append(_Start(node.name, selection, slopes))
-    rows = int(margins.shape[1])
-    slopes = _slopes_for(scene, graph.output, rows, bounds, options.memory)
-    return (*found, _Start(graph.output, None, slopes))
+@dataclass(frozen=True)
+class _Climber:
+    scene: Scene
+    options: BoundOptions
+    budget: Budget
+
+    def chunk(self, *, two_sided: bool) -> int:
+        """Return how many rows per example one differentiated pass may hold."""
+        rows = self.options.memory.rows(self.scene, two_sided=two_sided)
+        return max(1, rows // _GRADIENT_COPIES)
+
+    def refined(self, bounds: Mapping[str, Interval]) -> dict[str, Interval]:
+        """Tighten the bounds of every layer in turn."""
+        graph = self.scene.network.graph
+        refinable = {node.name for node in refinable_nodes(graph)}
+        best: dict[str, Interval] = {}
+        for node in graph.nodes:
+            with torch.no_grad():
+                current = interval_of(self.scene, node, best).intersect(bounds[node.name])
+            if node.name in refinable:
+                current = self._refine(node, current, best)
+            best[node.name] = current
+        return best
+
+    def _refine(self, node: Node, current: Interval, best: Mapping[str, Interval]) -> Interval:
+        selection = select(undecided_mask(self.scene.network.graph, node, current))
+        size = self.chunk(two_sided=True)
+        for first in range(0, selection.rows, size):
+            if self.budget.exhausted:
+                break
+            part = selection[first : first + size]
+
+            def rows(indices: Tensor = part.indices) -> Rows:
+                return unit_rows(self.scene, node, indices)
+
+            steps = self.options.intermediate_iterations
+            both = self.climb(rows, best, iterations=steps, two_sided=True)
+            current = part.write(current, both[:, : part.rows], -both[:, part.rows :])
+        return current
+
+    def climb(
+        self,
+        rows: Callable[[], Rows],
+        bounds: Mapping[str, Interval],
+        *,
+        iterations: int,
+        two_sided: bool = False,
+    ) -> Tensor:
+        """Ascend the slopes of some rows; return the best bounds seen, `(batch, rows)`."""
+        lines = _Lines(self.scene, bounds)
+        best: Tensor | None = None
+        optimiser: torch.optim.Optimizer | None = None
+        for iteration in range(iterations + 1):
+            last = iteration == iterations
+            with torch.set_grad_enabled(not last):
+                value = lower_bounds(self.scene, rows(), lines, two_sided=two_sided)
+            found = value.detach()
+            best = found if best is None else torch.fmax(best, found)
+            if last or self.budget.exhausted or self._settled(best, two_sided=two_sided):
+                break
+            variables = lines.variables()
+            if not variables:
+                break
+            if optimiser is None:
+                optimiser = torch.optim.Adam(variables, lr=self.options.learning_rate)
+            # Not `backward`, which would leave gradients in the network's own parameters.
+            gradients = torch.autograd.grad(-value.sum(), variables, allow_unused=True)
+            for variable, gradient in zip(variables, gradients, strict=True):
+                variable.grad = gradient
+            optimiser.step()
+            for group in optimiser.param_groups:
+                group["lr"] *= self.options.learning_rate_decay
+            with torch.no_grad():
+                for variable in variables:
+                    variable.clamp_(0, 1)
+        assert best is not None  # noqa: S101  the loop runs at least once
+        return best
+
+    def _settled(self, best: Tensor, *, two_sided: bool) -> bool:
+        stops = self.options.stop_when_positive and not two_sided
+        return stops and bool((best > 0).all())
 
 
-def _slopes_for(
-    scene: Scene, name: str, rows: int, bounds: Mapping[str, Interval], memory: MemoryBudget
-) -> dict[str, Tensor]:
-    """Return starting slopes for every optimisable node before `name`."""
-    before = {node.name for node in scene.network.graph.ancestors(name)} - {name}
-    slopes: dict[str, Tensor] = {}
-    for node in nonlinear_nodes(scene.network.graph):
-        rule = rule_for(node.operator)
-        if node.name not in before and node.name != scene.network.graph.output:
-            continue
-        if not isinstance(rule, NonlinearRule) or not rule.optimisable:
-            continue
-        inputs = [bounds[name] for name in node.inputs]
-        undecided = (
-            rule.undecided(node.operator, interval, position)
-            for position, interval in enumerate(inputs)
-        )
-        if not any(bool(mask.any()) for mask in undecided):
-            continue
-        start = rule.alpha_start(node.operator, inputs).unsqueeze(1)
-        own_rows = rows if memory.holds(rows * start.numel(), start) else 1
-        shape = (-1, own_rows, *(-1,) * (start.dim() - 2))
-        slopes[node.name] = start.expand(shape).clone().requires_grad_()
-    return slopes
+class _Lines:
+    """Relaxations of one climb: adjustable where the rule allows, built on first use."""
 
-
-def _one_pass(
-    scene: Scene,
-    starts: tuple[_Start, ...],
-    margins: Tensor,
-    offset: Tensor,
-    best: Mapping[str, Interval],
-) -> tuple[Tensor, dict[str, Interval]]:
-    """Bound every start in topological order with the current slopes."""
-    by_name = {start.name: start for start in starts if start.selection is not None}
-    bounds: dict[str, Interval] = {}
-    for node in scene.network.graph.nodes:
-        current = interval_of(scene, node, bounds).intersect(best[node.name])
-        start = by_name.get(node.name)
-        if start is not None and start.selection is not None:
-            rows = unit_rows(scene, node, start.selection.indices)
-            both = lower_bounds(scene, rows, _relaxer(scene, bounds, start), two_sided=True)
-            count = start.selection.rows
-            current = start.selection.write(current, both[:, :count], -both[:, count:])
-        bounds[node.name] = current
-    final = starts[-1]
-    rows = Rows({final.name: margins}, -offset)
-    return lower_bounds(scene, rows, _relaxer(scene, bounds, final)), bounds
-
-
-class _relaxer:
-    """Relaxations with the slopes of one start, built on first use."""
-
-    def __init__(self, scene: Scene, bounds: Mapping[str, Interval], start: _Start) -> None:
-        self._scene, self._bounds, self._start = scene, bounds, start
+    def __init__(self, scene: Scene, bounds: Mapping[str, Interval]) -> None:
+        self._scene, self._bounds = scene, bounds
         self._kept: dict[str, Relaxation] = {}
+        self._adjustable: list[AdjustableLines | AdjustedWhole] = []
 
     def __call__(self, node: Node) -> Relaxation:
         if node.name not in self._kept:
-            slopes = replace(Slopes(), alpha=self._start.alpha.get(node.name))
-            self._kept[node.name] = relax_node(self._scene, node, self._bounds, slopes)
+            self._kept[node.name] = self._built(node)
         return self._kept[node.name]
+
+    def variables(self) -> list[Tensor]:
+        """Return the slopes of every node that passes have crossed."""
+        found = (lines.variable for lines in self._adjustable)
+        return [variable for variable in found if variable is not None]
+
+    def _built(self, node: Node) -> Relaxation:
+        rule = rule_for(node.operator)
+        inputs = [self._bounds[name] for name in node.inputs]
+        with torch.no_grad():
+            if not isinstance(rule, NonlinearRule) or not rule.optimisable:
+                return relax_node(self._scene, node, self._bounds, Slopes())
+            undecided = (rule.undecided(node.operator, b, i) for i, b in enumerate(inputs))
+            if not any(bool(mask.any()) for mask in undecided):
+                return relax_node(self._scene, node, self._bounds, Slopes())
+            start = rule.alpha_start(node.operator, inputs).unsqueeze(1)
+
+            def build(alpha: Tensor) -> Relaxation:
+                return relax_node(self._scene, node, self._bounds, Slopes(alpha=alpha))
+
+            low, high = build(torch.zeros_like(start)), build(torch.ones_like(start))
+        made: AdjustableLines | AdjustedWhole
+        if isinstance(low, ElementwiseRelaxation) and isinstance(high, ElementwiseRelaxation):
+            made = AdjustableLines(low, high, start)
+        else:
+            made = AdjustedWhole(build, start.clone().requires_grad_())
+        self._adjustable.append(made)
+        return made

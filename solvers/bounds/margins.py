@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from models.errors import ShapeError
 from models.graph import Node
-from solvers.bounds.alpha import examples_per_pass, optimised
+from solvers.bounds.alpha import optimised
 from solvers.bounds.backward import Rows, Scene, lower_bounds
 from solvers.bounds.ibp import propagate
 from solvers.bounds.intermediate import relaxations_of, tightened
@@ -180,24 +180,12 @@ def _backward(choice: SlopeChoice) -> Callable[[_Task], MarginBounds]:
 
 
 def _alpha_crown(task: _Task) -> MarginBounds:
-    slopes = Slopes(SlopeChoice.ADAPTIVE)
     with torch.no_grad():
-        bounds = task.tightened(slopes)
-    size = examples_per_pass(task.scene, int(task.margins.matrix.shape[1]), bounds, task.options)
-    parts = []
-    for first in range(0, task.scene.batch, max(1, size)):
-        part = slice(first, first + max(1, size))
-        # Where not even one example fits, intermediate bounds stay CROWN's.
-        options = replace(task.options, optimise_intermediate=False) if not size else task.options
-        lower, best = optimised(
-            task.scene[part],
-            (task.coefficients[part], task.margins.offset[part]),
-            {name: interval[part] for name, interval in bounds.items()},
-            options,
-            task.budget,
-        )
-        parts.append(MarginBounds(lower, best))
-    return _joined(parts)
+        bounds = task.tightened(Slopes(SlopeChoice.ADAPTIVE))
+    final = (task.coefficients, task.margins.offset)
+    with torch.enable_grad():
+        lower, best = optimised(task.scene, final, bounds, task.options, task.budget)
+    return MarginBounds(lower, best)
 
 
 _METHODS: Mapping[Method, Callable[[_Task], MarginBounds]] = {

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from models.errors import InvalidInputError
 from solvers.bounds.backward import Scene
 
@@ -37,14 +35,6 @@ class MemoryBudget:
     def examples(self, scene: Scene, rows: int) -> int:
         """Return how many examples fit with so many rows each, at least 1."""
         return max(1, self.limit_bytes // (self._row_bytes(scene) * max(1, rows)))
-
-    def examples_of(self, elements: int, like: Tensor) -> int:
-        """Return how many examples fit that each keep so many elements and their gradients."""
-        return self.limit_bytes // max(1, elements * like.element_size() * 2)
-
-    def holds(self, elements: int, like: Tensor) -> bool:
-        """Return whether an optimised array of so many elements fits beside its gradients."""
-        return elements * like.element_size() * _COPIES <= self.limit_bytes
 
     @staticmethod
     def _row_bytes(scene: Scene) -> int:

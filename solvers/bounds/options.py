@@ -15,7 +15,8 @@ class BoundOptions:
     """How much work the bounds may do.
 
     Attributes:
-        iterations: Gradient steps of alpha-crown.
+        iterations: Gradient steps of alpha-crown for the margins.
+        intermediate_iterations: Gradient steps for the bounds of each layer before them.
         learning_rate: Of its optimiser (Adam).
         learning_rate_decay: Factor per step.
         optimise_intermediate: Whether alpha-crown optimises intermediate bounds too.
@@ -25,12 +26,17 @@ class BoundOptions:
     """
 
     iterations: int = 20
-    learning_rate: float = 0.1
-    learning_rate_decay: float = 0.98
+    intermediate_iterations: int = 8
+    learning_rate: float = 0.3
+    learning_rate_decay: float = 0.97
     optimise_intermediate: bool = True
     stop_when_positive: bool = False
     memory: MemoryBudget = field(default_factory=MemoryBudget)
 
     def __post_init__(self) -> None:
-        if self.iterations < 0 or self.learning_rate <= 0 or self.learning_rate_decay <= 0:
+        if (
+            min(self.iterations, self.intermediate_iterations) < 0
+            or self.learning_rate <= 0
+            or self.learning_rate_decay <= 0
+        ):
             raise InvalidInputError("iterations must be 0 or more, learning rates above 0")
