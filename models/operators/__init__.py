@@ -10,7 +10,9 @@ from models.operators.affine import (
     Scale,
 )
 from models.operators.base import Operator
+from models.operators.bilinear import MatrixProduct, Multiply
 from models.operators.pooling import MaxPool
+from models.operators.softmax import Softmax
 from models.operators.structural import (
     AveragePool,
     Concat,
@@ -37,7 +39,9 @@ __all__ = [
     "Input",
     "LeakyRelu",
     "Linear",
+    "MatrixProduct",
     "MaxPool",
+    "Multiply",
     "Operator",
     "PRelu",
     "Pad",
@@ -46,6 +50,7 @@ __all__ = [
     "Reshape",
     "Scale",
     "Sigmoid",
+    "Softmax",
     "Take",
     "Tanh",
     "Transpose",

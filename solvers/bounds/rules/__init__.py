@@ -19,9 +19,11 @@ from solvers.bounds.rules.affine import (
     ScaleRule,
 )
 from solvers.bounds.rules.base import AffineRule, NonlinearRule, Rule, SlopeChoice, Slopes
+from solvers.bounds.rules.bilinear import MatrixProductRule, MultiplyRule
 from solvers.bounds.rules.piecewise import ClipRule, LeakyReluRule, PReluRule, ReluRule
 from solvers.bounds.rules.pooling import MaxPoolRule
 from solvers.bounds.rules.s_shaped import sigmoid_rule, tanh_rule
+from solvers.bounds.rules.softmax import SoftmaxRule
 from solvers.bounds.rules.structural import (
     AveragePoolRule,
     ConcatRule,
@@ -63,6 +65,10 @@ RULES: Mapping[type[Operator], Rule[Any]] = {
     operators.MaxPool: MaxPoolRule(),
     operators.Sigmoid: sigmoid_rule,
     operators.Tanh: tanh_rule,
+    # nonlinear in several values at once
+    operators.Multiply: MultiplyRule(),
+    operators.MatrixProduct: MatrixProductRule(),
+    operators.Softmax: SoftmaxRule(),
 }
 
 

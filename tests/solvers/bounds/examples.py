@@ -35,6 +35,32 @@ def _of(
     return maker
 
 
+def _matrix_product(left: tuple[int, ...], right: tuple[int, ...]) -> Maker:
+    """Return a maker of the product of two parts of the input."""
+
+    def maker(seed: int) -> Network:
+        sizes = (math.prod(left), math.prod(right))
+        builder = GraphBuilder((sum(sizes),), seed)
+        builder.add(ops.Take(0, tuple(range(sizes[0]))), "x")
+        one = builder.add(ops.Reshape(left))
+        builder.add(ops.Take(0, tuple(range(sizes[0], sum(sizes)))), "x")
+        other = builder.add(ops.Reshape(right))
+        builder.add(ops.MatrixProduct(), one, other)
+        return builder.network()
+
+    return maker
+
+
+def _multiply(shape: tuple[int, ...], *, square: bool = False) -> Maker:
+    def maker(seed: int) -> Network:
+        builder = GraphBuilder(shape, seed)
+        turned = builder.add(ops.Take(len(shape) - 1, tuple(reversed(range(shape[-1])))))
+        builder.add(ops.Multiply(), "x", "x" if square else turned)
+        return builder.network()
+
+    return maker
+
+
 def _constant(seed: int) -> Network:
     builder = GraphBuilder(MATRIX, seed)
     builder.add(ops.Constant(builder.normal(1, 3)))
@@ -178,4 +204,15 @@ EXAMPLES: Mapping[type[Operator], tuple[Maker, ...]] = {
     ),
     ops.Sigmoid: (_of(VECTOR, lambda _: ops.Sigmoid()), _of(IMAGE, lambda _: ops.Sigmoid())),
     ops.Tanh: (_of(VECTOR, lambda _: ops.Tanh()),),
+    ops.Multiply: (_multiply(VECTOR), _multiply(IMAGE), _multiply((4,), square=True)),
+    ops.MatrixProduct: (
+        _matrix_product((2, 3), (3, 2)),
+        _matrix_product((1, 1), (1, 3)),
+        _matrix_product((2, 1, 2, 3), (2, 1, 3, 1)),
+    ),
+    ops.Softmax: (
+        _of(VECTOR, lambda _: ops.Softmax()),
+        _of((2, 1, 3), lambda _: ops.Softmax()),
+        _of((3, 1), lambda _: ops.Softmax()),
+    ),
 }
