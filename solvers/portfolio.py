@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from solvers.bounds import BoundOptions, Interval
 from solvers.bracket import Bracket, Witness
 from solvers.budget import Budget, never_cancelled
 from solvers.devices import resolve_device
+from solvers.errors import SolverFailedError
 from solvers.exact import ExactMode, ExactOptions, exact_margin
 from solvers.ladder import CaseBatch, LadderStep
 from solvers.logits import require_same_meaning
@@ -27,6 +29,8 @@ from solvers.results import Decision, Evidence, SolverReport, Stage, Verdict
 from solvers.vnnlib import fit_problem
 
 __all__ = ["DecideOptions", "decide"]
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,7 @@ class _Run:
         self._ladder: LadderStep | None = None
         self._laddered: list[Bracket] = []
         self._reason: str | None = None
+        self._exact_options = ExactOptions(mode=ExactMode.DECIDE, seed=options.seed)
 
     @property
     def finished(self) -> bool:
@@ -132,11 +137,13 @@ class _Run:
 
     def attack(self) -> None:
         """Look for a counterexample for a short while."""
-        self._attack("attack", AttackOptions(seed=self._options.seed), share=0.1)
+        options = AttackOptions(rounds=2, stop_at_first=True, seed=self._options.seed)
+        self._attack("attack", options, share=0.1)
 
     def attack_harder(self) -> None:
         """Look again, with other starts and more time, where bounds left cases open."""
-        self._attack("attack-again", AttackOptions(seed=self._options.seed + 1), share=0.2)
+        options = AttackOptions(rounds=5, stop_at_first=True, seed=self._options.seed + 1)
+        self._attack("attack-again", options, share=0.2)
 
     def crown(self) -> None:
         """Bound every open case by CROWN."""
@@ -147,7 +154,7 @@ class _Run:
         cheap = BoundOptions(stop_when_positive=True, optimise_intermediate=False)
         self._bound(Method.ALPHA_CROWN, cheap, self._budget.share(0.15))
         if not self.finished:
-            full = replace(cheap, optimise_intermediate=True, iterations=40)
+            full = replace(cheap, optimise_intermediate=True, iterations=30)
             self._bound(Method.ALPHA_CROWN, full, self._budget.share(0.25))
 
     def exact(self) -> None:
@@ -215,18 +222,25 @@ class _Run:
             return
         began = time.perf_counter()
         place = next(i for i, other in enumerate(self._laddered) if other is bracket)
-        result = exact_margin(
-            self._network,
-            bracket.case,
-            self._ladder.node_bounds(place),
-            options=ExactOptions(mode=ExactMode.DECIDE, seed=self._options.seed),
-            budget=budget,
-            clause_lower=bracket.clause_lower,
-            incumbent=bracket.upper,
-        )
+        try:
+            result = exact_margin(
+                self._network,
+                bracket.case,
+                self._ladder.node_bounds(place),
+                options=self._exact_options,
+                budget=budget,
+                clause_lower=bracket.clause_lower,
+                incumbent=bracket.upper,
+            )
+        except SolverFailedError as error:
+            # What a solver said contradicts what is known: believe neither, decide nothing.
+            _LOG.exception("exact search failed")
+            self._reason = str(error)
+            self._finish("exact", began, str(error))
+            return
         bracket.prove(result.clause_lower)
         bracket.offer(self._witness, result.candidate)
-        self._reason = result.reason or self._reason
+        self._reason = result.why_unknown or self._reason
         detail = f"{result.status}, {result.nodes} nodes"
         self._finish("exact", began, detail, result.reports[-1] if result.reports else None)
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from models.graph import Node
 from models.network import Network
-from solvers.bounds.interval import Interval
+from solvers.bounds.interval import ROUNDING_UNITS, Interval
 from solvers.bounds.patches import Patches, is_map, unit_patches
 from solvers.bounds.relaxation import Relaxation
 from solvers.bounds.rules import AffineRule, rule_for
@@ -29,9 +29,6 @@ __all__ = ["Rows", "Scene", "lower_bounds", "unit_rows"]
 
 Relaxations = Callable[[Node], Relaxation]
 """Returns what encloses a nonlinear node."""
-
-_ROUNDING_UNITS = 64.0
-"""Float64 bounds give up this many units of rounding of everything that was added up."""
 
 
 @dataclass(frozen=True)
@@ -248,7 +245,7 @@ def _concretize(scene: Scene, rows: Rows) -> Tensor:
     lowest = _products(left, [region.center])[0] - spreads[0] + constant
     if not careful:
         return lowest
-    unit = _ROUNDING_UNITS * torch.finfo(torch.float64).eps
+    unit = ROUNDING_UNITS * torch.finfo(torch.float64).eps
     size = constant.abs() if isinstance(constant, Tensor) else abs(constant)
     return lowest - unit * (spreads[1] + size)
 

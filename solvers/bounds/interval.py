@@ -12,7 +12,10 @@ from torch import Tensor
 from models.errors import ShapeError
 from solvers.problem import Box
 
-__all__ = ["Interval", "boxes_to_interval"]
+__all__ = ["ROUNDING_UNITS", "Interval", "boxes_to_interval"]
+
+ROUNDING_UNITS = 64.0
+"""Float64 bounds give up this many units of rounding of everything that was added up."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,19 @@ class Interval:
     def radius(self) -> Tensor:
         """Half the width, shape `(batch, *shape)`."""
         return (self.upper - self.lower) / 2
+
+    @property
+    def careful_radius(self) -> Tensor:
+        """Half the width, widened in float64 by what rounding of a product may cost.
+
+        Multiplied by |W| like the radius, the extra term exceeds the rounding error of W · centre
+        and of the radius itself by an order of magnitude. In float32 nothing is proved, and
+        nothing is given up.
+        """
+        if self.lower.dtype != torch.float64:
+            return self.radius
+        unit = ROUNDING_UNITS * torch.finfo(torch.float64).eps
+        return self.radius + unit * (self.center.abs() + self.radius)
 
     @property
     def unstable(self) -> Tensor:

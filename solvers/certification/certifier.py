@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from solvers.budget import Budget, never_cancelled
 from solvers.certification.item import ItemResult
 from solvers.certification.options import CertifyOptions
 from solvers.devices import resolve_device
+from solvers.errors import SolverFailedError
 from solvers.exact import ExactMode, ExactOptions, exact_margin
 from solvers.ladder import CaseBatch, LadderStep
 from solvers.methods import Method
@@ -29,6 +31,11 @@ from solvers.problem import Case, linf_ball, robustness
 from solvers.results import Evidence, Verdict
 
 __all__ = ["certify_items"]
+
+_LOG = logging.getLogger(__name__)
+
+NodeBounds = Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+"""Lower and upper bounds of every node, float64, of the node's shape."""
 
 _BATCH = 16
 """Inputs that share attacks and bounds: many enough for two cores, few enough to report soon."""
@@ -207,21 +214,31 @@ class _Certifier:
         for mode, share in modes:
             if share.exhausted:
                 break
-            result = exact_margin(
-                self._network,
-                bracket.case,
-                bounds,
-                options=replace(self._exact_options, mode=mode),
-                budget=share,
-                clause_lower=bracket.clause_lower,
-                incumbent=bracket.upper,
-            )
-            bracket.prove(result.clause_lower)
-            bracket.offer(self._witness, result.candidate)
-            work.reason = result.reason
+            try:
+                self._solve(work, bounds, mode, share)
+            except SolverFailedError as error:
+                # What a solver said contradicts what is known: believe neither.
+                _LOG.exception("exact search of an input failed")
+                work.reason = str(error)
+                break
         work.seconds[Method.EXACT.value] = time.perf_counter() - began
         work.lower[Method.EXACT.value] = bracket.lower
         work.exact = (bracket.lower, bracket.upper)
+
+    def _solve(self, work: _Work, bounds: NodeBounds, mode: ExactMode, budget: Budget) -> None:
+        bracket = work.bracket
+        result = exact_margin(
+            self._network,
+            bracket.case,
+            bounds,
+            options=replace(self._exact_options, mode=mode),
+            budget=budget,
+            clause_lower=bracket.clause_lower,
+            incumbent=bracket.upper,
+        )
+        bracket.prove(result.clause_lower)
+        bracket.offer(self._witness, result.candidate)
+        work.reason = result.why_unknown
 
     def _item(self, index: int, work: _Work) -> ItemResult:
         bracket = work.bracket

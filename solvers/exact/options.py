@@ -146,6 +146,13 @@ class ExactResult:
     clause_lower: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
     @property
+    def why_unknown(self) -> str | None:
+        """The reason of an `unknown`: `timeout` or `cancelled` in one word, else in words."""
+        if self.status in {ExactStatus.TIMEOUT, ExactStatus.CANCELLED}:
+            return self.status.value
+        return self.reason
+
+    @property
     def proved(self) -> bool:
         """Whether no counterexample exists, on a floating-point solver's word."""
         return self.lower > 0.0

@@ -17,7 +17,7 @@ from models.operators import (
     Scale,
 )
 from models.parameters import ParameterRef, Parameters
-from solvers.bounds.interval import Interval
+from solvers.bounds.interval import ROUNDING_UNITS, Interval
 from solvers.bounds.patches import Patches
 from solvers.bounds.rules.base import AffineRule, Shape
 
@@ -44,6 +44,13 @@ def _resolve(reference: ParameterRef | None, parameters: Parameters) -> Tensor |
     return None if reference is None else reference.resolve(parameters)
 
 
+def _around(center: Tensor, radius: Tensor) -> Interval:
+    """Return centre ± radius, widened by the rounding of the sum and of an added bias."""
+    if center.dtype == torch.float64:
+        radius = radius + ROUNDING_UNITS * torch.finfo(torch.float64).eps * center.abs()
+    return Interval(center - radius, center + radius)
+
+
 def _channel_sums(coefficients: Tensor) -> Tensor:
     """Sum everything but rows and channels: `(rows, n, channels, …)` to `(rows, channels)`."""
     sums = coefficients.flatten(3).sum(-1) if coefficients.dim() > 3 else coefficients
@@ -59,8 +66,8 @@ class LinearRule(AffineRule[Linear]):
         """Bound by W·centre ± |W|·radius."""
         weight = operator.weight.resolve(parameters)
         center = functional.linear(inputs[0].center, weight, _resolve(operator.bias, parameters))
-        radius = functional.linear(inputs[0].radius, weight.abs())
-        return Interval(center - radius, center + radius)
+        radius = functional.linear(inputs[0].careful_radius, weight.abs())
+        return _around(center, radius)
 
     def adjoint(
         self,
@@ -101,8 +108,8 @@ class ConvolutionRule(AffineRule[Convolution]):
         weight = operator.weight.resolve(parameters)
         bias = _resolve(operator.bias, parameters)
         center = operator.convolve(inputs[0].center, weight, bias)
-        radius = operator.convolve(inputs[0].radius, weight.abs(), None)
-        return Interval(center - radius, center + radius)
+        radius = operator.convolve(inputs[0].careful_radius, weight.abs(), None)
+        return _around(center, radius)
 
     def adjoint(
         self,
@@ -185,8 +192,8 @@ class ConvolutionTransposeRule(AffineRule[ConvolutionTranspose]):
         weight = operator.weight.resolve(parameters)
         bias = _resolve(operator.bias, parameters)
         center = operator.convolve(inputs[0].center, weight, bias)
-        radius = operator.convolve(inputs[0].radius, weight.abs(), None)
-        return Interval(center - radius, center + radius)
+        radius = operator.convolve(inputs[0].careful_radius, weight.abs(), None)
+        return _around(center, radius)
 
     def adjoint(
         self,
@@ -225,6 +232,11 @@ def _scaled(bounds: Interval, factor: Tensor, offset: Tensor | None) -> Interval
     lower, upper = torch.minimum(one, other), torch.maximum(one, other)
     if offset is not None:
         lower, upper = lower + offset, upper + offset
+    if lower.dtype == torch.float64:
+        size = torch.maximum(one.abs(), other.abs())
+        size = size if offset is None else size + offset.abs()
+        slack = 4 * torch.finfo(torch.float64).eps * size
+        lower, upper = lower - slack, upper + slack
     return Interval(lower, upper)
 
 
