@@ -230,13 +230,14 @@ def _scaled(bounds: Interval, factor: Tensor, offset: Tensor | None) -> Interval
     """Scale an interval elementwise; a negative factor swaps the ends."""
     one, other = bounds.lower * factor, bounds.upper * factor
     lower, upper = torch.minimum(one, other), torch.maximum(one, other)
+    if lower.dtype == torch.float64:
+        # Each end by its own size: an exact zero must not turn negative beside a huge other end.
+        unit = 4 * torch.finfo(torch.float64).eps
+        size = torch.zeros_like(lower) if offset is None else offset.abs()
+        slack_below, slack_above = unit * (lower.abs() + size), unit * (upper.abs() + size)
+        lower, upper = lower - slack_below, upper + slack_above
     if offset is not None:
         lower, upper = lower + offset, upper + offset
-    if lower.dtype == torch.float64:
-        size = torch.maximum(one.abs(), other.abs())
-        size = size if offset is None else size + offset.abs()
-        slack = 4 * torch.finfo(torch.float64).eps * size
-        lower, upper = lower - slack, upper + slack
     return Interval(lower, upper)
 
 
