@@ -28,7 +28,16 @@ __all__ = [
 ]
 
 # The names of `solvers.methods.Method`, which would load the solvers; a test keeps them equal.
-METHOD_NAMES = ("ibp", "crown-ibp", "fast-lin", "crown", "alpha-crown", "exact")
+METHOD_NAMES = (
+    "ibp",
+    "crown-ibp",
+    "forward",
+    "forward+backward",
+    "fast-lin",
+    "crown",
+    "alpha-crown",
+    "exact",
+)
 
 INPUT_FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 

@@ -12,6 +12,8 @@ class Method(StrEnum):
 
     IBP = "ibp"
     CROWN_IBP = "crown-ibp"
+    FORWARD = "forward"
+    FORWARD_BACKWARD = "forward+backward"
     FAST_LIN = "fast-lin"
     CROWN = "crown"
     ALPHA_CROWN = "alpha-crown"

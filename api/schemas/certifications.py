@@ -27,7 +27,16 @@ __all__ = [
 ]
 
 # The words of the mathematics, written out since this process must not load it; tests compare.
-MethodName = Literal["ibp", "crown-ibp", "fast-lin", "crown", "alpha-crown", "exact"]
+MethodName = Literal[
+    "ibp",
+    "crown-ibp",
+    "forward",
+    "forward+backward",
+    "fast-lin",
+    "crown",
+    "alpha-crown",
+    "exact",
+]
 VerdictName = Literal["verified", "falsified", "unknown", "misclassified"]
 EvidenceName = Literal["checked", "solver", "none"]
 

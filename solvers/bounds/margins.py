@@ -12,6 +12,7 @@ from models.errors import ShapeError
 from models.graph import Node
 from solvers.bounds.alpha import optimised
 from solvers.bounds.backward import Rows, Scene, lower_bounds
+from solvers.bounds.forward import forward_bounds, margins_of_form
 from solvers.bounds.ibp import propagate
 from solvers.bounds.intermediate import relaxations_of, tightened
 from solvers.bounds.interval import Interval
@@ -165,6 +166,18 @@ def _ibp(task: _Task) -> MarginBounds:
     return MarginBounds(task.pass_with(constants), bounds)
 
 
+def _forward(task: _Task) -> MarginBounds:
+    bounds, form = forward_bounds(task.scene, task.options.memory, task.known)
+    matrix = task.margins.matrix
+    lower = margins_of_form(task.scene, form, matrix) - task.margins.offset
+    return MarginBounds(lower, bounds)
+
+
+def _forward_backward(task: _Task) -> MarginBounds:
+    bounds, _ = forward_bounds(task.scene, task.options.memory, task.known)
+    return MarginBounds(task.pass_with(relaxations_of(task.scene, bounds, Slopes())), bounds)
+
+
 def _crown_ibp(task: _Task) -> MarginBounds:
     bounds = propagate(task.scene, task.known)
     return MarginBounds(task.pass_with(relaxations_of(task.scene, bounds, Slopes())), bounds)
@@ -191,6 +204,8 @@ def _alpha_crown(task: _Task) -> MarginBounds:
 _METHODS: Mapping[Method, Callable[[_Task], MarginBounds]] = {
     Method.IBP: _ibp,
     Method.CROWN_IBP: _crown_ibp,
+    Method.FORWARD: _forward,
+    Method.FORWARD_BACKWARD: _forward_backward,
     Method.FAST_LIN: _backward(SlopeChoice.PARALLEL),
     Method.CROWN: _backward(SlopeChoice.ADAPTIVE),
     Method.ALPHA_CROWN: _alpha_crown,

@@ -69,6 +69,18 @@ class LinearRule(AffineRule[Linear]):
         radius = functional.linear(inputs[0].careful_radius, weight.abs())
         return _around(center, radius)
 
+    def linear(
+        self,
+        operator: Linear,
+        inputs: Sequence[Tensor],
+        parameters: Parameters,
+        *,
+        magnitude: bool = False,
+    ) -> Tensor:
+        """Multiply by W or |W|."""
+        weight = operator.weight.resolve(parameters)
+        return functional.linear(inputs[0], weight.abs() if magnitude else weight)
+
     def adjoint(
         self,
         operator: Linear,
@@ -110,6 +122,18 @@ class ConvolutionRule(AffineRule[Convolution]):
         center = operator.convolve(inputs[0].center, weight, bias)
         radius = operator.convolve(inputs[0].careful_radius, weight.abs(), None)
         return _around(center, radius)
+
+    def linear(
+        self,
+        operator: Convolution,
+        inputs: Sequence[Tensor],
+        parameters: Parameters,
+        *,
+        magnitude: bool = False,
+    ) -> Tensor:
+        """Convolve with W or |W|."""
+        weight = operator.weight.resolve(parameters)
+        return operator.convolve(inputs[0], weight.abs() if magnitude else weight, None)
 
     def adjoint(
         self,
@@ -195,6 +219,18 @@ class ConvolutionTransposeRule(AffineRule[ConvolutionTranspose]):
         radius = operator.convolve(inputs[0].careful_radius, weight.abs(), None)
         return _around(center, radius)
 
+    def linear(
+        self,
+        operator: ConvolutionTranspose,
+        inputs: Sequence[Tensor],
+        parameters: Parameters,
+        *,
+        magnitude: bool = False,
+    ) -> Tensor:
+        """Convolve with W or |W|."""
+        weight = operator.weight.resolve(parameters)
+        return operator.convolve(inputs[0], weight.abs() if magnitude else weight, None)
+
     def adjoint(
         self,
         operator: ConvolutionTranspose,
@@ -254,6 +290,19 @@ class BatchNormalizationRule(AffineRule[BatchNormalization]):
         spread = (-1,) + (1,) * (inputs[0].lower.dim() - 3)
         return _scaled(inputs[0], factor.reshape(spread), offset.reshape(spread))
 
+    def linear(
+        self,
+        operator: BatchNormalization,
+        inputs: Sequence[Tensor],
+        parameters: Parameters,
+        *,
+        magnitude: bool = False,
+    ) -> Tensor:
+        """Multiply by the factor of each channel, or its magnitude."""
+        factor, _ = operator.factor_and_offset(parameters)
+        factor = factor.reshape((-1,) + (1,) * (inputs[0].dim() - 3))
+        return inputs[0] * (factor.abs() if magnitude else factor)
+
     def adjoint(
         self,
         operator: BatchNormalization,
@@ -300,6 +349,20 @@ class ScaleRule(AffineRule[Scale]):
             factor = torch.ones((), dtype=inputs[0].lower.dtype, device=inputs[0].lower.device)
         return _scaled(inputs[0], factor, offset)
 
+    def linear(
+        self,
+        operator: Scale,
+        inputs: Sequence[Tensor],
+        parameters: Parameters,
+        *,
+        magnitude: bool = False,
+    ) -> Tensor:
+        """Multiply by the factor, or its magnitude."""
+        factor = _resolve(operator.factor, parameters)
+        if factor is None:
+            return inputs[0]
+        return inputs[0] * (factor.abs() if magnitude else factor)
+
     def adjoint(
         self,
         operator: Scale,
@@ -339,6 +402,22 @@ class AddRule(AffineRule[Add]):
         for term in terms[1:]:
             lower, upper = lower + term.lower, upper + term.upper
         return Interval(lower, upper)
+
+    def linear(
+        self,
+        operator: Add,
+        inputs: Sequence[Tensor],
+        parameters: Parameters,
+        *,
+        magnitude: bool = False,
+    ) -> Tensor:
+        """Add up with the coefficients, or their magnitudes."""
+        total: Tensor | None = None
+        for factor, x in zip(operator.coefficients, inputs, strict=True):
+            term = (abs(factor) if magnitude else factor) * x
+            total = term if total is None else total + term
+        assert total is not None  # noqa: S101  a sum has at least one term
+        return total
 
     def adjoint(
         self,

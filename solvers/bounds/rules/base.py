@@ -88,6 +88,27 @@ class AffineRule(Rule[OperatorT]):
             Coefficients of each input, shape `(rows, *input_shape)`.
         """
 
+    @abstractmethod
+    def linear(
+        self,
+        operator: OperatorT,
+        inputs: Sequence[Tensor],
+        parameters: Parameters,
+        *,
+        magnitude: bool = False,
+    ) -> Tensor:
+        """Apply the linear part to values, or the part with every coefficient's magnitude.
+
+        Args:
+            operator: The node's operator.
+            inputs: One tensor of shape `(batch, *input_shape)` per input.
+            parameters: The network's parameters.
+            magnitude: Whether to apply |W| instead of W.
+
+        Returns:
+            Shape `(batch, *shape)`.
+        """
+
     def constant(
         self,
         operator: OperatorT,
@@ -151,6 +172,18 @@ class SpreadingRule(AffineRule[OperatorT]):
             operator.forward([bounds.lower for bounds in inputs], parameters),
             operator.forward([bounds.upper for bounds in inputs], parameters),
         )
+
+    def linear(
+        self,
+        operator: OperatorT,
+        inputs: Sequence[Tensor],
+        parameters: Parameters,
+        *,
+        magnitude: bool = False,
+    ) -> Tensor:
+        """Apply the operator and take its constant off; coefficients are never negative."""
+        zeros = [torch.zeros_like(x[:1]) for x in inputs]
+        return operator.forward(inputs, parameters) - operator.forward(zeros, parameters)
 
 
 class NonlinearRule(Rule[OperatorT]):

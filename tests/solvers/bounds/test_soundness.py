@@ -336,7 +336,10 @@ def test_devices_and_dtypes_agree(method: Method, dtype: torch.dtype, device: st
         assert found.lower.dtype == dtype
         assert all(end.lower.dtype == dtype for end in found.intermediate.values())
         # float32 rounds to 6e-8 of values up to about 50, over a few hundred terms.
-        slack = 1e-8 if dtype == torch.float64 else 5e-3
+        # A lower slope flips where rounding decides between areas that are equal, which moves a
+        # bound; forward bounds, with one slope for all rows, show it.
+        rough = 0.2 if method is Method.FORWARD else 5e-3
+        slack = 1e-8 if dtype == torch.float64 else rough
         torch.testing.assert_close(found.lower.cpu().double(), expected, rtol=slack, atol=slack)
 
 
