@@ -136,7 +136,9 @@ def bench(**options: object) -> int:
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("tightrope-data"),
+    envvar="TIGHTROPE_DATA_DIR",
     show_default=True,
+    show_envvar=True,
     help="Folder of the database and the files; made if it does not exist.",
 )
 @version_option
