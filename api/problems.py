@@ -77,6 +77,9 @@ PROBLEMS: Mapping[str, ProblemKind] = {
     "EncodingStoppedError": ProblemKind(422, "encoding-stopped", "A method ran out of time"),
     "SolverUnavailableError": ProblemKind(503, "solver-unavailable", "A solver is not available"),
     "SolverFailedError": ProblemKind(500, "solver-failed", "A solver failed"),
+    "MemoryLimitError": ProblemKind(
+        422, "memory", "A method does not fit into the workers' memory"
+    ),
     # what the store refuses
     "StoreError": ProblemKind(500, "internal", "Internal error"),
     "NotFoundError": ProblemKind(404, "not-found", "There is no such resource"),

@@ -14,7 +14,12 @@ from models.errors import (
     TightropeError,
     UnsupportedOperatorError,
 )
-from solvers.errors import SolverFailedError, SolverUnavailableError, UnsupportedMethodError
+from solvers.errors import (
+    MemoryLimitError,
+    SolverFailedError,
+    SolverUnavailableError,
+    UnsupportedMethodError,
+)
 from solvers.exact.encode import EncodingStoppedError
 from solvers.exact.model import ModelTooLargeError
 from store.errors import StoreError
@@ -37,6 +42,7 @@ EXIT_STATUS: Mapping[type[BaseException], int] = {
     EncodingStoppedError: FAILURE,
     SolverUnavailableError: FAILURE,
     SolverFailedError: FAILURE,
+    MemoryLimitError: FAILURE,
     TightropeError: FAILURE,
     StoreError: FAILURE,
     MemoryError: FAILURE,

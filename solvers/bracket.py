@@ -101,7 +101,10 @@ class Bracket:
         if candidate is None:
             return
         region = self.case.region
-        inside = runnable_box(region).nearest(candidate.reshape(region.shape))
+        runnable = runnable_box(region)
+        inside = runnable.nearest(candidate.reshape(region.shape))
+        if not runnable.contains(inside):
+            return  # a ball so small that float32 has no input in it
         self.upper = min(self.upper, witness.margin(self.case, inside))
         if self.counterexample is None:
             found = confirm(witness.runtime, region, self.case.specification, inside)

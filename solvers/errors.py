@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from models.errors import TightropeError
 
-__all__ = ["SolverFailedError", "SolverUnavailableError", "UnsupportedMethodError"]
+__all__ = [
+    "MemoryLimitError",
+    "SolverFailedError",
+    "SolverUnavailableError",
+    "UnsupportedMethodError",
+]
 
 
 class SolverUnavailableError(TightropeError):
@@ -17,3 +22,7 @@ class SolverFailedError(TightropeError):
 
 class UnsupportedMethodError(TightropeError):
     """A method cannot handle an operator of this network; other methods may."""
+
+
+class MemoryLimitError(TightropeError):
+    """A computation does not fit into the memory of its device, however small its pieces."""

@@ -19,7 +19,7 @@ from solvers.bounds import BoundOptions, Interval
 from solvers.bracket import Bracket, Witness
 from solvers.budget import Budget, never_cancelled
 from solvers.devices import resolve_device
-from solvers.errors import SolverFailedError
+from solvers.errors import MemoryLimitError, SolverFailedError
 from solvers.exact import ExactMode, ExactOptions, exact_margin
 from solvers.ladder import CaseBatch, LadderStep
 from solvers.logits import require_same_meaning
@@ -202,7 +202,12 @@ class _Run:
         tried = self._open
         batch = CaseBatch(self._network, [bracket.case for bracket in tried])
         known = self._known_for(tried)
-        step = batch.bound(method, options=options, known=known, budget=budget)
+        try:
+            step = batch.bound(method, options=options, known=known, budget=budget)
+        except MemoryLimitError as error:
+            self._reason = "memory"
+            self._finish(method.value, began, str(error))
+            return
         for bracket, lowers in zip(tried, step.clause_lower, strict=True):
             bracket.prove(lowers)
         self._ladder, self._laddered = step, tried

@@ -12,26 +12,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import BoundsError, ShapeError, SpecificationError
+from solvers.balls import Norm, NormBall
 
-__all__ = ["Box", "Case", "Clause", "Problem", "Specification", "linf_ball", "robustness"]
+__all__ = [
+    "Box",
+    "Case",
+    "Clause",
+    "Problem",
+    "Specification",
+    "linf_ball",
+    "norm_ball",
+    "robustness",
+]
 
 FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Box:
-    """All inputs between two corners.
+    """A region: all inputs between two corners, and inside a ball where there is one.
 
     Attributes:
         lower, upper: Shape `input_shape`, float64, `lower <= upper` and finite.
+        ball: An L1 or L2 ball whose centre lies between the corners, or None.
 
     Raises:
-        ShapeError: The corners differ in shape.
-        BoundsError: A bound is not finite or an interval is empty.
+        ShapeError: The corners differ in shape, or the ball does from them.
+        BoundsError: A bound is not finite, an interval is empty, or the ball's centre lies
+            outside.
     """
 
     lower: FloatArray
     upper: FloatArray
+    ball: NormBall | None = None
 
     def __post_init__(self) -> None:
         if self.lower.shape != self.upper.shape:
@@ -47,6 +60,14 @@ class Box:
                 f"input {index} has lower bound {self.lower.flat[index]} above "
                 f"upper bound {self.upper.flat[index]}"
             )
+        if self.ball is not None:
+            self._check_ball(self.ball.center)
+
+    def _check_ball(self, center: FloatArray) -> None:
+        if center.shape != self.shape:
+            raise ShapeError(f"the ball has shape {center.shape}, its box has {self.shape}")
+        if not (np.all(self.lower <= center) and np.all(center <= self.upper)):
+            raise BoundsError("the centre of the ball lies outside its box")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -55,12 +76,14 @@ class Box:
 
     @property
     def center(self) -> FloatArray:
-        """Midpoint, inside the box."""
+        """Midpoint, or the ball's centre; inside the region."""
+        if self.ball is not None:
+            return self.ball.center
         middle = self.lower + (self.upper - self.lower) / 2
         return np.asarray(np.clip(middle, self.lower, self.upper))
 
     def reshape(self, shape: tuple[int, ...]) -> Box:
-        """Return the same box for inputs of another shape.
+        """Return the same region for inputs of another shape.
 
         Raises:
             ShapeError: The number of inputs differs.
@@ -69,17 +92,30 @@ class Box:
             raise ShapeError(
                 f"the region has {self.lower.size} inputs, the network {prod(shape)} ({shape})"
             )
-        return Box(self.lower.reshape(shape), self.upper.reshape(shape))
+        ball = None if self.ball is None else self.ball.reshape(shape)
+        return Box(self.lower.reshape(shape), self.upper.reshape(shape), ball)
 
     def contains(self, x: NDArray[np.floating]) -> bool:
-        """Return whether `x` lies inside, compared exactly in float64."""
+        """Return whether `x` lies inside, compared exactly; not a number does not."""
         wide = x.astype(np.float64)
-        return bool(np.all(wide >= self.lower) and np.all(wide <= self.upper))
+        if not (np.all(wide >= self.lower) and np.all(wide <= self.upper)):
+            return False
+        return self.ball is None or self.ball.contains(wide)
+
+    def pulled_in(self, x: NDArray[np.floating]) -> FloatArray:
+        """Return a point inside that is close to `x` and equal to it where `x` is inside.
+
+        Args:
+            x: Shape `input_shape`, finite.
+        """
+        cut = np.clip(x.astype(np.float64), self.lower, self.upper)
+        # On the way from the ball's centre to a point of the box, which holds both.
+        return cut if self.ball is None else self.ball.pulled_in(cut)
 
 
 def linf_ball(
     center: NDArray[np.floating],
-    epsilon: float,
+    epsilon: float | FloatArray,
     *,
     valid_range: tuple[float, float] | None = (0.0, 1.0),
 ) -> Box:
@@ -87,26 +123,82 @@ def linf_ball(
 
     Args:
         center: Raw input, shape `input_shape`.
-        epsilon: Radius in raw input units, at least 0.
+        epsilon: Radius in raw input units, at least 0; or one per value, shape `input_shape`.
         valid_range: Smallest and largest valid input value; None for no limit.
 
     Raises:
         BoundsError: `epsilon` is negative or not finite, the centre is not finite, or it lies
             outside the valid range.
+        ShapeError: There is not one radius per value.
     """
-    if not np.isfinite(epsilon) or epsilon < 0:
+    wide, radii = _checked(center, epsilon)
+    return _cut(wide, wide - radii, wide + radii, valid_range)
+
+
+def norm_ball(
+    center: NDArray[np.floating],
+    epsilon: float | FloatArray,
+    norm: Norm,
+    *,
+    valid_range: tuple[float, float] | None = (0.0, 1.0),
+) -> Box:
+    """Return the ball of a norm around an input, cut to the valid range.
+
+    All x with ‖(x − center) / epsilon‖ ≤ 1 that the range allows.
+
+    Args:
+        center: Raw input, shape `input_shape`.
+        epsilon: Radius in raw input units, at least 0; or one per value, shape `input_shape`.
+        norm: L∞, L2 or L1.
+        valid_range: Smallest and largest valid input value; None for no limit.
+
+    Raises:
+        BoundsError: `epsilon` is negative or not finite, the centre is not finite, or it lies
+            outside the valid range.
+        ShapeError: There is not one radius per value.
+    """
+    if norm is Norm.INF:
+        return linf_ball(center, epsilon, valid_range=valid_range)
+    wide, radii = _checked(center, epsilon)
+    # Outwards, so that rounding cuts nothing off the ball.
+    low = np.where(radii > 0, np.nextafter(wide - radii, -np.inf), wide)
+    high = np.where(radii > 0, np.nextafter(wide + radii, np.inf), wide)
+    box = _cut(wide, low, high, valid_range)
+    return Box(box.lower, box.upper, NormBall(wide, radii, norm))
+
+
+def _checked(
+    center: NDArray[np.floating], epsilon: float | FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return centre and radii in float64, both of the centre's shape."""
+    given = np.asarray(epsilon, dtype=np.float64)
+    if not np.isfinite(given).all() or (given < 0).any():
         raise BoundsError(f"epsilon is {epsilon}; give a finite number that is 0 or more")
     wide = center.astype(np.float64)
     if not np.isfinite(wide).all():
         raise BoundsError("the input holds values that are not finite")
-    lower, upper = wide - epsilon, wide + epsilon
+    if given.shape not in {(), wide.shape}:
+        raise ShapeError(
+            f"epsilon has shape {given.shape}, the input has {wide.shape}; "
+            "give one number, or one per value"
+        )
+    return wide, np.broadcast_to(given, wide.shape).copy()
+
+
+def _cut(
+    center: FloatArray,
+    lower: FloatArray,
+    upper: FloatArray,
+    valid_range: tuple[float, float] | None,
+) -> Box:
+    """Return the box within the valid range, in which the centre has to lie."""
     if valid_range is not None:
         low, high = valid_range
         if not low <= high:
             raise BoundsError(f"the valid range [{low}, {high}] is empty")
-        if wide.min() < low or wide.max() > high:
+        if center.min() < low or center.max() > high:
             raise BoundsError(
-                f"input values span [{wide.min():g}, {wide.max():g}], outside the valid range "
+                f"input values span [{center.min():g}, {center.max():g}], outside the valid range "
                 f"[{low:g}, {high:g}]; scale the data or state its range"
             )
         lower, upper = np.maximum(lower, low), np.minimum(upper, high)

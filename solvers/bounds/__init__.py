@@ -1,6 +1,7 @@
 """Bounds by propagation: interval, linear, and linear with optimised slopes."""
 
 from solvers.bounds.backward import Scene
+from solvers.bounds.combine import best_of, fused_loss_bound
 from solvers.bounds.interval import Interval, boxes_to_interval
 from solvers.bounds.margins import MarginBounds, Margins, bound_margins
 from solvers.bounds.memory import MemoryBudget
@@ -13,6 +14,8 @@ __all__ = [
     "Margins",
     "MemoryBudget",
     "Scene",
+    "best_of",
     "bound_margins",
     "boxes_to_interval",
+    "fused_loss_bound",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,14 +17,17 @@ from solvers.bounds.forward import forward_bounds, margins_of_form
 from solvers.bounds.ibp import propagate
 from solvers.bounds.intermediate import relaxations_of, tightened
 from solvers.bounds.interval import Interval
+from solvers.bounds.memory import out_of_memory
 from solvers.bounds.options import BoundOptions
 from solvers.bounds.relaxation import ConstantRelaxation, Relaxation
 from solvers.bounds.rules import SlopeChoice, Slopes
 from solvers.budget import Budget
-from solvers.errors import UnsupportedMethodError
+from solvers.errors import MemoryLimitError, UnsupportedMethodError
 from solvers.methods import Method
 
 __all__ = ["MarginBounds", "Margins", "bound_margins"]
+
+_LOG = logging.getLogger(__name__)
 
 Bounds = Mapping[str, Interval]
 
@@ -92,19 +96,34 @@ def bound_margins(
     Raises:
         ShapeError: Regions or margins do not fit the network, or there are none.
         UnsupportedMethodError: An operator has no rule, or the method is not a bound.
+        MemoryLimitError: Memory ran out even with the smallest pieces.
     """
     if method not in _METHODS:
         raise UnsupportedMethodError(f"method {method} is not a bound; use {sorted(_METHODS)}")
     _check_fit(scene, margins)
-    chosen = BoundOptions() if options is None else options
-    size = chosen.memory.examples(scene[:1], max(64, int(margins.matrix.shape[1])))
-    parts = []
-    for first in range(0, scene.batch, size):
-        part = slice(first, first + size)
-        there = None if known is None else {name: value[part] for name, value in known.items()}
-        task = _Task(scene[part], margins[part], chosen, there, budget or Budget())
-        parts.append(_METHODS[method](task))
-    return _joined(parts)
+    task = _Task(scene, margins, options or BoundOptions(), known, budget or Budget())
+    while True:
+        try:
+            return _in_batches(task, _METHODS[method])
+        except (RuntimeError, MemoryError) as error:
+            smaller = task.options.memory.halved()
+            if not out_of_memory(error):
+                raise
+            if smaller is None:
+                raise MemoryLimitError(
+                    f"{method} of a network of {scene.network.graph.input.size} inputs does not "
+                    "fit into memory, however small its pieces; use a cheaper method, such as ibp"
+                ) from error
+            _LOG.warning("out of memory; retrying with %d bytes", smaller.limit_bytes)
+            task = replace(task, options=replace(task.options, memory=smaller))
+
+
+def _in_batches(task: _Task, method: Callable[[_Task], MarginBounds]) -> MarginBounds:
+    """Run a method on as many regions at a time as memory allows."""
+    rows = max(64, int(task.margins.matrix.shape[1]))
+    size = task.options.memory.examples(task.scene[:1], rows)
+    firsts = range(0, task.scene.batch, size)
+    return _joined([method(task.part(slice(first, first + size))) for first in firsts])
 
 
 def _check_fit(scene: Scene, margins: Margins) -> None:
@@ -129,6 +148,13 @@ class _Task:
     options: BoundOptions
     known: Bounds | None
     budget: Budget
+
+    def part(self, index: slice) -> _Task:
+        """Return the task of some regions."""
+        known = self.known
+        if known is not None:
+            known = {name: interval[index] for name, interval in known.items()}
+        return replace(self, scene=self.scene[index], margins=self.margins[index], known=known)
 
     @property
     def coefficients(self) -> Tensor:

@@ -4,13 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from models.errors import InvalidInputError
 from solvers.bounds.backward import Scene
 
-__all__ = ["MemoryBudget"]
+__all__ = ["MemoryBudget", "out_of_memory"]
 
 _COPIES = 6
 """Arrays of the size of the coefficients that a backward pass holds at its peak."""
+
+_SMALLEST_BYTES = 1 << 20
+"""Limits below this do not make pieces of practical networks any smaller."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception of torch or Python says that memory ran out.
+
+    torch's allocator for the processor raises a plain RuntimeError, so its words have to serve.
+    """
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
 
 
 @dataclass(frozen=True)
@@ -35,6 +51,11 @@ class MemoryBudget:
     def examples(self, scene: Scene, rows: int) -> int:
         """Return how many examples fit with so many rows each, at least 1."""
         return max(1, self.limit_bytes // (self._row_bytes(scene) * max(1, rows)))
+
+    def halved(self) -> MemoryBudget | None:
+        """Return half the limit, or None below which no piece gets any smaller."""
+        smaller = self.limit_bytes // 2
+        return MemoryBudget(smaller) if smaller >= _SMALLEST_BYTES else None
 
     @staticmethod
     def _row_bytes(scene: Scene) -> int:

@@ -17,13 +17,13 @@ from models.fold import fold_affine
 from models.network import Network
 from models.runtime import OnnxRuntime
 from solvers.attack import AttackOptions, attack
-from solvers.bounds import BoundOptions, Interval
+from solvers.bounds import BoundOptions
 from solvers.bracket import Bracket, Witness
 from solvers.budget import Budget, never_cancelled
 from solvers.certification.item import ItemResult
 from solvers.certification.options import CertifyOptions
 from solvers.devices import resolve_device
-from solvers.errors import SolverFailedError
+from solvers.errors import MemoryLimitError, SolverFailedError
 from solvers.exact import ExactMode, ExactOptions, exact_margin
 from solvers.ladder import CaseBatch, LadderStep
 from solvers.methods import Method
@@ -138,6 +138,7 @@ class _Certifier:
             if case.specification.margin(y) > 0
         ]
         works = dict(right)
+        last: LadderStep | None = None
         if works:
             self._attack(list(works.values()))
             last = self._bound(list(works.values()))
@@ -148,7 +149,7 @@ class _Certifier:
                 continue
             if self._cancelled():
                 return
-            if Method.EXACT in self._options.methods:
+            if Method.EXACT in self._options.methods and last is not None:
                 position = list(works).index(index)
                 self._search(work, last, position)
                 if self._cancelled() and not work.bracket.decided:
@@ -176,24 +177,26 @@ class _Certifier:
         for work in works:
             work.seconds["attack"] = (time.perf_counter() - began) / len(works)
 
-    def _bound(self, works: Sequence[_Work]) -> LadderStep:
-        """Run every bound method that was asked for; CROWN too if exact search needs it."""
+    def _bound(self, works: Sequence[_Work]) -> LadderStep | None:
+        """Run every bound method that was asked for; return what exact search can build on."""
         batch = CaseBatch(self._network, [work.bracket.case for work in works])
-        wanted = [method for method in Method if method in self._options.methods]
         steps: dict[Method, LadderStep] = {}
-        known: Mapping[str, Interval] | None = None
-        for method in wanted:
-            if method is Method.EXACT:
-                continue
-            # Only CROWN's bounds are handed on, so that a method's result does not depend on
-            # which others were asked for beyond what its own definition starts from.
-            known = steps[Method.CROWN].intermediate if _builds_on_crown(method, steps) else None
-            steps[method] = batch.bound(method, options=BoundOptions(), known=known)
-            self._note(works, method, steps[method])
-        last = steps.get(Method.ALPHA_CROWN) or steps.get(Method.CROWN)
-        if last is None and Method.EXACT in wanted:
-            return batch.bound(Method.CROWN, options=BoundOptions())
-        return last or next(iter(steps.values()))
+        for method in Method:
+            if method in self._options.methods and method is not Method.EXACT:
+                # Only CROWN's bounds are handed on, so that a method's result does not depend on
+                # which others were asked for beyond what its own definition starts from.
+                start = steps.get(Method.CROWN) if method is Method.ALPHA_CROWN else None
+                step = _step(batch, method, start)
+                if step is None:
+                    for work in works:
+                        work.reason = "memory"
+                    continue
+                steps[method] = step
+                self._note(works, method, step)
+        tightest = steps.get(Method.ALPHA_CROWN) or steps.get(Method.CROWN)
+        if tightest is None and Method.EXACT in self._options.methods:
+            tightest = _step(batch, Method.CROWN, None)
+        return tightest
 
     @staticmethod
     def _note(works: Sequence[_Work], method: Method, step: LadderStep) -> None:
@@ -262,5 +265,11 @@ class _Certifier:
         )
 
 
-def _builds_on_crown(method: Method, steps: Mapping[Method, LadderStep]) -> bool:
-    return method is Method.ALPHA_CROWN and Method.CROWN in steps
+def _step(batch: CaseBatch, method: Method, start: LadderStep | None) -> LadderStep | None:
+    """Run one method; None where it does not fit into memory."""
+    known = None if start is None else start.intermediate
+    try:
+        return batch.bound(method, options=BoundOptions(), known=known)
+    except MemoryLimitError:
+        _LOG.exception("%s does not fit into memory", method)
+        return None

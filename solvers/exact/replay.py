@@ -60,7 +60,7 @@ class Replay:
         region, specification = self._case.region, self._case.specification
         if not np.isfinite(x).all():
             raise SolverFailedError("the solver returned a point that is not finite")
-        inside = np.clip(x.reshape(region.shape), region.lower, region.upper)
+        inside = region.pulled_in(x.reshape(region.shape))
         with torch.no_grad():
             tensor = torch.from_numpy(inside[None])
             values = self._network.graph.evaluate(tensor, self._network.parameters)

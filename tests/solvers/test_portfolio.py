@@ -15,6 +15,7 @@ from models.network import Network
 from solvers import portfolio
 from solvers.bounds import BoundOptions
 from solvers.budget import Budget
+from solvers.errors import MemoryLimitError, SolverFailedError
 from solvers.exact import ExactMode, ExactOptions, ExactResult, ExactStatus, exact_margin
 from solvers.ladder import CaseBatch
 from solvers.methods import Method
@@ -220,3 +221,28 @@ def test_an_undecided_instance_ends_with_its_bracket() -> None:
         assert decision.reason == "timeout"
     else:
         assert decision.verdict is Verdict.VERIFIED
+
+
+def test_bounds_that_do_not_fit_into_memory_leave_unknown(
+    hard: tuple[Network, Problem], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(*_args: object, **_kwargs: object) -> None:
+        raise MemoryLimitError("crown does not fit into memory")
+
+    monkeypatch.setattr(CaseBatch, "bound", too_large)
+    decision = decide(*hard)
+    assert decision.verdict is Verdict.UNKNOWN
+    assert decision.reason == "memory"
+
+
+def test_a_solver_that_fails_leaves_unknown_with_its_words(
+    hard: tuple[Network, Problem], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_args: object, **_kwargs: object) -> None:
+        raise SolverFailedError("the solver contradicts a replayed input")
+
+    monkeypatch.setattr(portfolio, "exact_margin", failing)
+    decision = decide(*hard)
+    assert decision.verdict is Verdict.UNKNOWN
+    assert decision.reason is not None
+    assert "contradicts" in decision.reason
