@@ -17,6 +17,7 @@ from torch import Tensor
 
 __all__ = [
     "MultiplyBy",
+    "Narrow",
     "ParameterRef",
     "ParameterStep",
     "Parameters",
@@ -56,6 +57,19 @@ class ReshapeTo(ParameterStep):
     def apply(self, tensor: Tensor) -> Tensor:
         """Return `tensor` reshaped."""
         return tensor.reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class Narrow(ParameterStep):
+    """Take consecutive entries along an axis, such as one gate of a recurrent cell."""
+
+    axis: int
+    start: int
+    length: int
+
+    def apply(self, tensor: Tensor) -> Tensor:
+        """Return that part of `tensor`."""
+        return tensor.narrow(self.axis, self.start, self.length)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from models.errors import ModelImportError, ShapeError
 from models.export import current_source
 from models.network import Network
-from models.onnx_file.reader import graph_input
+from models.onnx_file.reader import graph_inputs
 from models.onnx_file.session import open_session
 from models.onnx_file.tail import find_tail
 
@@ -38,15 +38,18 @@ class OnnxRuntime:
     def __init__(self, network: Network) -> None:
         data = current_source(network)
         model = onnx.load_model_from_string(data)
-        entry = graph_input(model.graph)
+        entries = graph_inputs(model.graph)
         tail = find_tail(model.graph)
         if tail.softmax is not None:
             data = _with_output(model, tail.output)
         del model
-        self._entry = entry
+        self._entries = entries
+        self._dtype = np.result_type(*(entry.dtype for entry in entries))
         self._output = tail.output
         self._session = open_session(data)
-        self._batched: bool | None = False if 0 not in entry.symbolic else None
+        self._batched: bool | None = None
+        if len(entries) > 1 or 0 not in entries[0].symbolic:
+            self._batched = False
         self._normalization = network.normalization
         self.input_shape = network.input_shape
 
@@ -72,7 +75,7 @@ class OnnxRuntime:
         if self._normalization is not None:
             mean, std = self._normalization.broadcast(self.input_shape)
             raw = (raw - mean) / std
-        ready = raw.astype(self._entry.dtype, copy=False)
+        ready = raw.astype(self._dtype, copy=False)
         if len(ready) == 0:
             return self._run_once(np.zeros_like(ready, shape=self.input_shape)).reshape(1, -1)[:0]
         if len(ready) > 1 and self._may_batch():
@@ -82,12 +85,23 @@ class OnnxRuntime:
 
     def _run_once(self, x: NDArray[Any]) -> NDArray[Any]:
         try:
-            (y,) = self._session.run([self._output], {self._entry.name: x})
+            (y,) = self._session.run([self._output], self._feed(x))
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ModelImportError(f"onnxruntime cannot run this network: {reason}") from error
         found = np.asarray(y)
         return found.astype(np.float32) if found.dtype == np.float16 else found
+
+    def _feed(self, x: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return what onnxruntime is given: one input, or the parts of a flat one."""
+        if len(self._entries) == 1:
+            return {self._entries[0].name: x}
+        ends = np.cumsum([entry.size for entry in self._entries])
+        parts = zip(self._entries, np.split(x, ends[:-1]), strict=True)
+        return {
+            entry.name: part.reshape(entry.shape).astype(entry.dtype, copy=False)
+            for entry, part in parts
+        }
 
     def _run_joint(self, x: NDArray[Any]) -> NDArray[Any]:
         """Run several inputs at once, along the open batch axis."""
@@ -101,7 +115,7 @@ class OnnxRuntime:
         """
         if self._batched is None:
             generator = np.random.default_rng(_SEED)
-            pair = generator.normal(size=(2, *self.input_shape)).astype(self._entry.dtype)
+            pair = generator.normal(size=(2, *self.input_shape)).astype(self._dtype)
             single = np.concatenate([self._run_once(row).reshape(1, -1) for row in pair])
             try:
                 joint = self._run_joint(pair)

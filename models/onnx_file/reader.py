@@ -22,7 +22,7 @@ from models.onnx_file.limits import ImportLimits
 __all__ = [
     "LOWEST_OPSET",
     "GraphInput",
-    "graph_input",
+    "graph_inputs",
     "in_half_precision",
     "node_label",
     "opset_of",
@@ -46,7 +46,7 @@ _SUBGRAPH_ATTRIBUTES = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
 
 @dataclass(frozen=True)
 class GraphInput:
-    """The one input of a network.
+    """An input of a network.
 
     Attributes:
         name: In the ONNX graph.
@@ -59,6 +59,11 @@ class GraphInput:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     symbolic: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return prod(self.shape)
 
 
 def read_source(source: Path | str | bytes, limits: ImportLimits) -> bytes:
@@ -214,21 +219,20 @@ def _check_stored(tensor: TensorProto, limits: ImportLimits) -> None:
         )
 
 
-def graph_input(graph: GraphProto) -> GraphInput:
-    """Return the one input that is not an initializer.
+def graph_inputs(graph: GraphProto) -> tuple[GraphInput, ...]:
+    """Return the inputs that are not initializers, in the order of the file.
 
     Raises:
-        ModelImportError: There is none or more than one, or it is not a floating-point tensor
-            of known rank.
+        ModelImportError: There is none, or one is not a floating-point tensor of known rank.
     """
     stored = {tensor.name for tensor in graph.initializer}
     inputs = [entry for entry in graph.input if entry.name not in stored]
-    if len(inputs) != 1:
-        names = ", ".join(repr(entry.name) for entry in inputs) or "none"
-        raise ModelImportError(
-            f"the network must have exactly one input besides its weights, it has: {names}"
-        )
-    entry = inputs[0]
+    if not inputs:
+        raise ModelImportError("the network has no input besides its weights")
+    return tuple(_described(entry) for entry in inputs)
+
+
+def _described(entry: ValueInfoProto) -> GraphInput:
     if not entry.type.HasField("tensor_type"):
         raise ModelImportError(f"the input {entry.name!r} is not a tensor")
     kind = entry.type.tensor_type.elem_type
@@ -244,7 +248,7 @@ def graph_input(graph: GraphProto) -> GraphInput:
 
 def in_half_precision(graph: GraphProto) -> bool:
     """Tell whether some of the network is computed in float16."""
-    if graph_input(graph).dtype == np.float16:
+    if any(entry.dtype == np.float16 for entry in graph_inputs(graph)):
         return True
     return any(
         attribute.name == "to" and attribute.i == TensorProto.FLOAT16

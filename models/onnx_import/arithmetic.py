@@ -1,4 +1,4 @@
-"""Elementwise arithmetic that is affine in the activations."""
+"""Elementwise arithmetic."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 from onnx import helper
 
 from models.onnx_import.call import Call
+from models.onnx_import.products import multiplied, quotient
 from models.onnx_import.values import Activation, Known, Value
 from models.operators import Add
 from models.parameters import MultiplyBy, ParameterRef, Reciprocal
@@ -61,10 +62,10 @@ def _scaled(call: Call, value: Known, coefficient: float) -> ParameterRef:
 
 
 def multiply(call: Call) -> list[Activation]:
-    """Import Mul by a constant on either side."""
+    """Import Mul of two activations, or by a constant on either side."""
     first, second = call.input(0), call.input(1)
     if isinstance(first, Activation) and isinstance(second, Activation):
-        raise call.unsupported("both factors depend on the network's input")
+        return [multiplied(call, first, second)]
     x, constant = (
         (call.activation(0), call.known(1))
         if isinstance(first, Activation)
@@ -75,7 +76,10 @@ def multiply(call: Call) -> list[Activation]:
 
 
 def divide(call: Call) -> list[Activation]:
-    """Import Div by a constant."""
+    """Import Div by a constant or by an activation."""
+    numerator, denominator = call.input(0), call.input(1)
+    if numerator is not None and isinstance(denominator, Activation):
+        return [quotient(call, numerator, denominator)]
     x, constant = call.activation(0), call.known(1)
     if not np.all(constant.array):
         raise call.malformed(f"it divides by zero: {constant.name!r}")

@@ -65,6 +65,10 @@ class Builder:
         """The network's input."""
         return Activation(self.entry.name, self.entry.shape, self.entry.dtype)
 
+    def node(self, name: str) -> Node:
+        """Return the node of that name; the newest are looked at first."""
+        return next(node for node in reversed(self.nodes) if node.name == name)
+
     def note(self, text: str) -> None:
         """Keep a remark, once."""
         if text not in self.notes:

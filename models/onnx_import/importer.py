@@ -16,13 +16,14 @@ from torch import Tensor
 from models.errors import ModelImportError, TightropeError, UnsupportedOperatorError
 from models.network import Network
 from models.onnx_file.limits import ImportLimits
-from models.onnx_file.reader import graph_input, node_label, opset_of
+from models.onnx_file.reader import GraphInput, graph_inputs, node_label, opset_of
 from models.onnx_file.tail import Tail, find_tail, needed_nodes
 from models.onnx_import.builder import Builder
 from models.onnx_import.call import Call
 from models.onnx_import.folding import fold
 from models.onnx_import.table import HANDLERS
 from models.onnx_import.values import Activation, Known, Value
+from models.operators import Reshape, Take
 
 __all__ = ["import_model"]
 
@@ -42,17 +43,19 @@ def import_model(model: ModelProto, data: bytes, *, name: str, limits: ImportLim
         UnsupportedOperatorError: A node, or an attribute of one, is not supported.
         ModelImportError: The graph breaks ONNX's rules or holds values that cannot be used.
     """
-    entry = graph_input(model.graph)
+    entries = graph_inputs(model.graph)
     tail = find_tail(model.graph)
     nodes = needed_nodes(model.graph, tail.output)
     reserved = {name for node in model.graph.node for name in node.output}
-    builder = Builder(entry, limits, reserved)
-    if any(axis > 0 for axis in entry.symbolic):
-        builder.note(f"open axes of the input {entry.name!r} count as 1: shape {entry.shape}")
-    if entry.dtype == np.float16:
+    reserved.update(entry.name for entry in entries)
+    builder = Builder(_entry(entries), limits, reserved)
+    for entry in entries:
+        if any(axis > 0 for axis in entry.symbolic):
+            builder.note(f"open axes of the input {entry.name!r} count as 1: shape {entry.shape}")
+    if any(entry.dtype == np.float16 for entry in entries):
         builder.note("the network computes in float16; its rounding is not part of the bounds")
     values = _stored_values(model, builder)
-    values[entry.name] = builder.input
+    values.update(_inputs(builder, entries))
     _Walk(builder, values, nodes, opset=opset_of(model), output=tail.output).run()
     result = values.get(tail.output)
     if not isinstance(result, Activation):
@@ -67,6 +70,39 @@ def import_model(model: ModelProto, data: bytes, *, name: str, limits: ImportLim
         source=data,
         notes=tuple(builder.notes),
     )
+
+
+def _entry(entries: Sequence[GraphInput]) -> GraphInput:
+    """Return the input of the new graph: the only one, or all of them in one flat tensor."""
+    if len(entries) == 1:
+        return entries[0]
+    dtype = np.result_type(*(entry.dtype for entry in entries))
+    joined = "+".join(entry.name for entry in entries)
+    return GraphInput(joined, (sum(entry.size for entry in entries),), dtype, ())
+
+
+def _inputs(builder: Builder, entries: Sequence[GraphInput]) -> dict[str, Value]:
+    """Return the value of every ONNX input, cut out of the flat one where there are several."""
+    if len(entries) == 1:
+        return {entries[0].name: builder.input}
+    values: dict[str, Value] = {}
+    parts, first = [], 0
+    for entry in entries:
+        end = first + entry.size
+        stem = f"{entry.name}/part"
+        part = builder.emit(
+            stem, Take(0, tuple(range(first, end))), [builder.input.node], dtype=entry.dtype
+        )
+        values[entry.name] = builder.emit(
+            stem, Reshape(entry.shape), [part.node], dtype=entry.dtype
+        )
+        parts.append(f"{entry.name!r} {entry.shape} from {first}")
+        first = end
+    builder.note(
+        f"the network has {len(entries)} inputs; they are one flat input of {first} values, each "
+        f"in row-major order: {', '.join(parts)}"
+    )
+    return values
 
 
 def _stored_values(model: ModelProto, builder: Builder) -> dict[str, Value]:
@@ -174,6 +210,8 @@ class _Walk:
                 names.setdefault(value.node, output)
         self.builder.rename_from(mark, names)
         for position, output in enumerate(call.outputs):
+            if not output:
+                continue
             if position >= len(results):
                 if output in self.wanted:
                     raise call.unsupported(f"its output {position} ({output!r}) is used")
@@ -194,8 +232,6 @@ _CONSTANT_TYPES: Mapping[str, Any] = {
 }
 _REASONS: Mapping[str, str] = {
     "ArgMax": "take the scores in front of it as the output instead",
-    "LogSoftmax": "it is supported as the last operator only, where it is dropped",
-    "Softmax": "it is supported as the last operator only, where it is dropped",
 }
 
 

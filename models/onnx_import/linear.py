@@ -1,9 +1,12 @@
-"""Gemm and MatMul: matrix products with one constant factor."""
+"""Gemm and MatMul: matrix products."""
 
 from __future__ import annotations
 
+from math import prod
+
 from models.onnx_import.call import Call
-from models.onnx_import.values import Activation, Known
+from models.onnx_import.products import matrix_product
+from models.onnx_import.values import Activation, Known, Value
 from models.operators import Add, Linear, Transpose
 from models.parameters import MultiplyBy, ParameterRef, Permute, ReshapeTo
 
@@ -18,7 +21,7 @@ def gemm(call: Call) -> list[Activation]:
     beta = float(call.attributes.get("beta", 1.0))
     left, right = call.input(0), call.input(1)
     if isinstance(left, Activation) and isinstance(right, Activation):
-        raise call.unsupported("both factors depend on the network's input")
+        return [_add_bias(call, _of_two(call, left, right, alpha), beta)]
     if isinstance(left, Activation):
         y = _activation_left(call, alpha, beta)
         return [y]
@@ -54,6 +57,21 @@ def _constant_left(call: Call, alpha: float) -> Activation:
     return call.emit(Transpose((1, 0)), call.emit(Linear(weight), x))
 
 
+def _of_two(call: Call, left: Activation, right: Activation, alpha: float) -> Activation:
+    """Return alpha · A' B' of two activations."""
+    sides = [
+        call.emit(Transpose((1, 0)), side) if call.attributes.get(swap, 0) else side
+        for side, swap in ((left, "transA"), (right, "transB"))
+    ]
+    product = matrix_product(call, sides[0], sides[1])
+    return product if alpha == 1.0 else call.scale(product, call.constant(alpha), None)
+
+
+def _is_stack(value: Value) -> bool:
+    """Tell whether a constant holds several matrices, which is not one linear map."""
+    return isinstance(value, Known) and prod(value.shape[:-2]) > 1
+
+
 def _add_bias(call: Call, product: Activation, beta: float) -> Activation:
     bias = call.input(2)
     if bias is None or beta == 0.0:
@@ -74,10 +92,13 @@ def _scaled(reference: ParameterRef, factor: float) -> ParameterRef:
 
 
 def matmul(call: Call) -> list[Activation]:
-    """Import a product by numpy's rules, with a constant on either side."""
+    """Import a product by numpy's rules."""
     left, right = call.input(0), call.input(1)
-    if isinstance(left, Activation) and isinstance(right, Activation):
-        raise call.unsupported("both factors depend on the network's input")
+    if left is None or right is None:
+        raise call.malformed("a factor is missing")
+    both = isinstance(left, Activation) and isinstance(right, Activation)
+    if both or _is_stack(left) or _is_stack(right):
+        return [matrix_product(call, left, right)]
     if isinstance(left, Activation):
         return [_times_constant(call, left, call.known(1))]
     return [_constant_times(call, call.known(0), call.activation(1))]
@@ -115,9 +136,7 @@ def _constant_times(call: Call, matrix: Known, x: Activation) -> Activation:
 
 
 def _last_two(call: Call, matrix: Known, *, transpose: bool) -> ParameterRef:
-    """Return the matrix in the last two axes; a stack of several is not one linear map."""
+    """Return the only matrix, which stands in the last two axes."""
     rows, columns = matrix.shape[-2:]
-    if rows * columns != matrix.array.size:
-        raise call.unsupported(f"the constant factor is a stack of matrices {matrix.shape}")
     flat = () if matrix.array.ndim == 2 else (ReshapeTo((rows, columns)),)
     return call.parameter(matrix, *flat, *((_SWAP,) if transpose else ()))

@@ -8,11 +8,11 @@ from models.onnx_import.call import Call
 from models.onnx_import.values import Activation
 from models.operators import ReduceSum
 
-__all__ = ["reduce_mean", "reduce_sum"]
+__all__ = ["reduce_mean", "reduce_sum", "reduced_axes"]
 
 
-def _reduced_axes(call: Call, rank: int) -> tuple[int, ...]:
-    """Return the axes to sum over; none given means all, unless the node says otherwise."""
+def reduced_axes(call: Call, rank: int) -> tuple[int, ...]:
+    """Return the axes that a node reduces; none given means all, unless the node says otherwise."""
     axes = call.integers("axes", 1) or ()
     if not axes and not call.attributes.get("noop_with_empty_axes", 0):
         return tuple(range(rank))
@@ -22,7 +22,7 @@ def _reduced_axes(call: Call, rank: int) -> tuple[int, ...]:
 def _sum(call: Call) -> tuple[Activation, int]:
     """Emit the sum, and return it with the number of values that each sum has."""
     x = call.activation(0)
-    axes = _reduced_axes(call, x.rank)
+    axes = reduced_axes(call, x.rank)
     if not axes:
         return x, 1
     keepdims = bool(call.attributes.get("keepdims", 1))

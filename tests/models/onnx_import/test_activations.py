@@ -94,15 +94,6 @@ def test_max_and_min_with_a_number(operator: str, expected: Operator, inputs: li
     assert network.graph.node("y").operator == expected
 
 
-@pytest.mark.parametrize(
-    ("inputs", "constant"), [(["x", "x"], 1), (["x", "c"], 3), (["x", "c", "c"], 1)]
-)
-def test_other_forms_of_max_are_refused(inputs: list[str], constant: int) -> None:
-    weights: dict[str, Array] = {"c": np.ones(constant, np.float32)}
-    with pytest.raises(UnsupportedOperatorError, match="Max"):
-        load_network(model([node("Max", inputs, ["y"])], shape=(2, 3), weights=weights))
-
-
 @pytest.mark.parametrize("operator", ["Erf", "Softsign", "HardSwish", "Sign", "Softplus"])
 def test_operators_without_a_handler(operator: str) -> None:
     attributes: dict[str, Any] = {}

@@ -136,12 +136,6 @@ def test_a_softmax_over_several_groups_is_refused() -> None:
         load_network(data)
 
 
-def test_a_softmax_in_the_middle_is_refused() -> None:
-    nodes = [node("Softmax", ["x"], ["p"]), node("Relu", ["p"], ["y"])]
-    with pytest.raises(UnsupportedOperatorError, match="last operator only"):
-        load_network(model(nodes, shape=(1, 3)))
-
-
 def test_an_argmax_at_the_end_is_refused() -> None:
     data = model([node("ArgMax", ["x"], ["y"])], shape=(1, 3), dtype=TensorProto.FLOAT)
     with pytest.raises(UnsupportedOperatorError, match="scores in front"):

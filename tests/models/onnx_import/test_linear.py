@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models import ModelImportError, UnsupportedOperatorError, load_network
+from models import ModelImportError, load_network
 from models.operators import Linear
 from tests.helpers.agreement import assert_agrees
 from tests.helpers.networks import Array, model, node
@@ -111,19 +111,3 @@ def test_matmul_with_the_constant_on_the_left(
     assert_agrees(
         model([node("MatMul", ["w", "x"], ["y"])], shape=shape, weights={"w": weight(*matrix)})
     )
-
-
-def test_matmul_by_a_stack_of_matrices_is_refused() -> None:
-    data = model(
-        [node("MatMul", ["x", "w"], ["y"])], shape=(2, 5, 3), weights={"w": weight(2, 3, 4)}
-    )
-    with pytest.raises(UnsupportedOperatorError, match="stack of matrices"):
-        load_network(data)
-
-
-@pytest.mark.parametrize("operator", ["MatMul", "Gemm"])
-def test_a_product_of_activations_is_refused(operator: str) -> None:
-    data = model([node(operator, ["x", "x"], ["y"])], shape=(3, 3))
-    with pytest.raises(UnsupportedOperatorError, match="both factors depend") as caught:
-        load_network(data)
-    assert (caught.value.node, caught.value.operator, caught.value.opset) == ("n_y", operator, 13)
