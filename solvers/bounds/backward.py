@@ -10,18 +10,19 @@ Source: Zhang et al. 2018 (CROWN), section 3; Xu et al. 2020, algorithm 1 for ge
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from models.graph import Node
 from models.network import Network
+from solvers.bounds.balls import Balls, largest_gain
+from solvers.bounds.crossing import Coefficients, cross_affine, whole
 from solvers.bounds.interval import ROUNDING_UNITS, Interval
 from solvers.bounds.patches import Patches, is_map, unit_patches
+from solvers.bounds.perturbation import Drift, ParameterRadii, PerturbedAffine, drifts_of
 from solvers.bounds.relaxation import Relaxation
 from solvers.bounds.rules import AffineRule, rule_for
 
@@ -38,18 +39,25 @@ class Scene:
     Attributes:
         network: Of the dtype and on the device of the region.
         region: Input bounds, shape `(batch, *input_shape)`.
+        balls: L1 or L2 balls that inputs lie in as well, or None.
+        parameter_radii: How far parameters may be from the network's, elementwise, by name; one
+            number or one per entry of the stored tensor. None where they are what they are.
     """
 
     network: Network
     region: Interval
+    balls: Balls | None = None
+    parameter_radii: ParameterRadii | None = None
 
     @cached_property
     def entry(self) -> tuple[Node, Interval]:
         """The last node that is still a box, and that box.
 
         Elementwise and structural nodes behind the input, such as a normalisation, turn a box into
-        a box without loss, so backward passes may end behind them.
+        a box without loss, so backward passes may end behind them. Not so a ball.
         """
+        if self.balls is not None:
+            return self.network.graph.input, self.region
         graph, parameters = self.network.graph, self.network.parameters
         node, box = graph.input, self.region
         while True:
@@ -68,13 +76,20 @@ class Scene:
         """Number of regions."""
         return self.region.batch
 
+    @cached_property
+    def drifts(self) -> Mapping[str, Drift]:
+        """What perturbed parameters do, by name of the layer that uses them."""
+        return drifts_of(self.network, self.parameter_radii)
+
+    def perturbed(self, node: Node, bounds: Mapping[str, Interval]) -> PerturbedAffine:
+        """Return what encloses a layer with perturbed parameters on bounds of its input."""
+        shapes = [self.network.graph.node(name).shape for name in node.inputs]
+        return self.drifts[node.name].relaxation(bounds, shapes, self.network.parameters)
+
     def __getitem__(self, index: slice) -> Scene:
         """Return the scene of some regions."""
-        return Scene(self.network, self.region[index])
-
-
-Coefficients = Tensor | Patches
-"""Of one node: whole, shape `(batch, rows, *node_shape)`, or windows of a convolutional map."""
+        balls = None if self.balls is None else self.balls[index]
+        return replace(self, region=self.region[index], balls=balls)
 
 
 @dataclass
@@ -98,6 +113,16 @@ class Rows:
         """Remove and return the coefficients of a node."""
         return self.coefficients.pop(name, None)
 
+    def multiply(self, factors: Tensor) -> None:
+        """Multiply every row by a number, shape `(batch, rows)`."""
+        for name, value in self.coefficients.items():
+            whole = value.values if isinstance(value, Patches) else value
+            scaled = whole * factors.reshape(*factors.shape, *(1,) * (whole.dim() - 2))
+            self.coefficients[name] = (
+                value.with_values(scaled) if isinstance(value, Patches) else scaled
+            )
+        self.constant = self.constant * factors
+
     def mirror(self) -> None:
         """Append every row negated."""
         if not isinstance(self.constant, Tensor):
@@ -117,24 +142,29 @@ def _sum(one: Coefficients, other: Coefficients) -> Coefficients:
         both = one.plus(other)
         if both is not None:
             return both.dense() if both.is_wide else both
-    return _whole(one) + _whole(other)
+    return whole(one) + whole(other)
 
 
-def _whole(coefficients: Coefficients) -> Tensor:
-    return coefficients.dense() if isinstance(coefficients, Patches) else coefficients
-
-
-def unit_rows(scene: Scene, node: Node, indices: Tensor) -> Rows:
+def unit_rows(scene: Scene, node: Node, indices: Tensor, signs: Tensor | None = None) -> Rows:
     """Return the functions that read single values of a node.
 
     Args:
         scene: Network and region.
         node: Whose values are read.
         indices: Flat indices into the node, shape `(batch, rows)`.
+        signs: What each value is multiplied with, the same shape; None for 1.
     """
+    rows = _unit_rows(scene, node, indices)
+    if signs is not None:
+        rows.multiply(signs)
+    return rows
+
+
+def _unit_rows(scene: Scene, node: Node, indices: Tensor) -> Rows:
     network = scene.network
     rule = rule_for(node.operator)
-    if isinstance(rule, AffineRule) and len(node.inputs) == 1 and node.size == node.shape[-1]:
+    plain = isinstance(rule, AffineRule) and node.name not in scene.drifts
+    if plain and len(node.inputs) == 1 and node.size == node.shape[-1]:
         direct = rule.rows(node.operator, indices, network.parameters)
         if direct is not None:
             coefficients, constant = direct
@@ -174,7 +204,7 @@ def lower_bounds(
         if node.name == entry or node.name not in rows.coefficients:
             continue
         rule = rule_for(node.operator)
-        if isinstance(rule, AffineRule):
+        if isinstance(rule, AffineRule) and node.name not in scene.drifts:
             _cross_affine(scene, node, rule, rows)
             continue
         if mirror_pending:
@@ -192,7 +222,7 @@ def _cross_nonlinear(node: Node, relaxation: Relaxation, rows: Rows) -> None:
     moved: tuple[Sequence[Coefficients], Tensor] | None = None
     if isinstance(coefficients, Patches):
         moved = relaxation.backward_patches(coefficients)
-    passed, constant = relaxation.backward(_whole(coefficients)) if moved is None else moved
+    passed, constant = relaxation.backward(whole(coefficients)) if moved is None else moved
     rows.constant = rows.constant + constant
     # Constants in place of the node leave nothing for any input.
     for name, value in zip(node.inputs, passed, strict=bool(passed)):
@@ -201,30 +231,22 @@ def _cross_nonlinear(node: Node, relaxation: Relaxation, rows: Rows) -> None:
 
 def _cross_affine(scene: Scene, node: Node, rule: AffineRule[Any], rows: Rows) -> None:
     """Move coefficients from an affine node to its inputs."""
-    graph, parameters = scene.network.graph, scene.network.parameters
-    shapes = [graph.node(name).shape for name in node.inputs]
-    coefficients = rows.coefficients.pop(node.name)
-    if isinstance(coefficients, Patches):
-        inside = coefficients.inside()
-        moved = rule.adjoint_patches(node.operator, inside, shapes, parameters)
-        if moved is not None:
-            windows, added = moved
-            rows.constant = rows.constant if added is None else rows.constant + added
-            for name, patches in zip(node.inputs, windows, strict=True):
-                rows.add(name, patches.dense() if patches.is_wide else patches)
-            return
-    whole = _whole(coefficients)
-    leading, flat = whole.shape[:2], whole.flatten(0, 1)
-    constant = rule.constant(node.operator, flat, parameters)
-    if constant is not None:
-        rows.constant = rows.constant + constant.reshape(leading)
-    passed = rule.adjoint(node.operator, flat, shapes, parameters)
+    graph = scene.network.graph
+    passed, added = cross_affine(
+        node,
+        rule,
+        rows.coefficients.pop(node.name),
+        shapes=[graph.node(name).shape for name in node.inputs],
+        parameters=scene.network.parameters,
+    )
+    if added is not None:
+        rows.constant = rows.constant + added
     for name, value in zip(node.inputs, passed, strict=True):
-        rows.add(name, value.reshape(*leading, *value.shape[1:]))
+        rows.add(name, value)
 
 
 def _concretize(scene: Scene, rows: Rows) -> Tensor:
-    """Minimise what is left over the entry box: A·centre − |A|·radius (+ constant).
+    """Minimise what is left over the entry box, or over the balls.
 
     In float64 the result is lowered by a multiple of the unit roundoff times everything that was
     added up, which exceeds the rounding error of the pass by orders of magnitude.
@@ -236,18 +258,46 @@ def _concretize(scene: Scene, rows: Rows) -> Tensor:
         if not isinstance(constant, Tensor):
             constant = region.lower.new_full((scene.batch, 1), constant)
         return constant.expand(scene.batch, -1)
+    if scene.balls is None:
+        lowest, spread = _least_over_box(region, left)
+    else:
+        lowest, spread = _least_over_balls(region, scene.balls, left)
+    lowest = lowest + constant
     # In float32 nothing is proved, so nothing is given up.
+    if spread is None:
+        return lowest
+    unit = ROUNDING_UNITS * torch.finfo(torch.float64).eps
+    size = constant.abs() if isinstance(constant, Tensor) else abs(constant)
+    return lowest - unit * (spread + size)
+
+
+def _least_over_box(region: Interval, left: Coefficients) -> tuple[Tensor, Tensor | None]:
+    """Return A·centre − |A|·radius, and in float64 the size of what was added up."""
     careful = region.lower.dtype == torch.float64
     fields = [region.radius]
     if careful:
         fields.append(region.center.abs() + region.radius)
     spreads = _products(left, fields, absolute=True)
-    lowest = _products(left, [region.center])[0] - spreads[0] + constant
-    if not careful:
-        return lowest
-    unit = ROUNDING_UNITS * torch.finfo(torch.float64).eps
-    size = constant.abs() if isinstance(constant, Tensor) else abs(constant)
-    return lowest - unit * (spreads[1] + size)
+    lowest = _products(left, [region.center])[0] - spreads[0]
+    return lowest, spreads[1] if careful else None
+
+
+def _least_over_balls(
+    region: Interval, balls: Balls, left: Coefficients
+) -> tuple[Tensor, Tensor | None]:
+    """Return A·centre less the dual norm's gain, and in float64 the size of what was added up."""
+    down, up = balls.reach(region)
+    if isinstance(left, Patches):
+        values = left.values.flatten(2)
+        radii, down, up = (left.read(part).flatten(2) for part in (balls.radii, down, up))
+    else:
+        values = left.flatten(2)
+        radii, down, up = (part.flatten(1).unsqueeze(1) for part in (balls.radii, down, up))
+    gain = largest_gain(values.abs() * radii, torch.where(values > 0, down, up), balls.norm)
+    lowest = _products(left, [balls.center])[0] - gain
+    if region.lower.dtype != torch.float64:
+        return lowest, None
+    return lowest, _products(left, [balls.center.abs() + balls.radii], absolute=True)[0]
 
 
 def _products(

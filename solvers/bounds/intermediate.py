@@ -7,7 +7,7 @@ those values for which it can matter, such as ReLUs that are not already stable.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -86,7 +86,9 @@ def select(mask: Tensor) -> Selection:
 def relax_node(
     scene: Scene, node: Node, bounds: Mapping[str, Interval], slopes: Slopes
 ) -> Relaxation:
-    """Enclose one nonlinear node on the bounds of its inputs."""
+    """Enclose one nonlinear or perturbed node on the bounds of its inputs."""
+    if node.name in scene.drifts:
+        return scene.perturbed(node, bounds)
     rule = rule_for(node.operator)
     assert isinstance(rule, NonlinearRule)  # noqa: S101  lower_bounds asks for no other
     inputs = [bounds[name] for name in node.inputs]
@@ -137,7 +139,7 @@ def tightened(
         Bounds of every node, shape `(batch, *node_shape)`.
     """
     graph = scene.network.graph
-    refinable = {node.name for node in refinable_nodes(graph)}
+    refinable = {node.name for node in refinable_nodes(scene)}
     done = {} if known is None else known
     bounds: dict[str, Interval] = {}
     refiner = _Refiner(scene, slopes, memory, budget or Budget(), bounds)
@@ -174,10 +176,12 @@ class _Refiner:
 
     def refine(self, node: Node, current: Interval) -> Interval:
         """Tighten the undecided values of one node."""
+        if not _settles(self._scene.network.graph, node):
+            return self._both_sides(node, current, self._whole)
         depth = self._depth[node.name]
-        if depth > 1 and is_map(node.shape) and _settles(self._scene.network.graph, node):
-            current = self._pass(node, current, self._short(depth - 1))
-        return self._pass(node, current, self._whole)
+        if depth > 1 and is_map(node.shape):
+            current = self._side_by_side(node, current, self._short(depth - 1))
+        return self._side_by_side(node, current, self._whole)
 
     def _short(self, floor: int) -> Relaxations:
         """Return relaxations that end a pass at nonlinear nodes of depth `floor` or less."""
@@ -190,17 +194,39 @@ class _Refiner:
 
         return relaxation
 
-    def _pass(self, node: Node, current: Interval, relaxations: Relaxations) -> Interval:
-        selection = select(undecided_mask(self._scene.network.graph, node, current))
-        size = self._memory.rows(self._scene, two_sided=True)
-        for first in range(0, selection.rows, size):
-            if self._budget.exhausted:
-                break
-            part = selection[first : first + size]
+    def _both_sides(self, node: Node, current: Interval, relaxations: Relaxations) -> Interval:
+        """Bound undecided values from below and above in one pass, which shares its first steps."""
+        for part in self._parts(node, current, two_sided=True):
             rows = unit_rows(self._scene, node, part.indices)
             both = lower_bounds(self._scene, rows, relaxations, two_sided=True)
             current = part.write(current, both[:, : part.rows], -both[:, part.rows :])
         return current
+
+    def _side_by_side(self, node: Node, current: Interval, relaxations: Relaxations) -> Interval:
+        """Bound undecided values on the side that is likelier to settle them, then on the other.
+
+        A ReLU is settled by the bound on the side of its mean alone, so that most need one row
+        instead of two.
+        """
+        likelier = torch.where(current.center >= 0, 1.0, -1.0).to(current.lower.dtype).flatten(1)
+        for side in (likelier, -likelier):
+            for part in self._parts(node, current, two_sided=False):
+                signs = side.gather(1, part.indices)
+                rows = unit_rows(self._scene, node, part.indices, signs)
+                found = lower_bounds(self._scene, rows, relaxations)
+                below = torch.where(signs > 0, found, torch.full_like(found, -torch.inf))
+                above = torch.where(signs < 0, -found, torch.full_like(found, torch.inf))
+                current = part.write(current, below, above)
+        return current
+
+    def _parts(self, node: Node, current: Interval, *, two_sided: bool) -> Iterator[Selection]:
+        """Yield the undecided values in pieces that fit into memory, until time is up."""
+        selection = select(undecided_mask(self._scene.network.graph, node, current))
+        size = self._memory.rows(self._scene, two_sided=two_sided)
+        for first in range(0, selection.rows, size):
+            if self._budget.exhausted:
+                return
+            yield selection[first : first + size]
 
 
 def _settles(graph: Graph, node: Node) -> bool:
