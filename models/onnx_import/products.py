@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.onnx_import.call import Call
+from models.onnx_import.gates import gated
 from models.onnx_import.values import Activation, Known, Value
 from models.operators import Constant, MatrixProduct, Multiply, Power
 
@@ -24,9 +25,12 @@ def power(call: Call, x: Activation, exponent: float) -> Activation:
 
 
 def multiplied(call: Call, x: Activation, y: Activation) -> Activation:
-    """Multiply two activations with broadcasting; a value times itself is a square."""
+    """Multiply two activations with broadcasting; some products are one function of one value."""
     if x.node == y.node:
         return power(call, x, 2.0)
+    single = gated(call, x, y)
+    if single is not None:
+        return single
     shape = tuple(np.broadcast_shapes(x.shape, y.shape))
     call.builder.check_size(call.name, shape)
     return call.emit(Multiply(), call.expand(x, shape), call.expand(y, shape))

@@ -30,7 +30,7 @@ from models.operators.curves import (
 )
 from models.operators.pooling import MaxPool
 from models.operators.softmax import Softmax
-from models.operators.steps import Ceil, Floor, Round, Sign
+from models.operators.steps import Ceil, Floor, Positive, Round, Sign
 from models.operators.structural import (
     AveragePool,
     Concat,
@@ -74,6 +74,7 @@ __all__ = [
     "Operator",
     "PRelu",
     "Pad",
+    "Positive",
     "Power",
     "ReduceSum",
     "Relu",

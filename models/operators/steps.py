@@ -11,7 +11,7 @@ from torch import Tensor
 from models.operators.base import Operator
 from models.parameters import Parameters
 
-__all__ = ["Ceil", "Floor", "Round", "Sign"]
+__all__ = ["Ceil", "Floor", "Positive", "Round", "Sign"]
 
 # ruff: noqa: ARG002  (steps have no parameters)
 
@@ -50,3 +50,19 @@ class Round(Operator):
     def forward(self, inputs: Sequence[Tensor], parameters: Parameters) -> Tensor:
         """Apply."""
         return torch.round(inputs[0])
+
+
+@dataclass(frozen=True)
+class Positive(Operator):
+    """1 where x > 0, else 0; what comparisons become.
+
+    Attributes:
+        inclusive: Whether 0 counts as positive.
+    """
+
+    inclusive: bool = False
+
+    def forward(self, inputs: Sequence[Tensor], parameters: Parameters) -> Tensor:
+        """Apply."""
+        x = inputs[0]
+        return (x >= 0 if self.inclusive else x > 0).to(x.dtype)

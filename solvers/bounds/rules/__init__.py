@@ -40,7 +40,7 @@ from solvers.bounds.rules.elementwise import (
 from solvers.bounds.rules.piecewise import ClipRule, LeakyReluRule, PReluRule, ReluRule
 from solvers.bounds.rules.pooling import MaxPoolRule
 from solvers.bounds.rules.softmax import SoftmaxRule
-from solvers.bounds.rules.steps import ceil_rule, floor_rule, round_rule, sign_rule
+from solvers.bounds.rules.steps import ceil_rule, floor_rule, positive_rule, round_rule, sign_rule
 from solvers.bounds.rules.structural import (
     AveragePoolRule,
     ConcatRule,
@@ -100,6 +100,7 @@ RULES: Mapping[type[Operator], Rule[Any]] = {
     operators.Sin: sin_rule,
     operators.Cos: cos_rule,
     operators.Sign: sign_rule,
+    operators.Positive: positive_rule,
     operators.Floor: floor_rule,
     operators.Ceil: ceil_rule,
     operators.Round: round_rule,

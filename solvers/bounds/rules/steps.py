@@ -9,13 +9,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from models.operators import Ceil, Floor, Operator, Round, Sign
+from models.operators import Ceil, Floor, Operator, Positive, Round, Sign
 from models.parameters import Parameters
 from solvers.bounds.interval import Interval
 from solvers.bounds.relaxation import ElementwiseRelaxation, Relaxation
 from solvers.bounds.rules.base import NonlinearRule, Slopes
 
-__all__ = ["StepRule", "ceil_rule", "floor_rule", "round_rule", "sign_rule"]
+__all__ = ["StepRule", "ceil_rule", "floor_rule", "positive_rule", "round_rule", "sign_rule"]
 
 # ruff: noqa: ARG002  (steps have neither parameters nor free slopes)
 
@@ -80,6 +80,7 @@ def _ends(operator: Operator, bounds: Interval) -> Interval:
 
 
 sign_rule = StepRule[Sign]()
+positive_rule = StepRule[Positive]()
 floor_rule = StepRule[Floor]((-1.0, 0.0))
 ceil_rule = StepRule[Ceil]((0.0, 1.0))
 round_rule = StepRule[Round]((-0.5, 0.5))
