@@ -145,7 +145,7 @@ def windows(
 
 
 geometries = {
-    "size": st.integers(4, 7),
+    "size": st.integers(5, 8),
     "kernel": st.integers(1, 3),
     "stride": st.integers(1, 3),
     "before": st.integers(0, 1),
