@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import logging
-import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -14,6 +11,7 @@ from torch import nn
 
 from models import fold_affine
 from tests.helpers.agreement import assert_agrees, torch_outputs
+from tests.helpers.exports import exported
 
 
 class Residual(nn.Module):
@@ -85,21 +83,6 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     ),
     "pieces": (Pieces, (1, 3, 4)),
 }
-
-
-def exported(module: nn.Module, x: torch.Tensor, *, dynamo: bool) -> bytes:
-    stream = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch, about its own exporters
-        if dynamo:
-            logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-            program = torch.onnx.export(module, (x,), dynamo=True, verbose=False)
-            assert program is not None
-            return bytes(program.model_proto.SerializeToString())
-        torch.onnx.export(
-            module, (x,), stream, dynamo=False, dynamic_axes={"x": {0: "batch"}}, input_names=["x"]
-        )
-    return stream.getvalue()
 
 
 @pytest.mark.parametrize("dynamo", [False, True], ids=["torchscript", "dynamo"])
