@@ -23,6 +23,7 @@ from solvers.bounds import (
     Scene,
     bound_margins,
     boxes_to_interval,
+    regions_to_balls,
 )
 from solvers.budget import Budget
 from solvers.methods import Method
@@ -67,14 +68,20 @@ class CaseBatch:
 
     Args:
         network: Of the dtype and on the device to compute with.
-        cases: Regions of the network's input shape; specifications may differ.
+        cases: Regions of the network's input shape, of one norm; specifications may differ.
+
+    Raises:
+        BoundsError: Norms differ.
     """
 
     def __init__(self, network: Network, cases: Sequence[Case]) -> None:
         self._cases = tuple(cases)
-        boxes = [case.region for case in self._cases]
-        region = boxes_to_interval(boxes, network.dtype, network.device)
-        self._scene = Scene(network, region)
+        regions = [case.region for case in self._cases]
+        self._scene = Scene(
+            network,
+            boxes_to_interval(regions, network.dtype, network.device),
+            regions_to_balls(regions, network.dtype, network.device),
+        )
         self._margins = _margins(network, self._cases)
 
     def bound(

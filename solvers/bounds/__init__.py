@@ -1,21 +1,26 @@
 """Bounds by propagation: interval, linear, and linear with optimised slopes."""
 
 from solvers.bounds.backward import Scene
+from solvers.bounds.balls import Balls, regions_to_balls
 from solvers.bounds.combine import best_of, fused_loss_bound
 from solvers.bounds.interval import Interval, boxes_to_interval
 from solvers.bounds.margins import MarginBounds, Margins, bound_margins
 from solvers.bounds.memory import MemoryBudget
 from solvers.bounds.options import BoundOptions
+from solvers.bounds.perturbation import ParameterRadii
 
 __all__ = [
+    "Balls",
     "BoundOptions",
     "Interval",
     "MarginBounds",
     "Margins",
     "MemoryBudget",
+    "ParameterRadii",
     "Scene",
     "best_of",
     "bound_margins",
     "boxes_to_interval",
     "fused_loss_bound",
+    "regions_to_balls",
 ]

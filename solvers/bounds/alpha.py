@@ -86,7 +86,7 @@ class _Climber:
     def refined(self, bounds: Mapping[str, Interval]) -> dict[str, Interval]:
         """Tighten the bounds of every layer in turn."""
         graph = self.scene.network.graph
-        refinable = {node.name for node in refinable_nodes(graph)}
+        refinable = {node.name for node in refinable_nodes(self.scene)}
         best: dict[str, Interval] = {}
         for node in graph.nodes:
             with torch.no_grad():

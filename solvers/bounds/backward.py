@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -26,7 +28,7 @@ from solvers.bounds.perturbation import Drift, ParameterRadii, PerturbedAffine, 
 from solvers.bounds.relaxation import Relaxation
 from solvers.bounds.rules import AffineRule, rule_for
 
-__all__ = ["Rows", "Scene", "lower_bounds", "unit_rows"]
+__all__ = ["Rows", "Scene", "concretize", "lower_bounds", "unit_rows"]
 
 Relaxations = Callable[[Node], Relaxation]
 """Returns what encloses a nonlinear node."""
@@ -163,8 +165,8 @@ def unit_rows(scene: Scene, node: Node, indices: Tensor, signs: Tensor | None = 
 def _unit_rows(scene: Scene, node: Node, indices: Tensor) -> Rows:
     network = scene.network
     rule = rule_for(node.operator)
-    plain = isinstance(rule, AffineRule) and node.name not in scene.drifts
-    if plain and len(node.inputs) == 1 and node.size == node.shape[-1]:
+    single = len(node.inputs) == 1 and node.size == node.shape[-1]
+    if isinstance(rule, AffineRule) and single and node.name not in scene.drifts:
         direct = rule.rows(node.operator, indices, network.parameters)
         if direct is not None:
             coefficients, constant = direct
@@ -213,7 +215,7 @@ def lower_bounds(
         _cross_nonlinear(node, relaxations(node), rows)
     if mirror_pending:
         rows.mirror()
-    return _concretize(scene, rows)
+    return concretize(scene, rows)
 
 
 def _cross_nonlinear(node: Node, relaxation: Relaxation, rows: Rows) -> None:
@@ -245,8 +247,8 @@ def _cross_affine(scene: Scene, node: Node, rule: AffineRule[Any], rows: Rows) -
         rows.add(name, value)
 
 
-def _concretize(scene: Scene, rows: Rows) -> Tensor:
-    """Minimise what is left over the entry box, or over the balls.
+def concretize(scene: Scene, rows: Rows) -> Tensor:
+    """Minimise what is left over the entry box, or over the balls; shape `(batch, rows)`.
 
     In float64 the result is lowered by a multiple of the unit roundoff times everything that was
     added up, which exceeds the rounding error of the pass by orders of magnitude.

@@ -7,7 +7,7 @@ inputs; cheap where these are few (Xu et al. 2020, section 3.1 and appendix B).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from models.graph import Node
 from models.operators import Constant
-from solvers.bounds.backward import Scene
+from solvers.bounds.backward import Rows, Scene, concretize
 from solvers.bounds.ibp import interval_of
 from solvers.bounds.intermediate import relax_node
 from solvers.bounds.interval import ROUNDING_UNITS, Interval
@@ -124,7 +124,13 @@ def _form_of(
     rule = rule_for(node.operator)
     inputs = [forms[name] for name in node.inputs]
     if isinstance(rule, AffineRule):
-        return _through_affine(scene, node, rule, inputs)
+        form = _through_affine(scene, node, rule, inputs)
+        if node.name not in scene.drifts:
+            return form
+        drift = scene.drifts[node.name].of(bounds[node.inputs[0]])
+        return replace(
+            form, lower_offset=form.lower_offset - drift, upper_offset=form.upper_offset + drift
+        )
     lines = relax_node(scene, node, bounds, Slopes())
     if isinstance(lines, ElementwiseRelaxation):
         return _through_lines(lines, inputs[0])
@@ -196,7 +202,28 @@ def _through_lines(lines: ElementwiseRelaxation, form: LinearForm) -> LinearForm
 
 
 def _concretized(scene: Scene, form: LinearForm) -> Interval:
-    """Take the extremes of the linear functions over the box."""
+    """Take the extremes of the linear functions over the region."""
+    box = _over_box(scene, form)
+    if scene.balls is None:
+        return box
+    name, shape = scene.network.graph.input.name, form.lower_offset.shape
+    least = [
+        concretize(scene, Rows({name: _of_inputs(scene, slope)}, offset.reshape(scene.batch, -1)))
+        for slope, offset in (
+            (form.lower_slope, form.lower_offset),
+            (-form.upper_slope, -form.upper_offset),
+        )
+    ]
+    return box.intersect(Interval(least[0].reshape(shape), -least[1].reshape(shape)))
+
+
+def _of_inputs(scene: Scene, slope: Tensor) -> Tensor:
+    """Return slopes with values in front of inputs, shape `(batch, values, *input_shape)`."""
+    turned = _rows_of(slope).transpose(1, 2)
+    return turned.reshape(*turned.shape[:2], *scene.network.input_shape)
+
+
+def _over_box(scene: Scene, form: LinearForm) -> Interval:
     center = scene.region.center.flatten(1).unsqueeze(1)
     radius = scene.region.careful_radius.flatten(1).unsqueeze(1)
     shape = form.lower_offset.shape

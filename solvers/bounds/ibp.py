@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
+
 from models.graph import Graph, Node
 from models.operators import Constant, Input
-from solvers.bounds.backward import Scene
+from solvers.bounds.backward import Scene, lower_bounds, unit_rows
 from solvers.bounds.interval import Interval
+from solvers.bounds.memory import MemoryBudget
 from solvers.bounds.rules import NonlinearRule, rule_for
 
 __all__ = [
@@ -19,6 +22,9 @@ __all__ = [
     "refinable_nodes",
 ]
 
+_BALL_BYTES = 1 << 28
+"""What coefficients of a first layer over balls may take at once."""
+
 
 def interval_of(scene: Scene, node: Node, bounds: Mapping[str, Interval]) -> Interval:
     """Bound one node by interval arithmetic from the bounds of its inputs."""
@@ -26,11 +32,42 @@ def interval_of(scene: Scene, node: Node, bounds: Mapping[str, Interval]) -> Int
         return scene.region
     inputs = [bounds[name] for name in node.inputs]
     rule = rule_for(node.operator)
-    result = rule.interval(node.operator, inputs, scene.network.parameters).finite_or_open()
+    result = rule.interval(node.operator, inputs, scene.network.parameters)
+    if node.name in scene.drifts:
+        drift = scene.drifts[node.name].of(inputs[0])
+        result = Interval(result.lower - drift, result.upper + drift)
+    result = result.finite_or_open()
     if isinstance(node.operator, Constant):
         shape = (scene.batch, *node.shape)
         return Interval(result.lower.expand(shape), result.upper.expand(shape))
+    if scene.balls is not None and _is_first_layer(scene.network.graph, node):
+        result = result.intersect(_over_balls(scene, node, bounds))
     return result
+
+
+def _is_first_layer(graph: Graph, node: Node) -> bool:
+    """Return whether a node mixes the inputs themselves, or copies of them."""
+    if not rule_for(node.operator).mixes:
+        return False
+    return mixing_depth(graph)[node.name] == 1 and nonlinear_depth(graph)[node.name] == 0
+
+
+def _over_balls(scene: Scene, node: Node, bounds: Mapping[str, Interval]) -> Interval:
+    """Bound every value of a first layer by the dual norm, which the box around a ball misses."""
+    like = scene.region.lower
+    indices = torch.arange(node.size, device=like.device).expand(scene.batch, -1)
+    size = MemoryBudget(_BALL_BYTES).rows(scene, two_sided=True)
+    lower, upper = [], []
+    for first in range(0, node.size, size):
+        part = indices[:, first : first + size]
+        rows = unit_rows(scene, node, part)
+        both = lower_bounds(
+            scene, rows, lambda layer: scene.perturbed(layer, bounds), two_sided=True
+        )
+        lower.append(both[:, : part.shape[1]])
+        upper.append(-both[:, part.shape[1] :])
+    shape = (scene.batch, *node.shape)
+    return Interval(torch.cat(lower, 1).reshape(shape), torch.cat(upper, 1).reshape(shape))
 
 
 def propagate(scene: Scene, known: Mapping[str, Interval] | None = None) -> dict[str, Interval]:
@@ -84,8 +121,17 @@ def nonlinear_depth(graph: Graph) -> dict[str, int]:
     return depth
 
 
-def refinable_nodes(graph: Graph) -> tuple[Node, ...]:
-    """Return the inputs of nonlinear nodes whose interval bounds a backward pass may tighten."""
-    depth = mixing_depth(graph)
+def refinable_nodes(scene: Scene) -> tuple[Node, ...]:
+    """Return the inputs of nonlinear nodes whose interval bounds a backward pass may tighten.
+
+    Over balls, interval arithmetic is only as good where no nonlinear node lies before the first
+    mixing one.
+    """
+    graph = scene.network.graph
+    depth, bends = mixing_depth(graph), nonlinear_depth(graph)
     feeding = {name for node in nonlinear_nodes(graph) for name in node.inputs}
-    return tuple(node for node in graph.nodes if node.name in feeding and depth[node.name] > 1)
+
+    def loose(name: str) -> bool:
+        return depth[name] > 1 or (scene.balls is not None and depth[name] == 1 and bends[name] > 0)
+
+    return tuple(node for node in graph.nodes if node.name in feeding and loose(node.name))
