@@ -1,9 +1,8 @@
 """Products that are one function of one value, such as x · sigmoid(x).
 
 A product of two activations can only be bounded as if they were independent. Exporters write Gelu,
-Silu, Mish and HardSwish as such products, so these are put together again. Factors that rounding
-left a little off, such as a float32 1/√2, are kept: the function is scaled, never replaced by one
-that is almost the same.
+Silu, Mish, HardSwish and Softsign as such products, so these are put together again. Whatever
+factors the file has become scalings before and behind the function, as precise as parameters are.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from math import isclose, pi, sqrt
 from typing import cast
 
+import numpy as np
 import torch
 
 from models.graph import Node
@@ -87,10 +87,14 @@ def gated(call: Call, first: Activation, second: Activation) -> Activation | Non
 def scaled_curve(
     call: Call, x: Activation, operator: Operator, inside: float, outside: float
 ) -> Activation:
-    """Compute outside · f(inside · x)."""
-    x = x if inside == 1.0 else call.scale(x, call.constant(inside), None)
+    """Compute outside · f(inside · x), without factors that parameters could not tell from 1."""
+    half_unit = 0.5 * float(np.finfo(np.float64 if x.dtype == np.float64 else np.float32).eps)
+    if not isclose(inside, 1.0, rel_tol=half_unit):
+        x = call.scale(x, call.constant(inside), None)
     y = call.emit(operator, x)
-    return y if outside == 1.0 else call.scale(y, call.constant(outside), None)
+    if isclose(outside, 1.0, rel_tol=half_unit):
+        return y
+    return call.scale(y, call.constant(outside), None)
 
 
 def readings(builder: Builder, name: str) -> list[Affine]:
@@ -156,7 +160,7 @@ def _erf(builder: Builder, node: Node, outer: Affine, base: str) -> _Match | Non
     inner = affine_of(builder, node.inputs[0], base)
     if inner is None or inner.offset or not inner.factor or outer.offset != outer.factor:
         return None
-    inside = _plain(inner.factor * sqrt(2))
+    inside = inner.factor * sqrt(2)
     return _Match(Gelu(), inside, 2 * outer.factor / inside, inner.used)
 
 
@@ -173,7 +177,7 @@ def _tanh(builder: Builder, node: Node, outer: Affine, base: str) -> _Match | No
     if found is None:
         return None
     linear, cubic, used = found
-    inside = _plain(linear / sqrt(2 / pi))
+    inside = linear / sqrt(2 / pi)
     # inside · x = t, so that b·x³ = b / inside³ · t³
     ratio = cubic / inside**3 / sqrt(2 / pi)
     if inside <= 0 or not isclose(ratio, 0.044715, rel_tol=1e-6):
@@ -220,7 +224,7 @@ def _clip(builder: Builder, node: Node, outer: Affine, base: str) -> _Match | No
         return None
     if inner.offset != clip.upper / 2 or not inner.factor > 0:
         return None
-    inside = _plain(6 * inner.factor / clip.upper)
+    inside = 6 * inner.factor / clip.upper
     return _Match(HardSwish(), inside, outer.factor * clip.upper / inside, inner.used)
 
 
@@ -236,11 +240,6 @@ def _reciprocal(builder: Builder, node: Node, outer: Affine, base: str) -> _Matc
             inside = inner.factor / inner.offset
             return _Match(Softsign(), inside, outer.factor / inner.factor, inner.used)
     return None
-
-
-def _plain(number: float) -> float:
-    """Return 1 for a number that is 1 but for the rounding of this very computation."""
-    return 1.0 if isclose(number, 1.0, rel_tol=1e-15) else number
 
 
 _GATES: Mapping[type[Operator], Callable[[Builder, Node, Affine, str], _Match | None]] = {

@@ -1,13 +1,16 @@
-"""Upsample and Resize by nearest neighbour: entries are repeated, or dropped."""
+"""Upsample and Resize: entries are repeated or dropped, or their neighbours are mixed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from math import ceil, floor
 
+import numpy as np
+from numpy.typing import NDArray
+
 from models.onnx_import.call import Call
 from models.onnx_import.values import Activation
-from models.operators import Take
+from models.operators import Linear, Take, Transpose
 
 __all__ = ["resize", "upsample"]
 
@@ -29,16 +32,19 @@ _ROUNDINGS: Mapping[str, Callable[[float], int]] = {
 }
 
 
+_MODES = ("nearest", "linear")
+
+
 def upsample(call: Call) -> list[Activation]:
     """Import Upsample, which every later operator set replaced by Resize."""
-    call.require("mode", ("nearest",))
+    call.require("mode", _MODES)
     scales = _floats(call, "scales", 1) or ()
-    return [_repeat(call, scales, (), coordinate="asymmetric", rounding="floor")]
+    return [_resized(call, scales, (), coordinate="asymmetric", rounding="floor")]
 
 
 def resize(call: Call) -> list[Activation]:
-    """Import Resize in mode `nearest`."""
-    call.require("mode", ("nearest",))
+    """Import Resize in modes `nearest` and `linear`."""
+    call.require("mode", _MODES)
     if call.opset < 11:
         return upsample(call)
     call.require("antialias", (0,))
@@ -51,7 +57,7 @@ def resize(call: Call) -> list[Activation]:
     coordinate = call.attributes.get("coordinate_transformation_mode", "half_pixel")
     rounding = call.attributes.get("nearest_mode", "round_prefer_floor")
     scales = _floats(call, "scales", 2) or ()
-    return [_repeat(call, scales, sizes, coordinate=coordinate, rounding=rounding)]
+    return [_resized(call, scales, sizes, coordinate=coordinate, rounding=rounding)]
 
 
 def _floats(call: Call, attribute: str, position: int) -> tuple[float, ...] | None:
@@ -63,7 +69,7 @@ def _floats(call: Call, attribute: str, position: int) -> tuple[float, ...] | No
     return None if found is None else tuple(float(entry) for entry in found)
 
 
-def _repeat(
+def _resized(
     call: Call,
     scales: tuple[float, ...],
     sizes: tuple[int, ...],
@@ -71,7 +77,7 @@ def _repeat(
     coordinate: str,
     rounding: str,
 ) -> Activation:
-    """Select along each axis the entry that each output position reads."""
+    """Resize along one axis after the other."""
     x = call.activation(0)
     if not sizes:
         sizes = tuple(floor(n * scale) for n, scale in zip(x.shape, scales, strict=True))
@@ -80,11 +86,40 @@ def _repeat(
     if len(sizes) != x.rank or min(sizes) < 1:
         raise call.malformed(f"a tensor of shape {x.shape} cannot be resized to {sizes}")
     call.builder.check_size(call.name, sizes)
+    linear = call.attributes.get("mode", "nearest") == "linear"
     for axis, (new, old, scale) in enumerate(zip(sizes, x.shape, scales, strict=True)):
-        read = [
-            _ROUNDINGS[rounding](_COORDINATES[coordinate](i, scale, new, old)) for i in range(new)
-        ]
-        indices = tuple(min(max(index, 0), old - 1) for index in read)
-        if indices != tuple(range(old)):
-            x = call.emit(Take(axis, indices), x)
+        read = [_COORDINATES[coordinate](i, scale, new, old) for i in range(new)]
+        if linear:
+            x = _mixed(call, x, axis, read)
+        else:
+            x = _repeated(call, x, axis, [_ROUNDINGS[rounding](place) for place in read])
     return x
+
+
+def _repeated(call: Call, x: Activation, axis: int, read: list[int]) -> Activation:
+    """Select along one axis the entry that each output position reads."""
+    old = x.shape[axis]
+    indices = tuple(min(max(index, 0), old - 1) for index in read)
+    return x if indices == tuple(range(old)) else call.emit(Take(axis, indices), x)
+
+
+def _mixed(call: Call, x: Activation, axis: int, read: list[float]) -> Activation:
+    """Mix along one axis the two entries beside each place that is read."""
+    old, last = x.shape[axis], x.rank - 1
+    call.builder.count_folded(call.name, old * len(read))
+    weights: NDArray[np.float64] = np.zeros((len(read), old))
+    for row, place in enumerate(read):
+        inside = min(max(place, 0.0), old - 1.0)
+        before = min(floor(inside), old - 1)
+        share = inside - before
+        weights[row, before] += 1 - share
+        weights[row, min(before + 1, old - 1)] += share
+    if np.array_equal(weights, np.eye(old)):
+        return x
+    linear = Linear(call.constant(weights))
+    if axis == last:
+        return call.emit(linear, x)
+    order = [*range(x.rank)]
+    order[axis], order[last] = last, axis
+    swap = Transpose(tuple(order))
+    return call.emit(swap, call.emit(linear, call.emit(swap, x)))

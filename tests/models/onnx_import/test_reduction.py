@@ -91,14 +91,50 @@ def test_resize_by_a_scale(scale: float) -> None:
     assert_agrees(model(nodes, shape=(1, 1, 4, 3), weights=weights))
 
 
-@pytest.mark.parametrize("operator", ["Upsample", "Resize"])
-def test_interpolation_is_refused(operator: str) -> None:
+@given(
+    coordinates=st.sampled_from(
+        ["asymmetric", "half_pixel", "pytorch_half_pixel", "align_corners"]
+    ),
+    old=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    new=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+)
+def test_linear_resize_to_a_size(
+    coordinates: str, old: tuple[int, int], new: tuple[int, int]
+) -> None:
+    weights = {"s": np.asarray([1, 2, *new], dtype=np.int64)}
+    attributes = {"coordinate_transformation_mode": coordinates}
+    nodes = [node("Resize", ["x", "", "", "s"], ["y"], mode="linear", **attributes)]
+    network = assert_agrees(model(nodes, shape=(1, 2, *old), weights=weights))
+    assert network.trainable == set()
+    assert (len(network.graph.nodes) == 1) == (old == new)
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.5, 2.0])
+@pytest.mark.parametrize("rank", [3, 4, 5])
+def test_linear_resize_by_a_scale(scale: float, rank: int) -> None:
+    weights = {"s": np.asarray([1, 1, *(scale,) * (rank - 2)], np.float32)}
+    nodes = [node("Resize", ["x", "", "s"], ["y"], mode="linear")]
+    assert_agrees(model(nodes, shape=(1, 1, *(4, 2, 6)[: rank - 2]), weights=weights))
+
+
+@pytest.mark.parametrize("opset", [7, 9, 10])
+def test_linear_upsampling_of_older_opsets(opset: int) -> None:
+    scales = np.asarray([1, 1, 2, 3], np.float32)
+    if opset < 9:
+        nodes = [node("Upsample", ["x"], ["y"], mode="linear", scales=scales.tolist())]
+        data = model(nodes, shape=(1, 2, 3, 2), opset=opset)
+    else:
+        operator = "Upsample" if opset == 9 else "Resize"
+        nodes = [node(operator, ["x", "s"], ["y"], mode="linear")]
+        data = model(nodes, shape=(1, 2, 3, 2), opset=opset, weights={"s": scales})
+    assert_agrees(data)
+
+
+def test_cubic_interpolation_is_refused() -> None:
     weights = {"s": np.asarray([1, 1, 2, 2], np.float32)}
-    names = ["x", "s"] if operator == "Upsample" else ["x", "", "s"]
-    opset = 9 if operator == "Upsample" else 13
-    nodes = [node(operator, names, ["y"], mode="linear")]
-    with pytest.raises(UnsupportedOperatorError, match="linear"):
-        load_network(model(nodes, shape=(1, 1, 2, 2), weights=weights, opset=opset))
+    nodes = [node("Resize", ["x", "", "s"], ["y"], mode="cubic")]
+    with pytest.raises(UnsupportedOperatorError, match="cubic"):
+        load_network(model(nodes, shape=(1, 1, 2, 2), weights=weights))
 
 
 def test_a_resize_to_nothing_is_malformed() -> None:
