@@ -80,7 +80,8 @@ class _Climber:
 
     def chunk(self, *, two_sided: bool) -> int:
         """Return how many rows per example one differentiated pass may hold."""
-        rows = self.options.memory.rows(self.scene, two_sided=two_sided)
+        memory = self.options.memory_on(self.scene.region.lower.device)
+        rows = memory.rows(self.scene, two_sided=two_sided)
         return max(1, rows // _GRADIENT_COPIES)
 
     def refined(self, bounds: Mapping[str, Interval]) -> dict[str, Interval]:

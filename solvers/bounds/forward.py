@@ -100,11 +100,11 @@ def _check_size(scene: Scene, memory: MemoryBudget) -> None:
     inputs = scene.network.graph.input.size
     widest = max(node.size for node in scene.network.graph.nodes)
     needed = 2 * inputs * widest * scene.region.lower.element_size()
-    if needed > memory.limit_bytes:
+    if needed > memory.whole_bytes:
         raise UnsupportedMethodError(
             f"forward bounds keep {inputs} coefficients for each of {widest} values, "
             f"{needed / 2**20:.0f} MiB for one region, above the limit of "
-            f"{memory.limit_bytes / 2**20:.0f} MiB; use crown, or raise the limit"
+            f"{memory.whole_bytes / 2**20:.0f} MiB; use crown, or raise the limit"
         )
 
 

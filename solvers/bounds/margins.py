@@ -17,7 +17,7 @@ from solvers.bounds.forward import forward_bounds, margins_of_form
 from solvers.bounds.ibp import propagate
 from solvers.bounds.intermediate import relaxations_of, tightened
 from solvers.bounds.interval import Interval
-from solvers.bounds.memory import out_of_memory
+from solvers.bounds.memory import MemoryBudget, out_of_memory
 from solvers.bounds.options import BoundOptions
 from solvers.bounds.relaxation import ConstantRelaxation, Relaxation
 from solvers.bounds.rules import SlopeChoice, Slopes
@@ -101,12 +101,14 @@ def bound_margins(
     if method not in _METHODS:
         raise UnsupportedMethodError(f"method {method} is not a bound; use {sorted(_METHODS)}")
     _check_fit(scene, margins)
-    task = _Task(scene, margins, options or BoundOptions(), known, budget or Budget())
+    chosen = options or BoundOptions()
+    memory = chosen.memory_on(scene.region.lower.device)
+    task = _Task(scene, margins, chosen, memory, known, budget or Budget())
     while True:
         try:
             return _in_batches(task, _METHODS[method])
         except (RuntimeError, MemoryError) as error:
-            smaller = task.options.memory.halved()
+            smaller = task.memory.halved()
             if not out_of_memory(error):
                 raise
             if smaller is None:
@@ -115,13 +117,13 @@ def bound_margins(
                     "fit into memory, however small its pieces; use a cheaper method, such as ibp"
                 ) from error
             _LOG.warning("out of memory; retrying with %d bytes", smaller.limit_bytes)
-            task = replace(task, options=replace(task.options, memory=smaller))
+            task = replace(task, memory=smaller)
 
 
 def _in_batches(task: _Task, method: Callable[[_Task], MarginBounds]) -> MarginBounds:
     """Run a method on as many regions at a time as memory allows."""
     rows = max(64, int(task.margins.matrix.shape[1]))
-    size = task.options.memory.examples(task.scene[:1], rows)
+    size = task.memory.examples(task.scene[:1], rows)
     firsts = range(0, task.scene.batch, size)
     return _joined([method(task.part(slice(first, first + size))) for first in firsts])
 
@@ -146,6 +148,7 @@ class _Task:
     scene: Scene
     margins: Margins
     options: BoundOptions
+    memory: MemoryBudget
     known: Bounds | None
     budget: Budget
 
@@ -164,11 +167,11 @@ class _Task:
 
     def tightened(self, slopes: Slopes) -> dict[str, Interval]:
         """Return intermediate bounds by backward passes with such slopes."""
-        return tightened(self.scene, slopes, self.options.memory, self.known, self.budget)
+        return tightened(self.scene, slopes, self.memory, self.known, self.budget)
 
     def pass_with(self, relaxations: Callable[[Node], Relaxation]) -> Tensor:
         """Make one backward pass from the margins, in chunks of rows."""
-        size = self.options.memory.rows(self.scene)
+        size = self.memory.rows(self.scene)
         output = self.scene.network.graph.output
         coefficients, offset = self.coefficients, self.margins.offset
         parts = [
@@ -193,14 +196,14 @@ def _ibp(task: _Task) -> MarginBounds:
 
 
 def _forward(task: _Task) -> MarginBounds:
-    bounds, form = forward_bounds(task.scene, task.options.memory, task.known)
+    bounds, form = forward_bounds(task.scene, task.memory, task.known)
     matrix = task.margins.matrix
     lower = margins_of_form(task.scene, form, matrix) - task.margins.offset
     return MarginBounds(lower, bounds)
 
 
 def _forward_backward(task: _Task) -> MarginBounds:
-    bounds, _ = forward_bounds(task.scene, task.options.memory, task.known)
+    bounds, _ = forward_bounds(task.scene, task.memory, task.known)
     return MarginBounds(task.pass_with(relaxations_of(task.scene, bounds, Slopes())), bounds)
 
 
@@ -223,7 +226,8 @@ def _alpha_crown(task: _Task) -> MarginBounds:
         bounds = task.tightened(Slopes(SlopeChoice.ADAPTIVE))
     final = (task.coefficients, task.margins.offset)
     with torch.enable_grad():
-        lower, best = optimised(task.scene, final, bounds, task.options, task.budget)
+        options = replace(task.options, memory=task.memory)
+        lower, best = optimised(task.scene, final, bounds, options, task.budget)
     return MarginBounds(lower, best)
 
 

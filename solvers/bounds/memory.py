@@ -34,14 +34,28 @@ class MemoryBudget:
     """A limit on the memory of coefficient arrays.
 
     Attributes:
-        limit_bytes: What all coefficients in flight may take together.
+        limit_bytes: What all coefficients in flight may take together. On a processor 64 MiB is
+            as fast as more, since larger pieces leave its caches.
     """
 
-    limit_bytes: int = 1 << 30
+    limit_bytes: int = 1 << 26
 
     def __post_init__(self) -> None:
         if self.limit_bytes <= 0:
             raise InvalidInputError("the memory limit must be positive")
+
+    @classmethod
+    def for_device(cls, device: torch.device) -> MemoryBudget:
+        """Return the default, which on an accelerator is a quarter of the memory that is free."""
+        if device.type != "cuda":
+            return cls()
+        free, _ = torch.cuda.mem_get_info(device)
+        return cls(max(cls.limit_bytes, free // 4))
+
+    @property
+    def whole_bytes(self) -> int:
+        """What one array may take that cannot be cut into pieces."""
+        return 16 * self.limit_bytes
 
     def rows(self, scene: Scene, *, two_sided: bool = False) -> int:
         """Return how many rows per example fit, at least 1."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import torch
 
 from models.errors import InvalidInputError
 from solvers.bounds.memory import MemoryBudget
@@ -22,7 +24,7 @@ class BoundOptions:
         optimise_intermediate: Whether alpha-crown optimises intermediate bounds too.
         stop_when_positive: Whether alpha-crown stops once every margin is proved positive; the
             bounds are then right but not as tight as they could be.
-        memory: Limit of coefficient arrays.
+        memory: Limit of coefficient arrays; None for what suits the device.
     """
 
     iterations: int = 20
@@ -31,7 +33,11 @@ class BoundOptions:
     learning_rate_decay: float = 0.97
     optimise_intermediate: bool = True
     stop_when_positive: bool = False
-    memory: MemoryBudget = field(default_factory=MemoryBudget)
+    memory: MemoryBudget | None = None
+
+    def memory_on(self, device: torch.device) -> MemoryBudget:
+        """Return the limit that holds on a device."""
+        return MemoryBudget.for_device(device) if self.memory is None else self.memory
 
     def __post_init__(self) -> None:
         if (

@@ -132,8 +132,8 @@ def _failing_above(limit: int, seen: list[int]) -> object:
     crown = margins_module._METHODS[Method.CROWN]
 
     def method(task: margins_module._Task) -> margins_module.MarginBounds:
-        seen.append(task.options.memory.limit_bytes)
-        if task.options.memory.limit_bytes > limit:
+        seen.append(task.memory.limit_bytes)
+        if task.memory.limit_bytes > limit:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return crown(task)
 
