@@ -61,6 +61,22 @@ def _multiply(shape: tuple[int, ...], *, square: bool = False) -> Maker:
     return maker
 
 
+def _behind(clip: Operator, operator: Operator) -> Maker:
+    """Return a maker of the operator behind a clip that keeps its input where it is defined."""
+
+    def maker(seed: int) -> Network:
+        builder = GraphBuilder(VECTOR, seed)
+        builder.add(clip)
+        builder.add(operator)
+        return builder.network()
+
+    return maker
+
+
+def _plain(operator: Operator) -> Maker:
+    return _of(VECTOR, lambda _: operator)
+
+
 def _constant(seed: int) -> Network:
     builder = GraphBuilder(MATRIX, seed)
     builder.add(ops.Constant(builder.normal(1, 3)))
@@ -204,6 +220,38 @@ EXAMPLES: Mapping[type[Operator], tuple[Maker, ...]] = {
     ),
     ops.Sigmoid: (_of(VECTOR, lambda _: ops.Sigmoid()), _of(IMAGE, lambda _: ops.Sigmoid())),
     ops.Tanh: (_of(VECTOR, lambda _: ops.Tanh()),),
+    **{
+        type(operator): (_plain(operator),)
+        for operator in (
+            ops.Atan(),
+            ops.Ceil(),
+            ops.Cos(),
+            ops.Erf(),
+            ops.Floor(),
+            ops.Gelu(),
+            ops.HardSwish(),
+            ops.Mish(),
+            ops.Round(),
+            ops.Sign(),
+            ops.Silu(),
+            ops.Sin(),
+            ops.Softplus(),
+            ops.Softsign(),
+            ops.TanhGelu(),
+        )
+    },
+    ops.Elu: tuple(_plain(ops.Elu(alpha)) for alpha in (1.0, 0.4, 1.7)),
+    ops.Positive: tuple(_plain(ops.Positive(inclusive)) for inclusive in (False, True)),
+    ops.Exp: (_behind(ops.Clip(-math.inf, 3.0), ops.Exp()),),
+    ops.Log: (_behind(ops.Clip(0.05, math.inf), ops.Log()),),
+    ops.Power: (
+        *(_plain(ops.Power(exponent)) for exponent in (2.0, 3.0)),
+        *(
+            _behind(ops.Clip(0.05, math.inf), ops.Power(exponent))
+            for exponent in (0.5, 1.5, -0.5, -1.0, -2.0)
+        ),
+        _behind(ops.Clip(-math.inf, -0.05), ops.Power(-1.0)),
+    ),
     ops.Multiply: (_multiply(VECTOR), _multiply(IMAGE), _multiply((4,), square=True)),
     ops.MatrixProduct: (
         _matrix_product((2, 3), (3, 2)),

@@ -177,24 +177,25 @@ def test_values_reported_decided_need_no_tighter_bounds(maker: Maker) -> None:
     if not isinstance(rule, NonlinearRule) or rule.mixes:
         return
     region = random_region(network, 14, (0.0, 0.05, 0.5, 3.0))
-    decided = ~rule.undecided(node.operator, region)
-    lower, upper = decided_ends(network, region)
-    value = network(region.center)
+    bounds = propagate(Scene(network, region))[node.inputs[0]]
+    decided = ~rule.undecided(node.operator, bounds)
+    lower, upper = decided_ends(network, bounds)
+    value = node.operator.forward([bounds.center], network.parameters)
     torch.testing.assert_close(lower[decided], value[decided], rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(upper[decided], value[decided], rtol=1e-12, atol=1e-12)
 
 
-def decided_ends(network: Network, region: Interval) -> tuple[Tensor, Tensor]:
-    """Return both lines of the last node at the centre of the region, one value at a time."""
+def decided_ends(network: Network, bounds: Interval) -> tuple[Tensor, Tensor]:
+    """Return both lines of the last node at the centre of its input, one value at a time."""
     node: Node = last_of(network)
     rule = rule_for(node.operator)
     assert isinstance(rule, NonlinearRule)
-    lines = rule.relax(node.operator, [region], network.parameters, Slopes())
+    lines = rule.relax(node.operator, [bounds], network.parameters, Slopes())
     ends = []
     for sign in (1.0, -1.0):
         unit = sign * torch.eye(node.size, dtype=torch.float64)
-        rows = unit.reshape(1, node.size, *node.shape).expand(region.batch, -1, *node.shape)
+        rows = unit.reshape(1, node.size, *node.shape).expand(bounds.batch, -1, *node.shape)
         (passed,), constant = lines.backward(rows)
-        at_center = (passed * region.center.unsqueeze(1)).flatten(2).sum(-1)
-        ends.append((sign * (at_center + constant)).reshape(region.center.shape))
+        at_center = (passed * bounds.center.unsqueeze(1)).flatten(2).sum(-1)
+        ends.append((sign * (at_center + constant)).reshape(bounds.center.shape))
     return ends[0], ends[1]
