@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from models.graph import Graph, Node
-from models.operators import Constant, Input
+from models.operators import Concat, Constant, Expand, Input, Reshape, Scale, Take, Transpose
 from solvers.bounds.backward import Scene, lower_bounds, unit_rows
 from solvers.bounds.interval import Interval
 from solvers.bounds.memory import MemoryBudget
@@ -125,13 +125,33 @@ def refinable_nodes(scene: Scene) -> tuple[Node, ...]:
     """Return the inputs of nonlinear nodes whose interval bounds a backward pass may tighten.
 
     Over balls, interval arithmetic is only as good where no nonlinear node lies before the first
-    mixing one.
+    mixing one. What copies values, or maps them one by one, has tight bounds from its inputs.
     """
     graph = scene.network.graph
+    tight = _tight_from_inputs(graph)
     depth, bends = mixing_depth(graph), nonlinear_depth(graph)
     feeding = {name for node in nonlinear_nodes(graph) for name in node.inputs}
 
     def loose(name: str) -> bool:
         return depth[name] > 1 or (scene.balls is not None and depth[name] == 1 and bends[name] > 0)
 
-    return tuple(node for node in graph.nodes if node.name in feeding and loose(node.name))
+    names = {name for name in feeding - tight if loose(name)}
+    return tuple(node for node in graph.nodes if node.name in names)
+
+
+_COPIES = (Concat, Constant, Expand, Reshape, Scale, Take, Transpose)
+"""Operators whose every output depends on one value, if any, in a straight line."""
+
+
+def _tight_from_inputs(graph: Graph) -> set[str]:
+    """Return the nodes whose bounds are as tight as those that refinement gives their inputs."""
+    found: set[str] = set()
+    for node in graph.nodes[1:]:
+        rule = rule_for(node.operator)
+        if isinstance(rule, NonlinearRule):
+            follows = rule.passes_on(node.operator)
+        else:
+            follows = isinstance(node.operator, _COPIES) and found.issuperset(node.inputs)
+        if follows:
+            found.add(node.name)
+    return found

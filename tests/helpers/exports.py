@@ -48,8 +48,9 @@ class Block(nn.Module):
         super().__init__()
         self.first, self.second = norm(features), norm(features)
         self.attention = nn.MultiheadAttention(features, 2, batch_first=True)
+        middle = nn.GELU if norm is nn.LayerNorm else nn.ReLU
         self.layers = nn.Sequential(
-            nn.Linear(features, 2 * features), nn.ReLU(), nn.Linear(2 * features, features)
+            nn.Linear(features, 2 * features), middle(), nn.Linear(2 * features, features)
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

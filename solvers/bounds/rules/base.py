@@ -231,6 +231,14 @@ class NonlinearRule(Rule[OperatorT]):
         """
         return bounds.upper > bounds.lower
 
+    def passes_on(self, operator: OperatorT) -> bool:
+        """Return whether tight bounds of the input leave a backward pass nothing to gain.
+
+        True for a function of one value whose range is exact and whose every input that is not a
+        point is undecided: lines never bound it better than its range does.
+        """
+        return False
+
     def alpha_start(self, operator: OperatorT, inputs: Sequence[Interval]) -> Tensor:
         """Return the slopes that optimisation starts from.
 

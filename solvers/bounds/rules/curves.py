@@ -158,6 +158,10 @@ class CurveRule(NonlinearRule[OperatorT]):
             decided = decided | ((bounds.lower >= low) & (bounds.upper <= high))
         return ~decided
 
+    def passes_on(self, operator: OperatorT) -> bool:
+        """Return whether there is no linear piece, on which inputs are left as they are."""
+        return not self.curve(operator).linear
+
     def outside(self, operator: Operator, bounds: Interval) -> tuple[Tensor, str] | None:
         """Return where an interval leaves the function's domain, and in words how; or None."""
         domain = self.curve(operator).domain  # type: ignore[arg-type]

@@ -125,6 +125,10 @@ class WaveRule(NonlinearRule[WaveT]):
         below = self.wave.negated.line_above(lower, upper)
         return enclosed(above, below, (torch.full_like(lower, -1), torch.ones_like(lower)))
 
+    def passes_on(self, operator: WaveT) -> bool:
+        """Return that it does: ranges are exact, and no piece is linear."""
+        return True
+
 
 sin_rule = WaveRule[Sin](_Wave(torch.sin, torch.cos, math.pi / 2))
 cos_rule = WaveRule[Cos](_Wave(torch.cos, lambda x: -torch.sin(x), 0.0))

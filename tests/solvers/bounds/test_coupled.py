@@ -6,10 +6,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 
+from models import load_network
 from models.network import Network
-from solvers.bounds import BoundOptions, MemoryBudget
+from solvers.bounds import BoundOptions, Interval, MemoryBudget, Scene
+from solvers.bounds.ibp import refinable_nodes
 from solvers.methods import BOUND_METHODS, Method
 from tests.helpers.coupled_graphs import coupled_network, coupled_networks
+from tests.helpers.exports import build, exported
 from tests.helpers.random_graphs import seeds
 from tests.solvers.bounds.support import (
     bound,
@@ -58,6 +61,24 @@ def test_backward_passes_gain_on_small_regions() -> None:
             found = bound(network, region, margins, method)
             gaps[method] += float((at_center - found.lower).sum())
     assert 0 < gaps[Method.CROWN] < 0.7 * gaps[Method.IBP]
+
+
+@pytest.mark.parametrize("name", ["transformer", "vit_layer_norm", "lstm", "gru"])
+def test_rows_that_are_spared_had_nothing_to_gain(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What maps values one by one, or copies them, has tight bounds without a pass of its own."""
+    module, x = build(name)
+    network = load_network(exported(module, x, dynamo=False), check=False).to(torch.float64)
+    region = Interval(x[None].double() - 0.02, x[None].double() + 0.02)
+    scene = Scene(network, region)
+    margins = random_margins(network, 1, 0)
+    spared = bound(network, region, margins, Method.CROWN)
+    fewer = len(refinable_nodes(scene))
+    monkeypatch.setattr("solvers.bounds.ibp._tight_from_inputs", lambda _: set())
+    assert fewer < len(refinable_nodes(scene))
+    everything = bound(network, region, margins, Method.CROWN)
+    torch.testing.assert_close(spared.lower, everything.lower, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("limit", [1, 3000])
