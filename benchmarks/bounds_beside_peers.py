@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import resource
 import statistics
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ NETWORKS: dict[str, tuple[str, str, float, Normalization | None]] = {
     "mnist_256x4": ("mnist_fc/onnx/mnist-net_256x4.onnx", "mnist", 0.02, None),
     "mnist_256x6": ("mnist_fc/onnx/mnist-net_256x6.onnx", "mnist", 0.02, None),
     "oval_base": ("oval21/onnx/cifar_base_kw.onnx", "cifar", 2 / 255, _OVAL),
+    "oval_deep": ("oval21/onnx/cifar_deep_kw.onnx", "cifar", 2 / 255, _OVAL),
     "oval_wide": ("oval21/onnx/cifar_wide_kw.onnx", "cifar", 2 / 255, _OVAL),
     "resnet_2b": ("cifar10_resnet/onnx/resnet_2b.onnx", "cifar", 1 / 255, _RESNET),
 }
@@ -62,18 +65,32 @@ def scene_of(name: str, batch: int, shared: Path) -> tuple[Scene, Margins]:
 def measure(scene: Scene, margins: Margins, method: Method, runs: int) -> dict[str, float]:
     """Return medians of wall and processor seconds, the mean bound and the inputs proved."""
     wall, cpu = [], []
-    for _ in range(runs + 1):
+    for run_number in range(runs + 1):
         began, began_cpu = time.perf_counter(), time.process_time()
         with torch.set_grad_enabled(method is Method.ALPHA_CROWN):
             lower = bound_margins(scene, margins, method).lower
-        wall.append(time.perf_counter() - began)
-        cpu.append(time.process_time() - began_cpu)
+        if run_number:
+            wall.append(time.perf_counter() - began)
+            cpu.append(time.process_time() - began_cpu)
     return {
-        "wall": statistics.median(wall[1:]),
-        "cpu": statistics.median(cpu[1:]),
+        "wall": statistics.median(wall),
+        "cpu": statistics.median(cpu),
         "mean": float(lower.mean()),
         "proved": float((lower > 0).all(dim=1).sum()),
     }
+
+
+def _peak_megabytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def measure_one(name: str, batch: int, method: Method) -> None:
+    """Print one measurement as JSON; in a process of its own, so that peaks are its own."""
+    torch.set_num_threads(2)
+    scene, margins = scene_of(name, batch, shared_folder())
+    before = _peak_megabytes()
+    found = measure(scene, margins, method, 3 if method is Method.ALPHA_CROWN else 5)
+    print(json.dumps({**found, "before": before, "peak": _peak_megabytes()}))
 
 
 def peer_rows(shared: Path) -> dict[tuple[str, Method, int], dict[str, Any]]:
@@ -86,35 +103,45 @@ def peer_rows(shared: Path) -> dict[tuple[str, Method, int], dict[str, Any]]:
     }
 
 
-def run(names: tuple[str, ...] = ("mnist_256x4",), batches: tuple[int, ...] = (8,)) -> None:
+def run(names: tuple[str, ...] = tuple(NETWORKS), batches: tuple[int, ...] = (1, 8, 32)) -> None:
     """Print the table for some networks and batch sizes."""
-    shared = shared_folder()
-    peers = peer_rows(shared)
-    torch.set_num_threads(2)
+    peers = peer_rows(shared_folder())
     table = []
     for name in names:
         for batch in batches:
-            scene, margins = scene_of(name, batch, shared)
             for method in _PEER_NAMES.values():
-                ours = measure(scene, margins, method, 3 if method is Method.ALPHA_CROWN else 5)
-                peer = peers.get((name, method, batch), {})
-                table.append(
-                    [
-                        name,
-                        batch,
-                        method.value,
-                        ours["wall"],
-                        ours["cpu"],
-                        peer.get("median_s", "-"),
-                        peer.get("cpu_median_s", "-"),
-                        ours["mean"],
-                        peer.get("mean_lb", "-"),
-                        int(ours["proved"]),
-                        peer.get("verified", "-"),
-                    ]
-                )
-    header = ["network", "inputs", "method", "wall s", "cpu s", "peer wall s", "peer cpu s"]
-    header += ["mean bound", "peer mean bound", "proved", "peer proved"]
+                command = [sys.executable, "-m", "benchmarks.bounds_beside_peers"]
+                command += [name, str(batch), method.value]
+                done = subprocess.run(command, check=True, capture_output=True, text=True)
+                ours = json.loads(done.stdout)
+                table.append(_row(name, batch, method, ours, peers.get((name, method, batch), {})))
+    header = ["network", "inputs", "method", "cpu s", "peer cpu s", "ratio", "wall s"]
+    header += ["mean bound", "peer mean", "proved", "peer proved", "MB added", "peer MB added"]
     print_table("Bounds beside auto_LiRPA (float32, 2 threads, 9 targets)", header, table)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(f"\npeak resident memory of this process: {peak} MB")
+
+
+def _row(
+    name: str, batch: int, method: Method, ours: dict[str, float], peer: dict[str, Any]
+) -> list[object]:
+    """Lay one measurement out beside the peer's, with processor time as the fair comparison."""
+    theirs = peer.get("cpu_median_s")
+    added = peer["peak_rss_mb"] - peer["rss_before_mb"] if "peak_rss_mb" in peer else "-"
+    return [
+        name,
+        batch,
+        method.value,
+        ours["cpu"],
+        "-" if theirs is None else theirs,
+        "-" if theirs is None else theirs / ours["cpu"],
+        ours["wall"],
+        ours["mean"],
+        peer.get("mean_lb", "-"),
+        int(ours["proved"]),
+        peer.get("verified", "-"),
+        ours["peak"] - ours["before"],
+        added,
+    ]
+
+
+if __name__ == "__main__":
+    measure_one(sys.argv[1], int(sys.argv[2]), Method(sys.argv[3]))
