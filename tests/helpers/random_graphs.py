@@ -145,6 +145,9 @@ PIECEWISE: tuple[Callable[[GraphBuilder], Operator], ...] = (
 SMOOTH: tuple[Callable[[GraphBuilder], Operator], ...] = (
     lambda _: ops.Sigmoid(),
     lambda _: ops.Tanh(),
+    lambda b: b.pick([ops.Gelu(), ops.TanhGelu(), ops.Silu(), ops.Mish(), ops.HardSwish()]),
+    lambda b: b.pick([ops.Erf(), ops.Softsign(), ops.Atan(), ops.Softplus(), ops.Elu(1.5)]),
+    lambda b: b.pick([ops.Sin(), ops.Cos(), ops.Elu(), ops.Elu(0.3)]),
 )
 ACTIVATIONS = PIECEWISE + SMOOTH
 

@@ -26,8 +26,8 @@ WaveT = TypeVar("WaveT", bound=Operator)
 Function = Callable[[Tensor], Tensor]
 
 _TURN = 2 * math.pi
-_FARTHEST = 1e4
-"""Beyond it, the place within a period is no longer known to enough digits."""
+_FARTHEST = 1e7
+"""Beyond it, places within a period are too uncertain; an error of 1e-9 costs its square."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ class _Wave:
         # Lines are not drawn where a crest is misjudged by rounding; the constant 1 always holds.
         first = self.crest + _TURN * torch.ceil((lower - self.crest) / _TURN)
         near = self._settled(lower, upper)
-        return torch.where(near & (first > upper), ends, torch.ones_like(ends))
+        known = (near & (first > upper)) | (lower == upper)
+        return torch.where(known, ends, torch.ones_like(ends))
 
     def line_above(self, lower: Tensor, upper: Tensor) -> Line:
         """Return a line above the wave."""

@@ -56,6 +56,19 @@ NETWORKS: dict[str, Callable[[int], Network]] = {
     "clip": lambda seed: chain_of(lambda _: ops.Clip(-0.7, 0.9), seed),
     "sigmoid": lambda seed: chain_of(lambda _: ops.Sigmoid(), seed),
     "tanh": lambda seed: chain_of(lambda _: ops.Tanh(), seed),
+    **{
+        str(curve): lambda seed, curve=curve: chain_of(lambda _: curve, seed)  # type: ignore[misc]
+        for curve in (
+            ops.Gelu(),
+            ops.Silu(),
+            ops.HardSwish(),
+            ops.Elu(1.6),
+            ops.Softplus(),
+            ops.Power(2.0),
+            ops.Power(3.0),
+            ops.Erf(),
+        )
+    },
     "image": image_network,
 }
 
