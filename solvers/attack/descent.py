@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from solvers.attack.geometry import AttackBalls, steepest
 from solvers.attack.objectives import ClauseBatch
 from solvers.attack.options import AttackOptions
 from solvers.budget import Budget
@@ -51,6 +52,7 @@ class Descent:
         stride: Factor on the steps of each point, shape `(cases, points)`.
         direction: Random direction in output space that a point follows first, shape
             `(cases, points, outputs)`; zero for points that do not.
+        balls: That points have to stay in as well, or None.
     """
 
     run: Callable[[Tensor], Tensor]
@@ -61,6 +63,7 @@ class Descent:
     target: Tensor
     stride: Tensor
     direction: Tensor
+    balls: AttackBalls | None = None
 
     def select(self, cases: Tensor) -> Descent:
         """Return the descents of some of the cases, by index."""
@@ -73,6 +76,7 @@ class Descent:
             target=self.target[cases],
             stride=self.stride[cases],
             direction=self.direction[cases],
+            balls=None if self.balls is None else self.balls.select(cases),
         )
 
     def outputs(self, x: Tensor) -> Tensor:
@@ -135,7 +139,8 @@ class _State:
 
     def move(self, gradient: Tensor, fraction: float) -> None:
         """Take a step of that share of the width against the gradient, and project."""
-        width = self.descent.upper - self.descent.lower
+        lower, upper, balls = self.descent.lower, self.descent.upper, self.descent.balls
+        width = upper - lower if balls is None else 2 * balls.radii
         scaled = gradient * width
         self.taken += 1
         decay, decay2 = _MOMENTS
@@ -144,8 +149,12 @@ class _State:
         mean = self.first / (1 - decay**self.taken)
         size = (self.second / (1 - decay2**self.taken)).sqrt()
         stride = self.descent.stride.reshape(*self.x.shape[:2], *[1] * (self.x.ndim - 2))
-        x = self.x - fraction * stride * width * mean / (size + 1e-12)
-        self.x = torch.clamp(x, self.descent.lower, self.descent.upper)
+        if balls is None:
+            x = self.x - fraction * stride * width * mean / (size + 1e-12)
+            self.x = torch.clamp(x, lower, upper)
+        else:
+            x = self.x - fraction * stride * width * steepest(mean, balls.norm)
+            self.x = balls.project(x, lower, upper)
 
     def drop_settled(self) -> None:
         """Go on with the cases that are still open."""

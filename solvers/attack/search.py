@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.errors import ShapeError
+from models.errors import BoundsError, ShapeError
 from models.network import Network
 from solvers.attack.descent import Descent, clearly_falsified, descend
+from solvers.attack.geometry import balls_of
 from solvers.attack.objectives import ClauseBatch, clause_margins
 from solvers.attack.options import AttackOptions, AttackResult
 from solvers.attack.starts import Plan, corners_of, landmarks, make_plan, random_points
@@ -51,8 +52,20 @@ def attack(
 
     Raises:
         ShapeError: A region or a specification does not fit the network.
-        BoundsError: A region is beyond the range of float32.
+        BoundsError: A region is beyond the range of float32, or norms differ.
     """
+    _check(network, cases)
+    search = _Search(network, cases, options, budget)
+    search.survey()
+    for number in range(options.rounds):
+        search.round(number)
+    return search.results()
+
+
+def _check(network: Network, cases: Sequence[Case]) -> None:
+    norms = {None if case.region.ball is None else case.region.ball.norm for case in cases}
+    if len(norms) > 1:
+        raise BoundsError("regions that are attacked together must all be of the same norm")
     for case in cases:
         if case.region.shape != network.input_shape:
             raise ShapeError(
@@ -63,11 +76,6 @@ def attack(
                 f"the specification speaks of {case.specification.outputs} outputs, the network "
                 f"has {network.output_size}"
             )
-    search = _Search(network, cases, options, budget)
-    search.survey()
-    for number in range(options.rounds):
-        search.round(number)
-    return search.results()
 
 
 class _Search:
@@ -157,7 +165,9 @@ class _Search:
 
     def _descend(self, chunk: Sequence[int], plans: Sequence[Plan]) -> None:
         device = self.network.device
-        lower, upper = corners_of([self.boxes[i] for i in chunk])
+        boxes = [self.boxes[i] for i in chunk]
+        lower, upper = corners_of(boxes)
+        balls = balls_of(boxes)
         wander = torch.stack([plan.wander for plan in plans]).unsqueeze(-1)
         shape = (*wander.shape[:2], self.network.output_size)
         direction = wander * (2 * torch.rand(shape, generator=self.random) - 1)
@@ -170,19 +180,28 @@ class _Search:
             target=torch.stack([plan.target for plan in plans]).to(device),
             stride=torch.stack([plan.stride for plan in plans]).to(device),
             direction=direction.to(device),
+            balls=None if balls is None else balls.to(device),
         )
         found = descend(descent, self.options, self.budget)
         for row, index in enumerate(chunk):
             margin, settled = float(found.margin[row]), bool(found.settled[row])
             self._note(index, margin, found.x[row], settled=settled)
 
+    def _inside(self, index: int) -> NDArray[np.float32] | None:
+        """Return the best point of a case, moved inside exactly, or None if there is none."""
+        best = self.best.get(index)
+        if best is None:
+            return None
+        x = self.boxes[index].nearest(best)
+        return x if self.boxes[index].contains(x) else None
+
     def results(self) -> list[AttackResult]:
-        """Judge the best point of every case in float64."""
+        """Judge the best point of every case in float64, inside its region exactly."""
         network = self.network.to(torch.float64, self.network.device)
         results = []
         for index, case in enumerate(self.cases):
             margin = np.inf
-            x = self.best.get(index)
+            x = self._inside(index)
             if x is not None:
                 wide = torch.from_numpy(x).to(self.network.device, torch.float64)
                 with torch.no_grad():

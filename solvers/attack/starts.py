@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from solvers.attack.geometry import balls_of
 from solvers.attack.objectives import clause_margins
 from solvers.float32_region import Float32Box
 from solvers.problem import Case, Clause
@@ -48,14 +49,27 @@ def corners_of(boxes: Sequence[Float32Box]) -> tuple[Tensor, Tensor]:
 
 
 def landmarks(cases: Sequence[Case], boxes: Sequence[Float32Box]) -> Tensor:
-    """Return centre, lower and upper corner, shape `(cases, 3, *input_shape)`."""
+    """Return centre, lower and upper corner, shape `(cases, 3, *input_shape)`.
+
+    Of a ball, the points that the corners of its box are projected to.
+    """
     pairs = zip(cases, boxes, strict=True)
     center = np.stack([box.nearest(case.region.center) for case, box in pairs])
-    return torch.cat([torch.from_numpy(center).unsqueeze(1), *corners_of(boxes)], dim=1)
+    lower, upper = corners_of(boxes)
+    points = torch.cat([torch.from_numpy(center).unsqueeze(1), lower, upper], dim=1)
+    balls = balls_of(boxes)
+    return points if balls is None else balls.project(points, lower, upper)
 
 
 def random_points(box: Float32Box, count: int, random: torch.Generator) -> Tensor:
-    """Return random points, shape `(count, *input_shape)`: every fourth a corner."""
+    """Return random points, shape `(count, *input_shape)`: every fourth a corner.
+
+    In a ball, every fourth lies on its surface.
+    """
+    balls = balls_of([box])
+    if balls is not None:
+        points = balls.random_points(count, random).unsqueeze(0)
+        return balls.project(points, *corners_of([box])).squeeze(0)
     lower, upper = (corner.squeeze(0) for corner in corners_of([box]))
     shares = torch.rand((count, *lower.shape[1:]), generator=random)
     shares[3::4] = shares[3::4].round()
