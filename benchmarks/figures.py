@@ -1,4 +1,7 @@
-"""Print the figures: `python -m benchmarks.figures [bounds|certify|large|instances ...]`."""
+"""Print the figures: `python -m benchmarks.figures [SECTION ...]`, all of them by default.
+
+Sections: bounds, certify, large, neurons, instances.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import sys
 # Before torch loads: threads that spin on busy cores cost more than they bring.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-SECTIONS = ("bounds", "certify", "large", "instances")
+SECTIONS = ("bounds", "certify", "large", "neurons", "instances")
 
 
 def main() -> None:
@@ -38,6 +41,7 @@ def _run(section: str) -> None:
         "bounds": bounds_beside_peers.run,
         "certify": certify_mnist.run,
         "large": large_network.run,
+        "neurons": large_network.run_neurons,
         "instances": vnnlib_categories.run,
     }
     sections[section]()
