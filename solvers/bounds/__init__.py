@@ -8,6 +8,7 @@ from solvers.bounds.margins import MarginBounds, Margins, bound_margins
 from solvers.bounds.memory import MemoryBudget
 from solvers.bounds.options import BoundOptions
 from solvers.bounds.perturbation import ParameterRadii
+from solvers.bounds.unbounded import UnboundedNode, unbounded_nodes
 
 __all__ = [
     "Balls",
@@ -18,9 +19,11 @@ __all__ = [
     "MemoryBudget",
     "ParameterRadii",
     "Scene",
+    "UnboundedNode",
     "best_of",
     "bound_margins",
     "boxes_to_interval",
     "fused_loss_bound",
     "regions_to_balls",
+    "unbounded_nodes",
 ]

@@ -239,6 +239,19 @@ class NonlinearRule(Rule[OperatorT]):
         """
         return False
 
+    def outside(self, operator: OperatorT, bounds: Interval) -> tuple[Tensor, str] | None:
+        """Return where an interval leaves the operator's domain.
+
+        Args:
+            operator: The node's operator.
+            bounds: Of its input.
+
+        Returns:
+            A mask of the shape of the bounds, and for people what leaving means: "reaches 0",
+            say. None for an operator that is defined everywhere.
+        """
+        return None
+
     def alpha_start(self, operator: OperatorT, inputs: Sequence[Interval]) -> Tensor:
         """Return the slopes that optimisation starts from.
 

@@ -9,7 +9,6 @@ from math import inf
 import torch
 from torch import Tensor
 
-from models.operators import Operator
 from models.parameters import Parameters
 from solvers.bounds.interval import Interval
 from solvers.bounds.relaxation import ElementwiseRelaxation, Relaxation
@@ -162,9 +161,9 @@ class CurveRule(NonlinearRule[OperatorT]):
         """Return whether there is no linear piece, on which inputs are left as they are."""
         return not self.curve(operator).linear
 
-    def outside(self, operator: Operator, bounds: Interval) -> tuple[Tensor, str] | None:
-        """Return where an interval leaves the function's domain, and in words how; or None."""
-        domain = self.curve(operator).domain  # type: ignore[arg-type]
+    def outside(self, operator: OperatorT, bounds: Interval) -> tuple[Tensor, str] | None:
+        """Return where an interval leaves the function's domain, if it has one."""
+        domain = self.curve(operator).domain
         if domain is None:
             return None
         return ~domain.contains(bounds.lower, bounds.upper), domain.text
