@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import product
 from math import inf
 
@@ -14,28 +15,48 @@ from numpy.typing import NDArray
 
 from models.operators import (
     Add,
+    Atan,
     AveragePool,
     BatchNormalization,
+    Ceil,
     Clip,
     Concat,
     Constant,
     Convolution,
     ConvolutionTranspose,
+    Cos,
+    Elu,
+    Erf,
+    Exp,
     Expand,
+    Floor,
+    Gelu,
+    HardSwish,
     Input,
     LeakyRelu,
     Linear,
+    Log,
     MaxPool,
+    Mish,
     Operator,
     Pad,
+    Positive,
+    Power,
     PRelu,
     ReduceSum,
     Relu,
     Reshape,
+    Round,
     Scale,
     Sigmoid,
+    Sign,
+    Silu,
+    Sin,
+    Softplus,
+    Softsign,
     Take,
     Tanh,
+    TanhGelu,
     Transpose,
 )
 from models.parameters import ParameterRef
@@ -61,6 +82,7 @@ def ref(name: str) -> ParameterRef:
 
 
 X = values(BATCH, 2, 3, 4)
+_erf = np.vectorize(math.erf)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +95,30 @@ X = values(BATCH, 2, 3, 4)
         (Clip(-inf, 0.25), np.minimum(X, 0.25)),
         (Clip(-0.5, inf), np.maximum(X, -0.5)),
         (Sigmoid(), 1 / (1 + np.exp(-X))),
+        (Gelu(), X * (1 + _erf(X / np.sqrt(2))) / 2),
+        (TanhGelu(), X / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (X + 0.044715 * X**3)))),
+        (TanhGelu(0.1), X / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (X + 0.1 * X**3)))),
+        (Silu(), X / (1 + np.exp(-X))),
+        (Mish(), X * np.tanh(np.log(1 + np.exp(X)))),
+        (HardSwish(), X * np.minimum(np.maximum(X + 3, 0), 6) / 6),
+        (Erf(), _erf(X)),
+        (Softsign(), X / (1 + np.abs(X))),
+        (Atan(), np.arctan(X)),
+        (Softplus(), np.log(1 + np.exp(X))),
+        (Elu(), np.where(X > 0, X, np.exp(X) - 1)),
+        (Elu(1.5), np.where(X > 0, X, 1.5 * (np.exp(X) - 1))),
+        (Exp(), np.exp(X)),
+        (Power(2.0), X * X),
+        (Power(3.0), X * X * X),
+        (Power(-1.0), 1 / X),
+        (Power(-2.0), 1 / (X * X)),
+        (Sin(), np.sin(X)),
+        (Cos(), np.cos(X)),
+        (Sign(), np.where(X > 0, 1.0, -1.0)),
+        (Floor(), np.floor(X)),
+        (Ceil(), np.ceil(X)),
+        (Round(), np.rint(X)),
+        (Positive(), np.where(X > 0, 1.0, 0.0)),
         (Tanh(), np.tanh(X)),
         (Reshape((4, 6)), X.reshape(BATCH, 4, 6)),
         (Transpose((2, 0, 1)), X.transpose(0, 3, 1, 2)),
@@ -90,6 +136,44 @@ X = values(BATCH, 2, 3, 4)
 )
 def test_operators_of_one_input(operator: Operator, expected: Array) -> None:
     np.testing.assert_allclose(run(operator, X), expected, atol=1e-12)
+
+
+def test_functions_of_positive_numbers() -> None:
+    x = np.abs(X) + 0.1
+    for operator, expected in (
+        (Log(), np.log(x)),
+        (Power(0.5), np.sqrt(x)),
+        (Power(1.5), x * np.sqrt(x)),
+        (Power(-0.5), 1 / np.sqrt(x)),
+    ):
+        np.testing.assert_allclose(run(operator, x), expected, atol=1e-12)
+
+
+def test_steps_at_their_jumps() -> None:
+    x = np.asarray([[-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.5]])
+    np.testing.assert_array_equal(run(Sign(), x)[0], [-1, -1, -1, 0, 1, 1, 1, 1])
+    np.testing.assert_array_equal(run(Round(), x)[0], [-2, -1, 0, 0, 0, 1, 2, 2])
+    np.testing.assert_array_equal(run(Positive(), x)[0], [0, 0, 0, 0, 1, 1, 1, 1])
+    np.testing.assert_array_equal(run(Positive(inclusive=True), x)[0], [0, 0, 0, 1, 1, 1, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("operator", "low", "high"),
+    [
+        (Gelu(), 0.0, 1e30),
+        (TanhGelu(), 0.0, 1e30),
+        (Silu(), 0.0, 1e30),
+        (Mish(), 0.0, 1e30),
+        (HardSwish(), 0.0, 1e30),
+        (Softplus(), 0.0, 1e30),
+        (Elu(2.0), -2.0, 1e30),
+        (Softsign(), -1.0, 1.0),
+        (Erf(), -1.0, 1.0),
+    ],
+)
+def test_functions_far_out(operator: Operator, low: float, high: float) -> None:
+    far = np.asarray([[-1e30, 1e30]])
+    np.testing.assert_allclose(run(operator, far), [[low, high]], atol=1e-12)
 
 
 def test_add_and_concat() -> None:
