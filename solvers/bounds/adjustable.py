@@ -44,12 +44,14 @@ class AdjustableLines(Relaxation):
     Attributes:
         at_zero, at_one: The relaxation at either end of α, with shared rows.
         start: Where α begins, shape `(batch, 1, *shape)`.
-        alpha: Made by the first pass, in the layout of its coefficients.
+        shared: Whether all rows have the same α, which takes a fraction of the memory.
+        alpha: Made by the first pass: in the layout of its coefficients, or of `start` if shared.
     """
 
     at_zero: ElementwiseRelaxation
     at_one: ElementwiseRelaxation
     start: Tensor
+    shared: bool = False
     alpha: Tensor | None = None
     _ends: _Ends | None = field(default=None, repr=False)
 
@@ -73,9 +75,11 @@ class AdjustableLines(Relaxation):
     def _apply(self, flat: Tensor, laid_out: _Field) -> tuple[Tensor, Tensor]:
         if self._ends is None or self.alpha is None:
             self._ends = _ends(self.at_zero, self.at_one, laid_out)
-            start = laid_out(self.start).expand(flat.shape)
-            self.alpha = start.contiguous().requires_grad_()
+            start = self.start if self.shared else laid_out(self.start).expand(flat.shape)
+            self.alpha = start.clone(memory_format=torch.contiguous_format).requires_grad_()
         ends, alpha = self._ends, self.alpha
+        if self.shared:
+            return _general(flat, laid_out(alpha), ends)
         if ends.upper_slope_span is None and ends.lower_intercept is None:
             passed, constant = _AdjustedLines.apply(  # type: ignore[no-untyped-call]
                 flat,

@@ -1,7 +1,7 @@
 """Lower slopes optimised by gradient ascent (after Xu et al. 2021, *Fast and Complete*, section 3).
 
 Every slope in [0, 1] gives a sound lower line of an unstable ReLU, so every iterate is a bound and
-the best one is kept. Each bounded value has slopes of its own.
+the best one is kept. Each bounded value has slopes of its own, unless they are to be shared.
 
 Xu et al. ascend all slopes of all layers together, along the gradient of the final bound. Here
 layers are optimised one after the other, each value for its own bounds: since tighter bounds of a
@@ -122,7 +122,7 @@ class _Climber:
         two_sided: bool = False,
     ) -> Tensor:
         """Ascend the slopes of some rows; return the best bounds seen, `(batch, rows)`."""
-        lines = _Lines(self.scene, bounds)
+        lines = _Lines(self.scene, bounds, shared=self.options.share_slopes)
         best: Tensor | None = None
         optimiser: torch.optim.Optimizer | None = None
         for iteration in range(iterations + 1):
@@ -159,8 +159,8 @@ class _Climber:
 class _Lines:
     """Relaxations of one climb: adjustable where the rule allows, built on first use."""
 
-    def __init__(self, scene: Scene, bounds: Mapping[str, Interval]) -> None:
-        self._scene, self._bounds = scene, bounds
+    def __init__(self, scene: Scene, bounds: Mapping[str, Interval], *, shared: bool) -> None:
+        self._scene, self._bounds, self._shared = scene, bounds, shared
         self._kept: dict[str, Relaxation] = {}
         self._adjustable: list[AdjustableLines | AdjustedWhole] = []
 
@@ -191,7 +191,7 @@ class _Lines:
             low, high = build(torch.zeros_like(start)), build(torch.ones_like(start))
         made: AdjustableLines | AdjustedWhole
         if isinstance(low, ElementwiseRelaxation) and isinstance(high, ElementwiseRelaxation):
-            made = AdjustableLines(low, high, start)
+            made = AdjustableLines(low, high, start, self._shared)
         else:
             made = AdjustedWhole(build, start.clone().requires_grad_())
         self._adjustable.append(made)

@@ -22,6 +22,8 @@ class BoundOptions:
         learning_rate: Of its optimiser (Adam).
         learning_rate_decay: Factor per step.
         optimise_intermediate: Whether alpha-crown optimises intermediate bounds too.
+        share_slopes: Whether all margins of a region, and all values of a layer, have the same
+            slopes: less memory, looser bounds.
         stop_when_positive: Whether alpha-crown stops once every margin is proved positive; the
             bounds are then right but not as tight as they could be.
         memory: Limit of coefficient arrays; None for what suits the device.
@@ -32,6 +34,7 @@ class BoundOptions:
     learning_rate: float = 0.3
     learning_rate_decay: float = 0.97
     optimise_intermediate: bool = True
+    share_slopes: bool = False
     stop_when_positive: bool = False
     memory: MemoryBudget | None = None
 
