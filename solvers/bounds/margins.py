@@ -222,13 +222,16 @@ def _backward(choice: SlopeChoice) -> Callable[[_Task], MarginBounds]:
 
 
 def _alpha_crown(task: _Task) -> MarginBounds:
+    slopes = Slopes(SlopeChoice.ADAPTIVE)
     with torch.no_grad():
-        bounds = task.tightened(Slopes(SlopeChoice.ADAPTIVE))
+        bounds = task.tightened(slopes)
+        # Tighter bounds inside move lines that are chosen by them, and can cost a margin.
+        start = task.pass_with(relaxations_of(task.scene, bounds, slopes))
     final = (task.coefficients, task.margins.offset)
     with torch.enable_grad():
         options = replace(task.options, memory=task.memory)
         lower, best = optimised(task.scene, final, bounds, options, task.budget)
-    return MarginBounds(lower, best)
+    return MarginBounds(torch.fmax(lower, start), best)
 
 
 _METHODS: Mapping[Method, Callable[[_Task], MarginBounds]] = {

@@ -68,6 +68,17 @@ def test_crown_is_almost_exact_on_small_regions(name: str) -> None:
         assert (lower[:, row] >= linear - 1e-5).all()
 
 
+@pytest.mark.parametrize("name", ["transformer", "vit_layer_norm", "gru"])
+def test_optimised_bounds_are_never_below_crown(name: str) -> None:
+    network = read(name)
+    region = regions(network, (0.05,))
+    margins = random_margins(network, region.batch, 3)
+    options = BoundOptions(iterations=2, intermediate_iterations=2)
+    crown = bound(network, region, margins, Method.CROWN).lower
+    best = bound(network, region, margins, Method.ALPHA_CROWN, options).lower
+    assert (best >= crown - 1e-9).all()
+
+
 @every_architecture
 def test_both_exporters_give_the_same_bounds(name: str) -> None:
     pytest.importorskip("onnxscript")
