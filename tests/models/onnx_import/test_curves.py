@@ -12,7 +12,7 @@ from models import ModelImportError, UnsupportedOperatorError, load_network
 from models import operators as ops
 from models.operators import Operator
 from tests.helpers.agreement import assert_agrees
-from tests.helpers.networks import model, node
+from tests.helpers.networks import Array, model, node
 
 NEWEST = 21
 PLAIN: dict[str, Operator] = {
@@ -112,7 +112,7 @@ def test_attributes_out_of_range_are_refused(
 def test_powers(exponent: float, opset: int, kind: type) -> None:
     if kind is np.int64 and not exponent.is_integer():
         kind = np.float64
-    weights = {"p": np.asarray(exponent, kind)}
+    weights: dict[str, Array] = {"p": np.asarray(exponent, kind)}
     nodes = [node("Softplus", ["x"], ["s"]), node("Pow", ["s", "p"], ["y"])]
     found = last_operators(model(nodes, shape=SHAPE, opset=opset, weights=weights))
     kinds = {0.0: [ops.Scale], 1.0: []}.get(exponent, [ops.Power])
