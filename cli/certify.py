@@ -1,4 +1,4 @@
-"""`tightrope certify`: a labelled set against an L∞ region, with every method that was asked."""
+"""`tightrope certify`: a labelled set against norm balls, with every method that was asked."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from solvers.certification import CertifyOptions, certify_items
 from solvers.methods import Method
 
 __all__ = ["run"]
+
+_NORMS = {"inf": "L∞", "2": "L2", "1": "L1"}
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,8 @@ def _settings(arguments: CertifyArguments, dataset: Dataset) -> dict[str, Any]:
 def _show(report: dict[str, Any], arguments: CertifyArguments) -> None:
     """Print the figures of the set."""
     summary, console = report["summary"], result_console(arguments.json)
-    table = Table(title=Text(f"{report['network']['name']}, ε = {arguments.epsilon:g}"))
+    radius = f"{_NORMS[arguments.norm]} ε = {arguments.epsilon:g}"
+    table = Table(title=Text(f"{report['network']['name']}, {radius}"))
     for heading in ("accuracy", "share", "mean gap"):
         table.add_column(heading, justify="left" if heading == "accuracy" else "right")
     table.add_row("clean", _percent(summary["clean_accuracy"]), "")

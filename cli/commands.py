@@ -42,7 +42,11 @@ def tightrope() -> None:
     "--epsilon", type=EPSILON, required=True, help="Radius of the region, in raw input units."
 )
 @click.option(
-    "--norm", type=click.Choice(["inf"]), default="inf", show_default=True, help="Of the region."
+    "--norm",
+    type=click.Choice(["inf", "2", "1"]),
+    default="inf",
+    show_default=True,
+    help="Of the region.",
 )
 @click.option(
     "--count",

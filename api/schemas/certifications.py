@@ -20,6 +20,7 @@ __all__ = [
     "Item",
     "ItemPage",
     "MethodName",
+    "NormName",
     "Normalization",
     "Region",
     "Summary",
@@ -39,6 +40,8 @@ MethodName = Literal[
 ]
 VerdictName = Literal["verified", "falsified", "unknown", "misclassified"]
 EvidenceName = Literal["checked", "solver", "none"]
+
+NormName = Literal["inf", "2", "1"]
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Index = Annotated[int, Field(ge=0, le=2**31 - 1)]
@@ -82,7 +85,7 @@ class CertificationCreate(Wire):
     epsilon: Annotated[Finite, Field(ge=0)] = Field(
         description="Radius of the region, in raw input units."
     )
-    norm: Literal["inf"] = Field("inf", description="Norm of the region.")
+    norm: NormName = Field("inf", description="Norm of the region: L∞, L2 or L1.")
     methods: list[MethodName] = Field(
         ["ibp", "crown", "alpha-crown", "exact"],
         min_length=1,
@@ -148,7 +151,7 @@ class Reference(Wire):
 class Region(Wire):
     """The inputs asked about, around each input of the data set."""
 
-    norm: Literal["inf"]
+    norm: NormName
     epsilon: float
     valid_range: list[float] | None
 

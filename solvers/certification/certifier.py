@@ -17,6 +17,7 @@ from models.fold import fold_affine
 from models.network import Network
 from models.runtime import OnnxRuntime
 from solvers.attack import AttackOptions, attack
+from solvers.balls import Norm
 from solvers.bounds import BoundOptions
 from solvers.bracket import Bracket, Witness
 from solvers.budget import Budget, never_cancelled
@@ -27,7 +28,7 @@ from solvers.errors import MemoryLimitError, SolverFailedError
 from solvers.exact import ExactMode, ExactOptions, exact_margin
 from solvers.ladder import CaseBatch, LadderStep
 from solvers.methods import Method
-from solvers.problem import Case, linf_ball, robustness
+from solvers.problem import Case, norm_ball, robustness
 from solvers.results import Evidence, Verdict
 
 __all__ = ["certify_items"]
@@ -127,7 +128,7 @@ class _Certifier:
             targets = tuple(target for target in targets if target != label)
         specification = robustness(label, self._network.output_size, targets)
         x = self.dataset.x[index]
-        region = linf_ball(x, options.epsilon, valid_range=options.valid_range)
+        region = norm_ball(x, options.epsilon, Norm(options.norm), valid_range=options.valid_range)
         return Case(region, specification)
 
     def _batch(self, cases: Sequence[tuple[int, Case]]) -> Iterator[ItemResult]:

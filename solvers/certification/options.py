@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from models.errors import InvalidInputError
 from models.network import Normalization
+from solvers.balls import Norm
 from solvers.exact import ExactMode
 from solvers.methods import Method
 
@@ -22,7 +23,7 @@ class CertifyOptions:
     Attributes:
         epsilon: Radius in raw input units.
         methods: Which lower bounds to compute; all of them run on every input.
-        norm: `inf`, the only one so far.
+        norm: Of the region: `inf`, `2` or `1`.
         timeout_seconds: Per input, for the exact search.
         valid_range: Smallest and largest valid raw input; None for no limit.
         targets: Classes that may win; None for all.
@@ -51,8 +52,8 @@ class CertifyOptions:
             raise InvalidInputError(
                 f"epsilon is {self.epsilon}; give a finite number that is 0 or more"
             )
-        if self.norm != "inf":
-            raise InvalidInputError(f"norm is {self.norm!r}; only inf is available")
+        if self.norm not in set(Norm):
+            raise InvalidInputError(f"norm is {self.norm!r}; give inf, 2 or 1")
         if not self.timeout_seconds > 0 or math.isnan(self.timeout_seconds):
             raise InvalidInputError(
                 f"the timeout is {self.timeout_seconds} seconds; give a number above 0"

@@ -43,6 +43,7 @@ from solvers.errors import UnsupportedMethodError
 from solvers.exact import linear_encoders as linear
 from solvers.exact import piecewise_encoders as piecewise
 from solvers.exact.affine import Affine, IndexArray
+from solvers.exact.ball_encoder import encode_ball
 from solvers.exact.builder import ModelBuilder
 from solvers.exact.context import Bounds, EncodingContext, EncodingOptions, checked_interval
 from solvers.exact.model import MilpModel
@@ -138,6 +139,8 @@ def encode_network(
 ) -> EncodedNetwork:
     """Encode a network exactly: its graph, given sound bounds, and nothing else, is feasible.
 
+    Only an L2 ball, which is not linear, is enclosed: see `encode_ball`.
+
     Args:
         network: Parameters are read in float64.
         region: Of the network's input shape.
@@ -166,8 +169,10 @@ def encode_network(
     lower, upper, center = (part.ravel() for part in (region.lower, region.upper, region.center))
     free = np.flatnonzero(lower < upper)
     columns = builder.add_columns(lower[free], upper[free])
-    fixed = Affine.constant(center)
-    values = {graph.input.name: fixed.replaced(free, Affine.of_columns(columns))}
+    moving = Affine.of_columns(columns)
+    if region.ball is not None:
+        encode_ball(builder, region.ball, free, moving)
+    values = {graph.input.name: Affine.constant(center).replaced(free, moving)}
     for node in graph.ancestors(goal):
         if node is graph.input:
             continue

@@ -43,13 +43,15 @@ class ExactStatus(StrEnum):
     """How an exact search ended.
 
     `decided`: the sign is known. `optimal`: the value is known to the gap. `within tolerance`: the
-    margin is too close to 0 for the solver's tolerances. The others say what kept it from an
-    answer; the bracket found so far stands.
+    margin is too close to 0 for the solver's tolerances. `relaxed`: all was solved, but over a set
+    that encloses an L2 ball, so that the ends of the bracket need not meet. The others say what
+    kept it from an answer; the bracket found so far stands.
     """
 
     DECIDED = "decided"
     OPTIMAL = "optimal"
     WITHIN_TOLERANCE = "within tolerance"
+    RELAXED = "relaxed"
     TIMEOUT = "timeout"
     CANCELLED = "cancelled"
     UNSUPPORTED = "unsupported"

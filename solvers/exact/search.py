@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from models.errors import ShapeError
 from models.network import Network
+from solvers.balls import Norm
 from solvers.budget import Budget
 from solvers.errors import SolverFailedError, UnsupportedMethodError
 from solvers.exact.bracket import Bracket
@@ -276,6 +277,13 @@ class _Search:
             words = "was cancelled" if self.stopped is ExactStatus.CANCELLED else "ran out of time"
             return self.result(
                 self.stopped, f"the search {words} with {len(open_)} of {settled.size} clauses open"
+            )
+        ball = self.case.region.ball
+        if ball is not None and ball.norm is Norm.TWO and not settled.all():
+            return self.result(
+                ExactStatus.RELAXED,
+                "the program encloses the L2 ball by linear constraints, so that its minimum may "
+                "lie below the margin; the bracket stands as it is",
             )
         if self.options.mode is ExactMode.DECIDE:
             return self.result(

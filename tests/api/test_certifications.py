@@ -90,7 +90,7 @@ def test_settings_are_kept(api: Api, changes: dict[str, Any], indices: list[int]
         ({"targets": [3]}, "3 is out of range: the network has 3 outputs"),
         ({"valid_range": [1, 0]}, "low < high"),
         ({"valid_range": [0.25, 1]}, "values from 0 to 1, outside the valid range [0.25, 1]"),
-        ({"norm": "2"}, "body.norm"),
+        ({"norm": "3"}, "body.norm"),
         ({"normalization": {"mean": [0], "std": [0]}}, "body.normalization.std.0"),
         ({"normalization": {"mean": [0, 1], "std": [1]}}, "2 means and 1 stds"),
         ({"network_id": "net_1"}, "body.network_id"),

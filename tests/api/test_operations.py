@@ -11,8 +11,9 @@ from api.__main__ import main as serve_api
 from api.address import check_address
 from api.health import main as health
 from api.metrics import Metrics
-from api.schemas.certifications import EvidenceName, MethodName, VerdictName
+from api.schemas.certifications import EvidenceName, MethodName, NormName, VerdictName
 from api.schemas.jobs import State
+from solvers.balls import Norm
 from solvers.methods import Method
 from solvers.results import Evidence, Verdict
 from store.jobs import JobState
@@ -23,7 +24,13 @@ from tests.api.conftest import Api
 
 @pytest.mark.parametrize(
     ("words", "meant"),
-    [(MethodName, Method), (VerdictName, Verdict), (EvidenceName, Evidence), (State, JobState)],
+    [
+        (MethodName, Method),
+        (NormName, Norm),
+        (VerdictName, Verdict),
+        (EvidenceName, Evidence),
+        (State, JobState),
+    ],
 )
 def test_the_wire_uses_the_words_of_the_mathematics(words: object, meant: type[Method]) -> None:
     assert list(typing.get_args(words)) == [member.value for member in meant]

@@ -93,7 +93,7 @@ def test_certify_refuses_bad_files(
         (["--epsilon", "0.1", "--timeout", "0"], "above 0"),
         (["--epsilon", "0.1", "--count", "0"], "x>=1"),
         (["--epsilon", "0.1", "--methods", "magic"], "no method 'magic'"),
-        (["--epsilon", "0.1", "--norm", "2"], "norm"),
+        (["--epsilon", "0.1", "--norm", "3"], "norm"),
         (["--epsilon", "0.1", "--mean", "0.5"], "both --mean and --std"),
         (["--epsilon", "0.1", "--mean", "0.5", "--std", "0"], "std"),
         (["--epsilon", "0.1", "--mean", "1,2,3", "--std", "1,2,3"], "3 means"),

@@ -61,6 +61,20 @@ def test_the_report_says_what_is_true(small: Small) -> None:
     assert max(abs(a - b) for a, b in zip(found["x"], (0.5, 0.42), strict=True)) <= 0.05 + 1e-6
 
 
+@pytest.mark.parametrize(("norm", "margin"), [("1", 1.1 - 2 * 0.05), ("2", 1.1 - 8**0.5 * 0.05)])
+def test_other_norms_are_measured_as_they_say(small: Small, norm: str, margin: float) -> None:
+    out = small.path("out.json")
+    assert certify(small, "--methods", METHODS, "--norm", norm, "--quiet", "--json", out) == 0
+    report = json.loads(Path(out).read_text())
+    assert report["region"] == {"norm": norm, "epsilon": 0.05, "valid_range": [0.0, 1.0]}
+    # The first input is (0.8, 0.2), where the margin is 2a − 2b − 0.1 all around.
+    item = report["items"][0]
+    assert item["verdict"] == "verified"
+    assert item["lower"]["crown"] == pytest.approx(margin, abs=1e-6)
+    assert item["upper"] == pytest.approx(margin, abs=3e-3)
+    assert item["upper"] >= margin - 1e-6
+
+
 def test_the_table_names_every_method(small: Small, capsys: pytest.CaptureFixture[str]) -> None:
     assert certify(small, "--methods", METHODS) == 0
     captured = capsys.readouterr()

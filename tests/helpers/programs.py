@@ -12,6 +12,7 @@ from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 
 from models.network import Network
 from models.operators import Linear
+from solvers.balls import Norm
 from solvers.exact import EncodedNetwork, MilpModel
 from solvers.problem import Box, Clause
 
@@ -97,15 +98,26 @@ def _least(
     """Minimise t subject to t ≥ each row of the clause, on one pattern's polytope."""
     rows = clause.matrix @ output[0]
     limits = clause.offset - clause.matrix @ output[1]
-    inside = np.concatenate(pattern[0]) if pattern[0] else np.zeros((0, rows.shape[1]))
+    facets, reach = _facets(region)
+    inside = np.concatenate([*pattern[0], facets])
     matrix = np.block([[rows, -np.ones((len(rows), 1))], [inside, np.zeros((len(inside), 1))]])
     result = linprog(
         np.append(np.zeros(rows.shape[1]), 1.0),
         A_ub=matrix,
-        b_ub=np.concatenate([limits, *pattern[1]]),
+        b_ub=np.concatenate([limits, *pattern[1], reach]),
         bounds=[*zip(region.lower, region.upper, strict=True), (None, None)],
     )
     return float(result.fun) if result.success else float("inf")
+
+
+def _facets(region: Box) -> tuple[FloatArray, FloatArray]:
+    """Return an L1 ball as the half spaces of all sign patterns; nothing for a box."""
+    if region.ball is None:
+        return np.zeros((0, region.lower.size)), np.zeros(0)
+    assert region.ball.norm is Norm.ONE
+    signs = np.array(list(product([-1.0, 1.0], repeat=region.lower.size)))
+    facets = signs / region.ball.radii.ravel()
+    return facets, 1 + facets @ region.ball.center.ravel()
 
 
 def margin_at(network: Network, clause: Clause, x: FloatArray) -> float:

@@ -115,7 +115,7 @@ def test_fixed_inputs_stand_for_the_float32_numbers_nearest() -> None:
     runnable = runnable_box(norm_ball(np.array([0.5, 0.1]), radii, Norm.TWO))
     x = np.array([1.0, 0.1], dtype=np.float32)
     assert runnable.contains(x)
-    assert not runnable.contains(np.nextafter(x, np.float32([1, 1])))
+    assert not runnable.contains(np.nextafter(x, np.ones(2, dtype=np.float32)))
 
 
 @given(seeds, norms)

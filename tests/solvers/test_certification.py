@@ -249,7 +249,7 @@ def test_a_radius_that_is_none_is_refused(epsilon: float) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"norm": "2"}, "norm"),
+        ({"norm": "3"}, "give inf, 2 or 1"),
         ({"timeout_seconds": 0.0}, "timeout"),
         ({"timeout_seconds": float("nan")}, "timeout"),
         ({"methods": ()}, "method"),
