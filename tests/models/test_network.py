@@ -10,7 +10,7 @@ from models import InvalidInputError, Network, ShapeError, load_network
 from models.graph import Graph, Node
 from models.network import Normalization
 from models.operators import Add, Concat, Constant, Expand, Input, LeakyRelu, Relu, Take
-from models.parameters import MultiplyBy, ParameterRef, Permute, Reciprocal, ReshapeTo
+from models.parameters import MultiplyBy, Narrow, ParameterRef, Permute, Reciprocal, ReshapeTo
 from tests.helpers.networks import cnn, mlp, resnet
 
 
@@ -179,3 +179,13 @@ def test_operators_behind_the_batch_axis() -> None:
     assert Expand((4, 2, 3)).forward([x], {}).shape == (2, 4, 2, 3)
     torch.testing.assert_close(Take(1, (2, 0, 2)).forward([x], {}), x[:, :, [2, 0, 2]])
     torch.testing.assert_close(Add((1.0, -2.0)).forward([x, x], {}), -x)
+
+
+def test_a_reference_may_see_a_part_of_a_tensor() -> None:
+    stored = torch.arange(12.0).reshape(1, 6, 2).requires_grad_()
+    reference = ParameterRef("w").then(ReshapeTo((6, 2))).then(Narrow(0, 2, 3))
+    seen = reference.resolve({"w": stored})
+    assert seen.tolist() == [[4.0, 5.0], [6.0, 7.0], [8.0, 9.0]]
+    (gradient,) = torch.autograd.grad(seen.sum(), stored)
+    assert gradient.flatten(1).sum(1).tolist() == [6.0]
+    assert gradient[0, :, 0].tolist() == [0, 0, 1, 1, 1, 0]

@@ -36,8 +36,10 @@ from models.operators import (
     LeakyRelu,
     Linear,
     Log,
+    MatrixProduct,
     MaxPool,
     Mish,
+    Multiply,
     Operator,
     Pad,
     Positive,
@@ -52,6 +54,7 @@ from models.operators import (
     Sign,
     Silu,
     Sin,
+    Softmax,
     Softplus,
     Softsign,
     Take,
@@ -79,6 +82,24 @@ def run(operator: Operator, *inputs: Array, **parameters: Array) -> Array:
 
 def ref(name: str) -> ParameterRef:
     return ParameterRef(name)
+
+
+def test_products() -> None:
+    x, y = values(BATCH, 2, 3), values(BATCH, 2, 3, seed=1)
+    np.testing.assert_allclose(run(Multiply(), x, y), x * y)
+    constant = values(1, 2, 3, seed=2)  # a constant node has a batch axis of 1
+    np.testing.assert_allclose(run(Multiply(), x, constant), x * constant)
+    right = values(BATCH, 3, 4, seed=3)
+    expected = np.einsum("bij,bjk->bik", x, right)
+    np.testing.assert_allclose(run(MatrixProduct(), x, right), expected)
+
+
+def test_softmax_normalises_the_last_axis() -> None:
+    x = values(BATCH, 2, 3)
+    powers = np.exp(x)
+    np.testing.assert_allclose(run(Softmax(), x), powers / powers.sum(-1, keepdims=True))
+    far = x + 1e4
+    np.testing.assert_allclose(run(Softmax(), far), run(Softmax(), x))
 
 
 X = values(BATCH, 2, 3, 4)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from models import Network
+from models import Network, fold_affine
 from solvers.bounds import BoundOptions, Interval, Margins
 from solvers.methods import BOUND_METHODS, Method
 from tests.helpers.agreement import assert_agrees, torch_outputs
@@ -77,6 +77,17 @@ def test_optimised_bounds_are_never_below_crown(name: str) -> None:
     crown = bound(network, region, margins, Method.CROWN).lower
     best = bound(network, region, margins, Method.ALPHA_CROWN, options).lower
     assert (best >= crown - 1e-9).all()
+
+
+@every_architecture
+def test_folded_networks_compute_the_same_and_are_bounded(name: str) -> None:
+    network = read(name)
+    folded = fold_affine(network)
+    assert len(folded.graph.nodes) <= len(network.graph.nodes)
+    region = regions(network, (0.01,))
+    torch.testing.assert_close(folded(region.lower), network(region.lower), rtol=1e-9, atol=1e-9)
+    margins = random_margins(network, 1, 4)
+    check_sound(folded, region, margins, bound(folded, region, margins, Method.CROWN))
 
 
 @every_architecture
