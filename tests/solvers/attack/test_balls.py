@@ -38,11 +38,13 @@ def reading(network: Network) -> Specification:
     return Specification((Clause(row, np.full(1, -FAR)),))
 
 
-@given(seeds, norms)
+@given(seeds, norms, st.sampled_from([0.7, 1e-2, 3e-6]))
 @settings(max_examples=30, deadline=None)
-def test_candidates_are_inside_exactly(seed: int, norm: Norm) -> None:
+def test_candidates_are_inside_exactly(seed: int, norm: Norm, epsilon: float) -> None:
+    """Also where the radius is a few dozen float32 numbers, and rounding leads outside."""
     network = relu_chain((8, 6, 3), seed % 100)
-    cases = [Case(region_of(seed + i, norm), reading(network)) for i in range(3)]
+    regions = [region_of(seed + i, norm, epsilon=epsilon) for i in range(3)]
+    cases = [Case(region, reading(network)) for region in regions]
     options = AttackOptions(restarts=3, samples=8, steps=4, diversify_steps=1, seed=seed % 7)
     for case, result in zip(cases, attack(network, cases, options, budget=Budget()), strict=True):
         assert result.candidate is not None

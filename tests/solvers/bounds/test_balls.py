@@ -177,6 +177,24 @@ def test_intervals_of_a_first_layer_use_the_dual_norm(norm: Norm) -> None:
     torch.testing.assert_close(ball.radius.flatten(), wanted, rtol=1e-9, atol=0)
 
 
+@pytest.mark.parametrize("norm", ROUND)
+def test_layers_behind_bent_inputs_are_tightened(norm: Norm) -> None:
+    """What interval arithmetic gives exactly over a box, it does not over a ball."""
+    builder = GraphBuilder((1, 20), 0)
+    builder.add(ops.Relu())
+    layer = builder.linear(5)
+    builder.add(ops.Relu())
+    builder.linear(2)
+    network = builder.network()
+    scene = scene_of(network, [norm_ball(np.full((1, 20), 0.5), 0.2, norm)])
+    margins = random_margins(network, 1, 0)
+    crown = bound_margins(scene, margins, Method.CROWN).intermediate[layer]
+    ibp = bound_margins(scene, margins, Method.IBP).intermediate[layer]
+    unstable = ibp.unstable
+    assert unstable.any()
+    assert (crown.radius < 0.9 * ibp.radius)[unstable].all()
+
+
 def brute_force_gain(gain: np.ndarray, reach: np.ndarray, norm: Norm) -> float:
     """Maximise gain · u by a general solver."""
 
