@@ -7,16 +7,19 @@ import torch
 from hypothesis import given, settings
 
 from models import load_network
+from models import operators as ops
 from models.network import Network
-from solvers.bounds import BoundOptions, Interval, MemoryBudget, Scene
+from solvers.bounds import BoundOptions, Interval, Margins, MemoryBudget, Scene
 from solvers.bounds.ibp import refinable_nodes
 from solvers.methods import BOUND_METHODS, Method
 from tests.helpers.coupled_graphs import coupled_network, coupled_networks
 from tests.helpers.exports import build, exported
-from tests.helpers.random_graphs import seeds
+from tests.helpers.random_graphs import GraphBuilder, seeds
 from tests.solvers.bounds.support import (
     bound,
+    check_margins,
     check_sound,
+    points_in,
     random_margins,
     random_region,
     values_at,
@@ -110,3 +113,48 @@ def test_mixing_planes_gains(seed: int) -> None:
         for steps in (0, 10)
     )
     assert (many >= few - 1e-9).all()
+
+
+@methods
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_single_precision_agrees_up_to_its_rounding(method: Method, device: str) -> None:
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("torch sees no CUDA device on this machine")
+    for seed in range(6):
+        reference = coupled_network(seed, 2)
+        region = random_region(reference, seed, (0.0, 0.01, 0.1))
+        margins = random_margins(reference, 3, seed)
+        options = BoundOptions(iterations=0)
+        expected = bound(reference, region, margins, method, options).lower
+        network = reference.to(torch.float32, device)
+        there = Interval(region.lower.to(device).float(), region.upper.to(device).float())
+        rows = Margins(margins.matrix.to(device).float(), margins.offset.to(device).float())
+        found = bound(network, there, rows, method, options).lower
+        assert found.dtype == torch.float32
+        # float32 rounds to 6e-8; squares and quotients of rounded values multiply that.
+        scale = 1 + expected.abs()
+        assert ((found.cpu().double() - expected).abs() <= 1e-3 * scale).all()
+
+
+@methods
+def test_a_factor_of_which_nothing_is_known_gives_no_bound_rather_than_a_wrong_one(
+    method: Method,
+) -> None:
+    """One over an interval around 0 is unbounded, and so is what it is multiplied with."""
+    builder = GraphBuilder((1, 2), 0)
+    reciprocal = builder.add(ops.Power(-1.0))
+    product = builder.add(ops.Multiply(), builder.linear(2, of="x"), reciprocal)
+    builder.add(ops.Softmax(), product)
+    shares = builder.last
+    network, scores = builder.network(shares), builder.network(product)
+    lower = torch.tensor([[[-1.0, 0.5]], [[0.5, 0.5]]], dtype=torch.float64)
+    region = Interval(lower, lower + 1.5)
+    for target in (network, scores):
+        eye = torch.eye(2, dtype=torch.float64)
+        margins = Margins(eye.expand(2, 2, 2), eye.new_zeros(2, 2))
+        found = bound(target, region, margins, method)
+        assert not found.lower.isnan().any()
+        x = points_in(region, 200, 0)
+        check_margins(target, margins, found.lower, x)
+        assert found.lower[1].isfinite().all()
+    assert found.lower[0, 0] == -torch.inf
