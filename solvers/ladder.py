@@ -24,6 +24,7 @@ from solvers.bounds import (
     bound_margins,
     boxes_to_interval,
     regions_to_balls,
+    unbounded_nodes,
 )
 from solvers.budget import Budget
 from solvers.methods import Method
@@ -41,16 +42,23 @@ class LadderStep:
     Attributes:
         clause_lower: Per case, a lower bound of every clause's margin, shape `(clauses,)`.
         intermediate: Bounds of every node over every case's region.
+        network: What was bounded.
         seconds: Wall time of the whole batch.
     """
 
     clause_lower: tuple[FloatArray, ...]
     intermediate: Mapping[str, Interval]
+    network: Network
     seconds: float
 
     def lower(self, case: int) -> float:
         """Return the lower bound of a case's margin: that of its weakest clause."""
         return float(self.clause_lower[case].min())
+
+    def unbounded_reason(self, case: int) -> str | None:
+        """Say where infinite bounds begin, if a case has them: a logarithm that reaches 0, say."""
+        nodes = unbounded_nodes(self.network, self.intermediate, case)
+        return nodes[0].reason if nodes else None
 
     def node_bounds(self, case: int) -> dict[str, tuple[FloatArray, FloatArray]]:
         """Return the bounds of every node for one case, float64 numpy of the node's shape."""
@@ -109,7 +117,8 @@ class CaseBatch:
         lowers = tuple(
             _clause_lower(case, row) for case, row in zip(self._cases, rows, strict=True)
         )
-        return LadderStep(lowers, result.intermediate, time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        return LadderStep(lowers, result.intermediate, self._scene.network, seconds)
 
 
 def _margins(network: Network, cases: Sequence[Case]) -> Margins:

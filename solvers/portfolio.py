@@ -112,6 +112,7 @@ class _Run:
         self._ladder: LadderStep | None = None
         self._laddered: list[Bracket] = []
         self._reason: str | None = None
+        self._unbounded: str | None = None
         self._exact_options = ExactOptions(mode=ExactMode.DECIDE, seed=options.seed)
 
     @property
@@ -176,7 +177,8 @@ class _Run:
         elif contradiction is None and not self._open:
             verdict, evidence = Verdict.VERIFIED, Evidence.SOLVER
         else:
-            reason = contradiction or self._budget.stop_reason or self._reason or "undecided"
+            stopped = self._budget.stop_reason or self._unbounded
+            reason = contradiction or stopped or self._reason or "undecided"
         return Decision(
             verdict,
             evidence,
@@ -208,8 +210,10 @@ class _Run:
             self._reason = "memory"
             self._finish(method.value, began, str(error))
             return
-        for bracket, lowers in zip(tried, step.clause_lower, strict=True):
+        for position, (bracket, lowers) in enumerate(zip(tried, step.clause_lower, strict=True)):
             bracket.prove(lowers)
+            if not math.isfinite(bracket.lower):
+                self._unbounded = self._unbounded or step.unbounded_reason(position)
         self._ladder, self._laddered = step, tried
         self._finish(method.value, began)
 
@@ -227,6 +231,11 @@ class _Run:
             return
         began = time.perf_counter()
         place = next(i for i, other in enumerate(self._laddered) if other is bracket)
+        infinite = self._ladder.unbounded_reason(place)
+        if infinite is not None:
+            self._reason = infinite
+            self._finish("exact", began, f"skipped: {infinite}")
+            return
         try:
             result = exact_margin(
                 self._network,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -52,6 +53,7 @@ class _Work:
     seconds: dict[str, float] = field(default_factory=dict)
     exact: tuple[float, float] | None = None
     reason: str | None = None
+    unbounded: str | None = None
 
 
 def certify_items(
@@ -204,11 +206,17 @@ class _Certifier:
         for position, work in enumerate(works):
             work.bracket.prove(step.clause_lower[position])
             work.lower[method.value] = step.lower(position)
+            if not math.isfinite(work.lower[method.value]):
+                work.unbounded = work.unbounded or step.unbounded_reason(position)
             work.seconds[method.value] = step.seconds / len(works)
 
     def _search(self, work: _Work, step: LadderStep, position: int) -> None:
         """Decide the sign first, then spend what time is left on the value."""
         began = time.perf_counter()
+        infinite = step.unbounded_reason(position)
+        if infinite is not None:
+            work.reason = infinite
+            return
         budget = Budget.of_seconds(self._options.timeout_seconds, self._cancelled)
         bounds = step.node_bounds(position)
         bracket = work.bracket
@@ -249,7 +257,8 @@ class _Certifier:
         verdict, evidence = bracket.verdict
         reason = None
         if verdict is Verdict.UNKNOWN:
-            reason = bracket.contradiction or work.reason or "not proved by the methods asked for"
+            known = bracket.contradiction or work.unbounded or work.reason
+            reason = known or "not proved by the methods asked for"
         return ItemResult(
             index,
             int(self.dataset.y[index]),

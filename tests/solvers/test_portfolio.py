@@ -23,7 +23,7 @@ from solvers.portfolio import DecideOptions, decide
 from solvers.problem import Box, Case, Clause, Problem, Specification
 from solvers.results import Decision, Evidence, Stage, Verdict
 from solvers.vnnlib import read_vnnlib
-from tests.helpers.networks import cnn, mlp
+from tests.helpers.networks import cnn, mlp, model, node
 from tests.helpers.programs import brute_force_margin
 
 # There is one network in this file, so its minima are kept by width.
@@ -246,3 +246,19 @@ def test_a_solver_that_fails_leaves_unknown_with_its_words(
     assert decision.verdict is Verdict.UNKNOWN
     assert decision.reason is not None
     assert "contradicts" in decision.reason
+
+
+def test_an_interval_that_leaves_a_domain_is_named() -> None:
+    """log(w x) over a box that reaches 0 has no lower bound; no solver can help."""
+    weights = {"w1": np.eye(2, dtype=np.float32)}
+    nodes = [node("MatMul", ["x", "w1"], ["z"]), node("Log", ["z"], ["y"])]
+    network = load_network(model(nodes, shape=(1, 2), weights=weights), check=False)
+    box = Box(np.zeros((1, 2)), np.ones((1, 2)))
+    clause = Clause(np.array([[1.0, 1.0]]), np.array([-1e9]))
+    problem = Problem((Case(box, Specification((clause,))),))
+    decision = decide(network, problem, DecideOptions(timeout_seconds=10.0))
+    assert decision.verdict in {Verdict.UNKNOWN, Verdict.FALSIFIED}
+    if decision.verdict is Verdict.UNKNOWN:
+        assert decision.reason is not None
+        assert "Log" in decision.reason
+        assert "reaches 0" in decision.reason
