@@ -33,6 +33,9 @@ class StepRule(NonlinearRule[StepT]):
         strip: Least and greatest f(x) − x, or None where there is no such strip.
     """
 
+    # An interval that no longer holds a jump needs no more rows.
+    settles = True
+
     strip: tuple[float, float] | None = None
 
     def interval(
