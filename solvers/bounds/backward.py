@@ -20,6 +20,7 @@ from torch import Tensor
 
 from models.graph import Node
 from models.network import Network
+from models.operators import Reshape, Transpose
 from solvers.bounds.balls import Balls, largest_gain
 from solvers.bounds.crossing import Coefficients, cross_affine, whole
 from solvers.bounds.interval import ROUNDING_UNITS, Interval
@@ -28,10 +29,25 @@ from solvers.bounds.perturbation import Drift, ParameterRadii, PerturbedAffine, 
 from solvers.bounds.relaxation import Relaxation
 from solvers.bounds.rules import AffineRule, rule_for
 
-__all__ = ["Rows", "Scene", "concretize", "lower_bounds", "unit_rows"]
+__all__ = ["Entry", "Rows", "Scene", "concretize", "lower_bounds", "unit_rows"]
 
 Relaxations = Callable[[Node], Relaxation]
 """Returns what encloses a nonlinear node."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where backward passes end.
+
+    Attributes:
+        node: The input, or a node that is as good.
+        region: Its bounds, shape `(batch, *node_shape)`.
+        balls: That its values lie in as well, or None.
+    """
+
+    node: Node
+    region: Interval
+    balls: Balls | None
 
 
 @dataclass(frozen=True)
@@ -52,24 +68,27 @@ class Scene:
     parameter_radii: ParameterRadii | None = None
 
     @cached_property
-    def entry(self) -> tuple[Node, Interval]:
-        """The last node that is still a box, and that box.
+    def entry(self) -> Entry:
+        """The last node that is still a box or ball, and that region.
 
         Elementwise and structural nodes behind the input, such as a normalisation, turn a box into
-        a box without loss, so backward passes may end behind them. Not so a ball.
+        a box without loss, so backward passes may end behind them. A ball stays one as long as
+        values are only put into another order.
         """
-        if self.balls is not None:
-            return self.network.graph.input, self.region
         graph, parameters = self.network.graph, self.network.parameters
-        node, box = graph.input, self.region
+        node, box, balls = graph.input, self.region, self.balls
         while True:
             consumers = [other for other in graph.nodes if node.name in other.inputs]
             if node.name == graph.output or len(consumers) != 1:
-                return node, box
+                return Entry(node, box, balls)
             (following,) = consumers
             rule = rule_for(following.operator)
             if rule.mixes or len(following.inputs) != 1:
-                return node, box
+                return Entry(node, box, balls)
+            if balls is not None:
+                if not isinstance(following.operator, Reshape | Transpose):
+                    return Entry(node, box, balls)
+                balls = balls.reordered(following.operator)
             box = rule.interval(following.operator, [box], parameters)
             node = following
 
@@ -200,7 +219,7 @@ def lower_bounds(
     """
     graph = scene.network.graph
     mirror_pending = two_sided
-    entry = scene.entry[0].name
+    entry = scene.entry.node.name
     for node in reversed(graph.nodes):
         # Not the end of the pass: constants may stand in front of the entry.
         if node.name == entry or node.name not in rows.coefficients:
@@ -247,23 +266,23 @@ def _cross_affine(scene: Scene, node: Node, rule: AffineRule[Any], rows: Rows) -
         rows.add(name, value)
 
 
-def concretize(scene: Scene, rows: Rows) -> Tensor:
-    """Minimise what is left over the entry box, or over the balls; shape `(batch, rows)`.
+def concretize(scene: Scene, rows: Rows, entry: Entry | None = None) -> Tensor:
+    """Minimise what is left over the entry box, or over its balls; shape `(batch, rows)`.
 
+    Another entry than the scene's may be given, such as the input itself.
     In float64 the result is lowered by a multiple of the unit roundoff times everything that was
     added up, which exceeds the rounding error of the pass by orders of magnitude.
     """
-    entry, region = scene.entry
-    left = rows.coefficients.get(entry.name)
-    constant = rows.constant
+    place = scene.entry if entry is None else entry
+    region, left, constant = place.region, rows.coefficients.get(place.node.name), rows.constant
     if left is None:
         if not isinstance(constant, Tensor):
             constant = region.lower.new_full((scene.batch, 1), constant)
         return constant.expand(scene.batch, -1)
-    if scene.balls is None:
+    if place.balls is None:
         lowest, spread = _least_over_box(region, left)
     else:
-        lowest, spread = _least_over_balls(region, scene.balls, left)
+        lowest, spread = _least_over_balls(region, place.balls, left)
     lowest = lowest + constant
     # In float32 nothing is proved, so nothing is given up.
     if spread is None:

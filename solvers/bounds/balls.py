@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.errors import BoundsError
+from models.operators import Reshape, Transpose
 from solvers.balls import Norm, NormBall
 from solvers.bounds.interval import Interval
 from solvers.problem import Box
@@ -31,6 +32,8 @@ __all__ = ["Balls", "largest_gain", "regions_to_balls"]
 
 _ROUNDS = 6
 """Of the multiplier of an L2 ball; each one settles more values that stop at the box."""
+_CLOSE = 1 - 1e-6
+"""A multiplier that falls by less than this is good enough."""
 _CANDIDATES = 256
 """How many of the greatest gains an L1 ball's multiplier is chosen from."""
 _FLOAT32_SHARE = 2.0**-16
@@ -54,6 +57,11 @@ class Balls:
     def __getitem__(self, index: slice | Tensor) -> Balls:
         """Return some examples of the batch."""
         return Balls(self.center[index], self.radii[index], self.norm)
+
+    def reordered(self, operator: Reshape | Transpose) -> Balls:
+        """Return the balls of the same values in another order or shape."""
+        center = operator.forward([self.center], {})
+        return Balls(center, operator.forward([self.radii], {}), self.norm)
 
     def reach(self, region: Interval) -> tuple[Tensor, Tensor]:
         """Return which share of its radius each value may move down and up before the box ends."""
@@ -135,13 +143,17 @@ def _euclidean(gain: Tensor, reach: Tensor) -> Tensor:
         size = torch.linalg.vector_norm(gain, dim=-1, keepdim=True)
         least = (1e-12 * size).clamp(min=torch.finfo(gain.dtype).tiny)
         multiplier = size.clamp(min=least)
+        squares = reach.square()
         for _ in range(_ROUNDS):
             # From above: what stops at the box now does so at the best multiplier too.
             stopped = gain > multiplier * reach
-            left = 1 - (reach.square() * stopped).sum(-1, keepdim=True)
+            left = 1 - (squares * stopped).sum(-1, keepdim=True)
             moving = torch.linalg.vector_norm(gain * ~stopped, dim=-1, keepdim=True)
-            found = moving / left.clamp(min=1e-6).sqrt()
-            multiplier = torch.minimum(found, multiplier).clamp(min=least)
+            found = torch.minimum(moving / left.clamp(min=1e-6).sqrt(), multiplier)
+            settled = bool((found >= _CLOSE * multiplier).all())
+            multiplier = found.clamp(min=least)
+            if settled:
+                break
     free = gain * (gain / multiplier) / 2
     at_box = (gain - multiplier * reach / 2) * reach
     terms = torch.where(gain > multiplier * reach, at_box, free)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from models.graph import Node
 from models.operators import Constant
-from solvers.bounds.backward import Rows, Scene, concretize
+from solvers.bounds.backward import Entry, Rows, Scene, concretize
 from solvers.bounds.ibp import interval_of
 from solvers.bounds.intermediate import relax_node
 from solvers.bounds.interval import ROUNDING_UNITS, Interval
@@ -206,9 +206,14 @@ def _concretized(scene: Scene, form: LinearForm) -> Interval:
     box = _over_box(scene, form)
     if scene.balls is None:
         return box
-    name, shape = scene.network.graph.input.name, form.lower_offset.shape
+    shape = form.lower_offset.shape
+    at = Entry(scene.network.graph.input, scene.region, scene.balls)
     least = [
-        concretize(scene, Rows({name: _of_inputs(scene, slope)}, offset.reshape(scene.batch, -1)))
+        concretize(
+            scene,
+            Rows({at.node.name: _of_inputs(scene, slope)}, offset.reshape(scene.batch, -1)),
+            at,
+        )
         for slope, offset in (
             (form.lower_slope, form.lower_offset),
             (-form.upper_slope, -form.upper_offset),
