@@ -383,6 +383,25 @@ class ScaleRule(AffineRule[Scale]):
             return None
         return coefficients.flatten(1) @ offset.expand(coefficients.shape[1:]).reshape(-1)
 
+    def adjoint_patches(
+        self,
+        operator: Scale,
+        patches: Patches,
+        input_shapes: Sequence[Shape],
+        parameters: Parameters,
+    ) -> tuple[tuple[Patches, ...], Tensor | None] | None:
+        """Multiply by factor and offset, both read through the windows."""
+        factor = _resolve(operator.factor, parameters)
+        offset = _resolve(operator.offset, parameters)
+        shape = (patches.values.shape[0], *input_shapes[0])
+        added = None
+        if offset is not None:
+            added = (patches.values * patches.read(offset.expand(shape))).flatten(2).sum(-1)
+        if factor is None:
+            return (patches,), added
+        scaled = patches.values * patches.read(factor.expand(shape))
+        return (patches.with_values(scaled),), added
+
 
 class AddRule(AffineRule[Add]):
     """Weighted sum of several activations."""

@@ -137,7 +137,9 @@ def test_windows_give_what_whole_maps_give(seed: int, norm: Norm) -> None:
 
 
 def linear_network(seed: int) -> Network:
+    """Scaled per channel in front, so that windows pass a scaling on their way."""
     builder = GraphBuilder((1, 2, 4, 4), seed)
+    builder.add(ops.Scale(builder.normal(2, 1, 1), builder.normal(1, 2, 4, 4)))
     builder.add(
         ops.Convolution(builder.normal(3, 2, 3, 3), builder.normal(3), (1, 1), (1, 1), (1, 1), 1)
     )
