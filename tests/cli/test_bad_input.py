@@ -28,7 +28,7 @@ def activation(small: Small) -> None:
     write_mlp(
         small.network,
         [([[1.0, 1.0]], [0.0]), ([[1.0], [0.0]], [0.0, 0.0])],
-        activation="Erf",
+        activation="Hardmax",
     )
 
 
@@ -57,7 +57,7 @@ GOOD = [0.5, 0.2]
         (truncate, ""),
         (replace_network(b"not a network"), ""),
         (replace_network(b""), ""),
-        (activation, "Erf"),
+        (activation, "Hardmax"),
         (nan_weights, ""),
         (data([[0.5, 0.2, 0.1]], [0]), "(3,)"),
         (data([GOOD], [2]), "label 2"),

@@ -13,13 +13,12 @@ from models.operators import Operator
 from solvers.bounds.rules.affine import (
     AddRule,
     BatchNormalizationRule,
-    ConvolutionRule,
-    ConvolutionTransposeRule,
     LinearRule,
     ScaleRule,
 )
 from solvers.bounds.rules.base import AffineRule, NonlinearRule, Rule, SlopeChoice, Slopes
 from solvers.bounds.rules.bilinear import MatrixProductRule, MultiplyRule
+from solvers.bounds.rules.convolution import ConvolutionRule, ConvolutionTransposeRule
 from solvers.bounds.rules.elementwise import (
     atan_rule,
     elu_rule,

@@ -1,4 +1,4 @@
-"""Rules of operators with weights, and of elementwise scaling and sums."""
+"""Rules of dense layers, elementwise scaling and sums."""
 
 from __future__ import annotations
 
@@ -11,50 +11,18 @@ from torch.nn import functional
 from models.operators import (
     Add,
     BatchNormalization,
-    Convolution,
-    ConvolutionTranspose,
     Linear,
     Scale,
 )
-from models.parameters import ParameterRef, Parameters
-from solvers.bounds.interval import ROUNDING_UNITS, Interval
+from models.parameters import Parameters
+from solvers.bounds.interval import Interval
 from solvers.bounds.patches import Patches
+from solvers.bounds.rules.affine_parts import around, channel_sums, resolve
 from solvers.bounds.rules.base import AffineRule, Shape
 
-__all__ = [
-    "AddRule",
-    "BatchNormalizationRule",
-    "ConvolutionRule",
-    "ConvolutionTransposeRule",
-    "LinearRule",
-    "ScaleRule",
-]
+__all__ = ["AddRule", "BatchNormalizationRule", "LinearRule", "ScaleRule"]
 
 # ruff: noqa: ARG002  (not every adjoint needs shapes or parameters)
-
-_TRANSPOSED = {
-    1: functional.conv_transpose1d,
-    2: functional.conv_transpose2d,
-    3: functional.conv_transpose3d,
-}
-_CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
-
-
-def _resolve(reference: ParameterRef | None, parameters: Parameters) -> Tensor | None:
-    return None if reference is None else reference.resolve(parameters)
-
-
-def _around(center: Tensor, radius: Tensor) -> Interval:
-    """Return centre ± radius, widened by the rounding of the sum and of an added bias."""
-    if center.dtype == torch.float64:
-        radius = radius + ROUNDING_UNITS * torch.finfo(torch.float64).eps * center.abs()
-    return Interval(center - radius, center + radius)
-
-
-def _channel_sums(coefficients: Tensor) -> Tensor:
-    """Sum everything but rows and channels: `(rows, n, channels, …)` to `(rows, channels)`."""
-    sums = coefficients.flatten(3).sum(-1) if coefficients.dim() > 3 else coefficients
-    return sums.sum(1)
 
 
 class LinearRule(AffineRule[Linear]):
@@ -65,9 +33,9 @@ class LinearRule(AffineRule[Linear]):
     ) -> Interval:
         """Bound by W·centre ± |W|·radius."""
         weight = operator.weight.resolve(parameters)
-        center = functional.linear(inputs[0].center, weight, _resolve(operator.bias, parameters))
+        center = functional.linear(inputs[0].center, weight, resolve(operator.bias, parameters))
         radius = functional.linear(inputs[0].careful_radius, weight.abs())
-        return _around(center, radius)
+        return around(center, radius)
 
     def linear(
         self,
@@ -95,7 +63,7 @@ class LinearRule(AffineRule[Linear]):
         self, operator: Linear, coefficients: Tensor, parameters: Parameters
     ) -> Tensor | None:
         """Multiply by b, summed over leading axes."""
-        bias = _resolve(operator.bias, parameters)
+        bias = resolve(operator.bias, parameters)
         if bias is None:
             return None
         # A node of one axis has no leading axes to sum over.
@@ -105,161 +73,9 @@ class LinearRule(AffineRule[Linear]):
         self, operator: Linear, indices: Tensor, parameters: Parameters
     ) -> tuple[Tensor, Tensor | None] | None:
         """Read the rows of W, which saves a product with a unit matrix."""
-        bias = _resolve(operator.bias, parameters)
+        bias = resolve(operator.bias, parameters)
         weight = operator.weight.resolve(parameters)
         return weight[indices], None if bias is None else bias[indices]
-
-
-class ConvolutionRule(AffineRule[Convolution]):
-    """Cross-correlation; its adjoint is a transposed convolution, never a matrix."""
-
-    def interval(
-        self, operator: Convolution, inputs: Sequence[Interval], parameters: Parameters
-    ) -> Interval:
-        """Bound by W∗centre ± |W|∗radius."""
-        weight = operator.weight.resolve(parameters)
-        bias = _resolve(operator.bias, parameters)
-        center = operator.convolve(inputs[0].center, weight, bias)
-        radius = operator.convolve(inputs[0].careful_radius, weight.abs(), None)
-        return _around(center, radius)
-
-    def linear(
-        self,
-        operator: Convolution,
-        inputs: Sequence[Tensor],
-        parameters: Parameters,
-        *,
-        magnitude: bool = False,
-    ) -> Tensor:
-        """Convolve with W or |W|."""
-        weight = operator.weight.resolve(parameters)
-        return operator.convolve(inputs[0], weight.abs() if magnitude else weight, None)
-
-    def adjoint(
-        self,
-        operator: Convolution,
-        coefficients: Tensor,
-        input_shapes: Sequence[Shape],
-        parameters: Parameters,
-    ) -> tuple[Tensor, ...]:
-        """Convolve transposed, padded back to the input's size."""
-        dims = len(operator.stride)
-        spatial_in, spatial_out = input_shapes[0][2:], coefficients.shape[3:]
-        weight = operator.weight.resolve(parameters)
-        # What the last stride did not reach: always less than a stride, as PyTorch wants it.
-        output_padding = tuple(
-            size - ((out - 1) * stride - 2 * padding + dilation * (kernel - 1) + 1)
-            for size, out, stride, padding, dilation, kernel in zip(
-                spatial_in,
-                spatial_out,
-                operator.stride,
-                operator.padding,
-                operator.dilation,
-                weight.shape[2:],
-                strict=True,
-            )
-        )
-        result = _TRANSPOSED[dims](
-            coefficients.flatten(0, 1),
-            weight,
-            None,
-            operator.stride,
-            operator.padding,
-            output_padding,
-            operator.groups,
-            operator.dilation,
-        )
-        return (result.reshape(*coefficients.shape[:2], *result.shape[1:]),)
-
-    def constant(
-        self, operator: Convolution, coefficients: Tensor, parameters: Parameters
-    ) -> Tensor | None:
-        """Multiply the sums over each channel by its bias."""
-        bias = _resolve(operator.bias, parameters)
-        return None if bias is None else _channel_sums(coefficients) @ bias
-
-    def adjoint_patches(
-        self,
-        operator: Convolution,
-        patches: Patches,
-        input_shapes: Sequence[Shape],
-        parameters: Parameters,
-    ) -> tuple[tuple[Patches, ...], Tensor | None] | None:
-        """Convolve the windows transposed; they grow by the kernel's reach."""
-        weight = operator.weight.resolve(parameters)
-        bias = _resolve(operator.bias, parameters)
-        constant = None if bias is None else patches.values.flatten(3).sum(-1) @ bias
-        grown = functional.conv_transpose2d(
-            patches.values.flatten(0, 1),
-            weight,
-            None,
-            operator.stride,
-            0,
-            0,
-            operator.groups,
-            operator.dilation,
-        )
-        values = grown.reshape(*patches.values.shape[:2], *grown.shape[1:])
-        stride, padding = operator.stride, operator.padding
-        grid = patches.grid.through((stride[0], stride[1]), (padding[0], padding[1]))
-        size = (input_shapes[0][2], input_shapes[0][3])
-        return (Patches(values, patches.places, grid, size),), constant
-
-
-class ConvolutionTransposeRule(AffineRule[ConvolutionTranspose]):
-    """Transposed convolution; its adjoint is a convolution."""
-
-    def interval(
-        self, operator: ConvolutionTranspose, inputs: Sequence[Interval], parameters: Parameters
-    ) -> Interval:
-        """Bound by W∗centre ± |W|∗radius."""
-        weight = operator.weight.resolve(parameters)
-        bias = _resolve(operator.bias, parameters)
-        center = operator.convolve(inputs[0].center, weight, bias)
-        radius = operator.convolve(inputs[0].careful_radius, weight.abs(), None)
-        return _around(center, radius)
-
-    def linear(
-        self,
-        operator: ConvolutionTranspose,
-        inputs: Sequence[Tensor],
-        parameters: Parameters,
-        *,
-        magnitude: bool = False,
-    ) -> Tensor:
-        """Convolve with W or |W|."""
-        weight = operator.weight.resolve(parameters)
-        return operator.convolve(inputs[0], weight.abs() if magnitude else weight, None)
-
-    def adjoint(
-        self,
-        operator: ConvolutionTranspose,
-        coefficients: Tensor,
-        input_shapes: Sequence[Shape],
-        parameters: Parameters,
-    ) -> tuple[Tensor, ...]:
-        """Convolve, cut to the input's size."""
-        dims = len(operator.stride)
-        result = _CONVOLUTIONS[dims](
-            coefficients.flatten(0, 1),
-            operator.weight.resolve(parameters),
-            None,
-            operator.stride,
-            operator.padding,
-            operator.dilation,
-            operator.groups,
-        )
-        # Output padding of a stride or more lets the convolution run past the input's end.
-        for axis, size in enumerate(input_shapes[0][2:]):
-            result = result.narrow(2 + axis, 0, size)
-        return (result.reshape(*coefficients.shape[:2], *result.shape[1:]),)
-
-    def constant(
-        self, operator: ConvolutionTranspose, coefficients: Tensor, parameters: Parameters
-    ) -> Tensor | None:
-        """Multiply the sums over each channel by its bias."""
-        bias = _resolve(operator.bias, parameters)
-        return None if bias is None else _channel_sums(coefficients) @ bias
 
 
 def _scaled(bounds: Interval, factor: Tensor, offset: Tensor | None) -> Interval:
@@ -331,7 +147,7 @@ class BatchNormalizationRule(AffineRule[BatchNormalization]):
     ) -> Tensor | None:
         """Multiply the sums over each channel by its offset."""
         _, offset = operator.factor_and_offset(parameters)
-        return _channel_sums(coefficients) @ offset
+        return channel_sums(coefficients) @ offset
 
 
 class ScaleRule(AffineRule[Scale]):
@@ -343,8 +159,8 @@ class ScaleRule(AffineRule[Scale]):
         self, operator: Scale, inputs: Sequence[Interval], parameters: Parameters
     ) -> Interval:
         """Scale both ends."""
-        factor = _resolve(operator.factor, parameters)
-        offset = _resolve(operator.offset, parameters)
+        factor = resolve(operator.factor, parameters)
+        offset = resolve(operator.offset, parameters)
         if factor is None:
             factor = torch.ones((), dtype=inputs[0].lower.dtype, device=inputs[0].lower.device)
         return _scaled(inputs[0], factor, offset)
@@ -358,7 +174,7 @@ class ScaleRule(AffineRule[Scale]):
         magnitude: bool = False,
     ) -> Tensor:
         """Multiply by the factor, or its magnitude."""
-        factor = _resolve(operator.factor, parameters)
+        factor = resolve(operator.factor, parameters)
         if factor is None:
             return inputs[0]
         return inputs[0] * (factor.abs() if magnitude else factor)
@@ -371,14 +187,14 @@ class ScaleRule(AffineRule[Scale]):
         parameters: Parameters,
     ) -> tuple[Tensor, ...]:
         """Multiply by the factor."""
-        factor = _resolve(operator.factor, parameters)
+        factor = resolve(operator.factor, parameters)
         return (coefficients if factor is None else coefficients * factor,)
 
     def constant(
         self, operator: Scale, coefficients: Tensor, parameters: Parameters
     ) -> Tensor | None:
         """Multiply by the offset, broadcast to the node's shape."""
-        offset = _resolve(operator.offset, parameters)
+        offset = resolve(operator.offset, parameters)
         if offset is None:
             return None
         return coefficients.flatten(1) @ offset.expand(coefficients.shape[1:]).reshape(-1)
@@ -391,8 +207,8 @@ class ScaleRule(AffineRule[Scale]):
         parameters: Parameters,
     ) -> tuple[tuple[Patches, ...], Tensor | None] | None:
         """Multiply by factor and offset, both read through the windows."""
-        factor = _resolve(operator.factor, parameters)
-        offset = _resolve(operator.offset, parameters)
+        factor = resolve(operator.factor, parameters)
+        offset = resolve(operator.offset, parameters)
         shape = (patches.values.shape[0], *input_shapes[0])
         added = None
         if offset is not None:
