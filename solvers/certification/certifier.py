@@ -95,16 +95,16 @@ class _Certifier:
         options: CertifyOptions,
         cancelled: Callable[[], bool],
     ) -> None:
-        raw = network
-        if options.normalization is not None:
-            raw = network.with_normalization(options.normalization)
         device = resolve_device(options.device)
-        self.dataset = fit_dataset(dataset, raw)
         self._options, self._cancelled = options, cancelled
-        self._runtime = OnnxRuntime(raw)
-        self._attacked = raw.to(torch.float32, device)
-        self._network = fold_affine(raw.to(torch.float64, device))
-        self._witness = Witness(raw.to(torch.float64, device), self._runtime)
+        # The factors of a normalisation are rounded to the network's type, so it goes in front
+        # of the network after that has been chosen: bounds then have them in float64.
+        wide = _normalised(network.to(torch.float64, device), options)
+        self.dataset = fit_dataset(dataset, wide)
+        self._runtime = OnnxRuntime(_normalised(network, options))
+        self._attacked = _normalised(network.to(torch.float32, device), options)
+        self._network = fold_affine(wide)
+        self._witness = Witness(wide, self._runtime)
         self._exact_options = ExactOptions(seed=options.seed)
 
     def checked(self, indices: Sequence[int]) -> list[tuple[int, Case]]:
@@ -273,6 +273,13 @@ class _Certifier:
             counterexample=bracket.counterexample,
             reason=reason,
         )
+
+
+def _normalised(network: Network, options: CertifyOptions) -> Network:
+    """Return the network behind the normalisation that was asked for, if one was."""
+    if options.normalization is None:
+        return network
+    return network.with_normalization(options.normalization)
 
 
 def _step(batch: CaseBatch, method: Method, start: LadderStep | None) -> LadderStep | None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from models import Dataset, InvalidInputError, Normalization, OnnxRuntime, load_network
 from models.errors import BoundsError, DataError, ShapeError, SpecificationError
@@ -270,3 +271,20 @@ def test_bad_data_is_refused_before_any_work(network: Network, dataset: Dataset)
         certify_items(network, replace(dataset, x=dataset.x[..., :2]), options)
     with pytest.raises(InvalidInputError, match="index 99"):
         certify_items(network, dataset, options, indices=[99])
+
+
+def test_normalisation_is_not_rounded_to_float32_in_bounds(
+    network: Network, dataset: Dataset
+) -> None:
+    """1/3 in float32 is off by 1e-8; bounds of a tiny region must not be."""
+    third = Normalization((0.0,), (3.0,))
+    options = CertifyOptions(0.0, (Method.CROWN,), normalization=third)
+    wide = network.to(torch.float64)
+    for item in certify_items(network, dataset, options):
+        if not item.lower:
+            continue
+        x = torch.from_numpy(dataset.x[item.index].astype(np.float64) / 3.0)
+        y = wide(x.unsqueeze(0)).flatten()
+        others = torch.cat([y[: item.label], y[item.label + 1 :]])
+        exact = float(y[item.label] - others.max())
+        assert item.lower["crown"] == pytest.approx(exact, abs=1e-12)
