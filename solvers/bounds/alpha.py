@@ -12,7 +12,7 @@ layer's rows instead of all, needs no gradient through bounds, and can be cut in
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from models.graph import Node
 from solvers.bounds.adjustable import AdjustableLines, AdjustedWhole
 from solvers.bounds.backward import Rows, Scene, lower_bounds, unit_rows
 from solvers.bounds.ibp import interval_of, refinable_nodes
-from solvers.bounds.intermediate import relax_node, select, undecided_mask
+from solvers.bounds.intermediate import example_groups, relax_node, select, undecided_mask
 from solvers.bounds.interval import Interval
 from solvers.bounds.options import BoundOptions
 from solvers.bounds.relaxation import ElementwiseRelaxation, Relaxation
@@ -98,6 +98,19 @@ class _Climber:
         return best
 
     def _refine(self, node: Node, current: Interval, best: Mapping[str, Interval]) -> Interval:
+        """Tighten one node, in groups of examples that need about as many rows."""
+        groups = example_groups(undecided_mask(self.scene.network.graph, node, current))
+        if groups is None:
+            return self._refine_group(node, current, best)
+        for index in groups:
+            part = replace(self, scene=self.scene[index])
+            bounds = {name: interval[index] for name, interval in best.items()}
+            current = current.put(index, part._refine_group(node, current[index], bounds))
+        return current
+
+    def _refine_group(
+        self, node: Node, current: Interval, best: Mapping[str, Interval]
+    ) -> Interval:
         selection = select(undecided_mask(self.scene.network.graph, node, current))
         size = self.chunk(two_sided=True)
         for first in range(0, selection.rows, size):

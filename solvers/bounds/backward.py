@@ -107,7 +107,7 @@ class Scene:
         shapes = [self.network.graph.node(name).shape for name in node.inputs]
         return self.drifts[node.name].relaxation(bounds, shapes, self.network.parameters)
 
-    def __getitem__(self, index: slice) -> Scene:
+    def __getitem__(self, index: slice | Tensor) -> Scene:
         """Return the scene of some regions."""
         balls = None if self.balls is None else self.balls[index]
         return replace(self, region=self.region[index], balls=balls)

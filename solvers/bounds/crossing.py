@@ -52,8 +52,9 @@ def cross_affine(
     maps = whole(coefficients)
     leading, flat = maps.shape[:2], maps.flatten(0, 1)
     constant = rule.constant(node.operator, flat, parameters)
+    added = None if constant is None else constant.reshape(leading)
+    few = rule.adjoint_of_few(node.operator, maps, parameters)
+    if few is not None:
+        return [few], added
     passed = rule.adjoint(node.operator, flat, shapes, parameters)
-    return (
-        [value.reshape(*leading, *value.shape[1:]) for value in passed],
-        None if constant is None else constant.reshape(leading),
-    )
+    return [value.reshape(*leading, *value.shape[1:]) for value in passed], added

@@ -7,7 +7,7 @@ those values for which it can matter, such as ReLUs that are not already stable.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +23,15 @@ from solvers.bounds.relaxation import ConstantRelaxation, Relaxation
 from solvers.bounds.rules import NonlinearRule, Slopes, rule_for
 from solvers.budget import Budget
 
-__all__ = ["Selection", "relax_node", "relaxations_of", "select", "tightened", "undecided_mask"]
+__all__ = [
+    "Selection",
+    "example_groups",
+    "relax_node",
+    "relaxations_of",
+    "select",
+    "tightened",
+    "undecided_mask",
+]
 
 
 @dataclass(frozen=True)
@@ -171,17 +179,51 @@ class _Refiner:
         bounds: Mapping[str, Interval],
     ) -> None:
         self._scene, self._memory, self._budget, self._bounds = scene, memory, budget, bounds
+        self._slopes = slopes
         self._whole = relaxations_of(scene, bounds, slopes)
         self._depth = nonlinear_depth(scene.network.graph)
 
     def refine(self, node: Node, current: Interval) -> Interval:
         """Tighten the undecided values of one node."""
         if not _settles(self._scene.network.graph, node):
-            return self._both_sides(node, current, self._whole)
+            return self._in_groups(node, current, _Refiner._both_sides)
         depth = self._depth[node.name]
         if depth > 1 and is_map(node.shape):
-            current = self._side_by_side(node, current, self._short(depth - 1))
-        return self._side_by_side(node, current, self._whole)
+            current = self._side_by_side(node, current, depth - 1)
+        return self._side_by_side(node, current, None)
+
+    def _side_by_side(self, node: Node, current: Interval, floor: int | None) -> Interval:
+        """Bound undecided values on the side that is likelier to settle them, then on the other.
+
+        A ReLU is settled by the bound on the side of its mean alone, so that most need one row
+        instead of two. With a `floor`, passes end at nonlinear nodes of that depth or less.
+        """
+        likelier = torch.where(current.center >= 0, 1.0, -1.0).to(current.lower.dtype)
+        for side in (Interval(likelier, likelier), Interval(-likelier, -likelier)):
+
+            def one_side(
+                refiner: _Refiner,
+                node: Node,
+                part: Interval,
+                index: Tensor | None,
+                side: Interval = side,
+            ) -> Interval:
+                signs = side.lower if index is None else side.lower[index]
+                return refiner._one_side(node, part, signs.flatten(1), floor)
+
+            current = self._in_groups(node, current, one_side)
+        return current
+
+    def _in_groups(self, node: Node, current: Interval, step: _Step) -> Interval:
+        """Make a step with examples that need about as many rows, so that few rows are padding."""
+        groups = example_groups(undecided_mask(self._scene.network.graph, node, current))
+        if groups is None:
+            return step(self, node, current, None)
+        for index in groups:
+            bounds = {name: interval[index] for name, interval in self._bounds.items()}
+            part = _Refiner(self._scene[index], self._slopes, self._memory, self._budget, bounds)
+            current = current.put(index, step(part, node, current[index], index))
+        return current
 
     def _short(self, floor: int) -> Relaxations:
         """Return relaxations that end a pass at nonlinear nodes of depth `floor` or less."""
@@ -194,29 +236,24 @@ class _Refiner:
 
         return relaxation
 
-    def _both_sides(self, node: Node, current: Interval, relaxations: Relaxations) -> Interval:
+    def _both_sides(self, node: Node, current: Interval, _index: Tensor | None) -> Interval:
         """Bound undecided values from below and above in one pass, which shares its first steps."""
         for part in self._parts(node, current, two_sided=True):
             rows = unit_rows(self._scene, node, part.indices)
-            both = lower_bounds(self._scene, rows, relaxations, two_sided=True)
+            both = lower_bounds(self._scene, rows, self._whole, two_sided=True)
             current = part.write(current, both[:, : part.rows], -both[:, part.rows :])
         return current
 
-    def _side_by_side(self, node: Node, current: Interval, relaxations: Relaxations) -> Interval:
-        """Bound undecided values on the side that is likelier to settle them, then on the other.
-
-        A ReLU is settled by the bound on the side of its mean alone, so that most need one row
-        instead of two.
-        """
-        likelier = torch.where(current.center >= 0, 1.0, -1.0).to(current.lower.dtype).flatten(1)
-        for side in (likelier, -likelier):
-            for part in self._parts(node, current, two_sided=False):
-                signs = side.gather(1, part.indices)
-                rows = unit_rows(self._scene, node, part.indices, signs)
-                found = lower_bounds(self._scene, rows, relaxations)
-                below = torch.where(signs > 0, found, torch.full_like(found, -torch.inf))
-                above = torch.where(signs < 0, -found, torch.full_like(found, torch.inf))
-                current = part.write(current, below, above)
+    def _one_side(self, node: Node, current: Interval, side: Tensor, floor: int | None) -> Interval:
+        """Bound undecided values from below where `side` is 1 and from above where it is −1."""
+        relaxations = self._whole if floor is None else self._short(floor)
+        for part in self._parts(node, current, two_sided=False):
+            signs = side.gather(1, part.indices)
+            rows = unit_rows(self._scene, node, part.indices, signs)
+            found = lower_bounds(self._scene, rows, relaxations)
+            below = torch.where(signs > 0, found, torch.full_like(found, -torch.inf))
+            above = torch.where(signs < 0, -found, torch.full_like(found, torch.inf))
+            current = part.write(current, below, above)
         return current
 
     def _parts(self, node: Node, current: Interval, *, two_sided: bool) -> Iterator[Selection]:
@@ -227,6 +264,33 @@ class _Refiner:
             if self._budget.exhausted:
                 return
             yield selection[first : first + size]
+
+
+_Step = Callable[[_Refiner, Node, Interval, Tensor | None], Interval]
+"""Tightens a node over some examples, whose positions in the batch are given; None for all."""
+
+
+def example_groups(mask: Tensor) -> list[Tensor] | None:
+    """Group examples that have about as many set entries.
+
+    Args:
+        mask: Shape `(batch, *shape)`.
+
+    Returns:
+        Positions in the batch, group by group, the fullest first, without examples that have no
+        set entry; None where one group for the whole batch is as good.
+    """
+    counts = mask.flatten(1).sum(1)
+    ordered, places = counts.sort(descending=True, stable=True)
+    numbers = [int(count) for count in ordered if count > 0]
+    starts = [0]
+    for position, count in enumerate(numbers):
+        if 2 * count < numbers[starts[-1]]:
+            starts.append(position)
+    if len(starts) == 1 and 4 * len(numbers) >= 3 * len(counts):
+        return None
+    ends = [*starts[1:], len(numbers)]
+    return [places[first:end] for first, end in zip(starts, ends, strict=True) if end > first]
 
 
 def _settles(graph: Graph, node: Node) -> bool:

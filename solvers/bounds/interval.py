@@ -72,6 +72,18 @@ class Interval:
         """Return some examples of the batch."""
         return Interval(self.lower[index], self.upper[index])
 
+    def put(self, index: Tensor, other: Interval) -> Interval:
+        """Return the bounds with those of some examples replaced.
+
+        Args:
+            index: Positions in the batch.
+            other: As many examples.
+        """
+        return Interval(
+            self.lower.index_copy(0, index, other.lower),
+            self.upper.index_copy(0, index, other.upper),
+        )
+
     def detach(self) -> Interval:
         """Return the bounds cut off from the autograd graph."""
         return Interval(self.lower.detach(), self.upper.detach())

@@ -30,7 +30,7 @@ class BoundOptions:
     """
 
     iterations: int = 20
-    intermediate_iterations: int = 8
+    intermediate_iterations: int = 10
     learning_rate: float = 0.3
     learning_rate_decay: float = 0.97
     optimise_intermediate: bool = True

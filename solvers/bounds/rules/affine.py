@@ -24,6 +24,11 @@ __all__ = ["AddRule", "BatchNormalizationRule", "LinearRule", "ScaleRule"]
 
 # ruff: noqa: ARG002  (not every adjoint needs shapes or parameters)
 
+_MANY_ROWS = 32
+"""Below so many rows per example a product costs less than looking for zeros."""
+_FEW = 0.7
+"""Share of coefficients that may be left for leaving out the others to pay."""
+
 
 class LinearRule(AffineRule[Linear]):
     """y = W x + b over the last axis."""
@@ -58,6 +63,32 @@ class LinearRule(AffineRule[Linear]):
     ) -> tuple[Tensor, ...]:
         """Multiply by W from the right."""
         return (coefficients @ operator.weight.resolve(parameters),)
+
+    def adjoint_of_few(
+        self, operator: Linear, coefficients: Tensor, parameters: Parameters
+    ) -> Tensor | None:
+        """Multiply example by example, leaving out what is zero in all of an example's rows.
+
+        Inactive ReLUs stop the coefficients behind them, often four out of five; a product of what
+        is left costs that much less.
+        """
+        flat = coefficients.flatten(2)
+        batch, rows, outputs = flat.shape
+        # Behind a gradient, picking columns costs more than it saves.
+        if rows < _MANY_ROWS or batch > rows or flat.requires_grad:
+            return None
+        if outputs != coefficients.shape[-1]:
+            return None
+        alive = (flat != 0).any(dim=1)
+        if int(alive.sum()) > _FEW * alive.numel():
+            return None
+        weight = operator.weight.resolve(parameters)
+        places = [mask.nonzero().squeeze(1) for mask in alive]
+        parts = [
+            example.index_select(1, place) @ weight.index_select(0, place)
+            for example, place in zip(flat, places, strict=True)
+        ]
+        return torch.stack(parts).reshape(*coefficients.shape[:-1], -1)
 
     def constant(
         self, operator: Linear, coefficients: Tensor, parameters: Parameters

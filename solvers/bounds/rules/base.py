@@ -88,6 +88,22 @@ class AffineRule(Rule[OperatorT]):
             Coefficients of each input, shape `(rows, *input_shape)`.
         """
 
+    def adjoint_of_few(
+        self, operator: OperatorT, coefficients: Tensor, parameters: Parameters
+    ) -> Tensor | None:
+        """Do the work of `adjoint` where most coefficients of each example are zero.
+
+        Args:
+            operator: The node's operator, of one input.
+            coefficients: Of the node's output, shape `(batch, rows, *shape)`.
+            parameters: The network's parameters.
+
+        Returns:
+            Coefficients of the input, shape `(batch, rows, *input_shape)`; None where that would
+            not pay.
+        """
+        return None
+
     @abstractmethod
     def linear(
         self,
