@@ -57,7 +57,7 @@ def test_instances_are_decided_scored_and_compared(
 def test_a_failing_instance_is_a_line_with_its_reason(
     small: Small, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_mlp(small.folder / "odd.onnx", [([[1.0, 0]], [0.0]), ([[1.0]], [0.0])], activation="Erf")
+    write_mlp(small.folder / "odd.onnx", [([[1.0, 0]], [0.0]), ([[1.0]], [0.0])], activation="Hardmax")
     (small.folder / "torn.onnx").write_bytes(small.network.read_bytes()[:40])
     (small.folder / "bad.vnnlib").write_text("(assert (<= X_0")
     text = (
@@ -73,7 +73,7 @@ def test_a_failing_instance_is_a_line_with_its_reason(
     rows = answer["instances"]
     assert [row["verdict"] for row in rows] == ["unknown"] * 5 + ["verified"]
     assert [row["evidence"] for row in rows[:5]] == ["none"] * 5
-    assert "Erf" in rows[0]["reason"]
+    assert "Hardmax" in rows[0]["reason"]
     assert all(row["reason"] for row in rows[:5])
     assert rows[5]["reason"] is None
     assert "internal error" not in " ".join(row["reason"] for row in rows[:5])

@@ -272,7 +272,6 @@ class TestBadInput:
     network = mlp(SIZES, seed=0)
     case = case_of(0)
     bounds = interval_bounds(network, REGION)
-    budget = Budget.of_seconds(60)
 
     def run(
         self,
@@ -285,7 +284,7 @@ class TestBadInput:
             case or self.case,
             self.bounds if bounds is None else bounds,
             options=ExactOptions(mode=ExactMode.OPTIMIZE, solver=SolverName.HIGHS),
-            budget=self.budget,
+            budget=Budget.of_seconds(60),
             **keywords,
         )
 
