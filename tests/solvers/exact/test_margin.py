@@ -345,5 +345,5 @@ class TestBadInput:
                 self.case,
                 self.bounds,
                 options=ExactOptions(),
-                budget=self.budget,
+                budget=Budget.of_seconds(60),
             )
