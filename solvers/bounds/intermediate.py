@@ -199,16 +199,16 @@ class _Refiner:
         instead of two. With a `floor`, passes end at nonlinear nodes of that depth or less.
         """
         likelier = torch.where(current.center >= 0, 1.0, -1.0).to(current.lower.dtype)
-        for side in (Interval(likelier, likelier), Interval(-likelier, -likelier)):
+        for side in (likelier, -likelier):
 
             def one_side(
                 refiner: _Refiner,
                 node: Node,
                 part: Interval,
                 index: Tensor | None,
-                side: Interval = side,
+                side: Tensor = side,
             ) -> Interval:
-                signs = side.lower if index is None else side.lower[index]
+                signs = side if index is None else side[index]
                 return refiner._one_side(node, part, signs.flatten(1), floor)
 
             current = self._in_groups(node, current, one_side)
