@@ -57,7 +57,8 @@ def test_instances_are_decided_scored_and_compared(
 def test_a_failing_instance_is_a_line_with_its_reason(
     small: Small, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_mlp(small.folder / "odd.onnx", [([[1.0, 0]], [0.0]), ([[1.0]], [0.0])], activation="Hardmax")
+    layers = [([[1.0, 0]], [0.0]), ([[1.0]], [0.0])]
+    write_mlp(small.folder / "odd.onnx", layers, activation="Hardmax")
     (small.folder / "torn.onnx").write_bytes(small.network.read_bytes()[:40])
     (small.folder / "bad.vnnlib").write_text("(assert (<= X_0")
     text = (
