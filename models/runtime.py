@@ -40,7 +40,7 @@ class OnnxRuntime:
         model = onnx.load_model_from_string(data)
         entries = graph_inputs(model.graph)
         tail = find_tail(model.graph)
-        if tail.softmax is not None:
+        if tail.dropped:
             data = _with_output(model, tail.output)
         del model
         self._entries = entries

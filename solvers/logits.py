@@ -26,7 +26,7 @@ def require_same_meaning(network: Network, problem: Problem) -> None:
         problem: About its outputs.
 
     Raises:
-        SpecificationError: A Softmax or LogSoftmax was dropped and a clause depends on it.
+        SpecificationError: A Softmax, LogSoftmax or ArgMax was dropped and a clause depends on it.
     """
     dropped = _dropped(network)
     if dropped is None:
@@ -41,19 +41,22 @@ def require_same_meaning(network: Network, problem: Problem) -> None:
 
 
 def _dropped(network: Network) -> str | None:
-    """Return the type of the operator that import dropped at the end of the file."""
+    """Return the type of the last operator that import dropped at the end of the file."""
     if not network.source:
         return None
-    softmax = find_tail(onnx.load_model_from_string(network.source).graph).softmax
-    return None if softmax is None else str(softmax.op_type)
+    dropped = find_tail(onnx.load_model_from_string(network.source).graph).dropped
+    return str(dropped[-1].op_type) if dropped else None
 
 
 def _survives(clause: Clause, dropped: str) -> bool:
     """Return whether a clause holds for logits exactly where it holds behind the operator.
 
     LogSoftmax subtracts one number from all logits: rows whose coefficients sum to 0 keep their
-    value. Softmax keeps only the order: rows must compare two outputs and nothing else.
+    value. Softmax keeps only the order: rows must compare two outputs and nothing else. ArgMax
+    gives the number of a class, of which no row over logits can speak.
     """
+    if dropped == "ArgMax":
+        return False
     balanced = clause.matrix.sum(axis=1) == 0.0
     if dropped == "LogSoftmax":
         return bool(balanced.all())

@@ -9,8 +9,9 @@ from onnx import GraphProto, NodeProto
 
 __all__ = ["Tail", "find_tail", "needed_nodes"]
 
-_PASSIVE = frozenset({"Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
+_PASSIVE = frozenset({"Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 _SOFTMAX = frozenset({"LogSoftmax", "Softmax"})
+_ARGMAX = frozenset({"ArgMax"})
 
 
 @dataclass(frozen=True)
@@ -19,36 +20,48 @@ class Tail:
 
     Attributes:
         output: The ONNX tensor that is taken as the result.
-        softmax: The node that was dropped behind it, where there was one.
+        dropped: The Softmax, LogSoftmax and ArgMax nodes that were dropped behind it, first to
+            last; at most one of each kind in a row.
         declared: The output that the file declares.
         ignored: Further outputs of the file.
     """
 
     output: str
-    softmax: NodeProto | None
+    dropped: tuple[NodeProto, ...]
     declared: str
     ignored: tuple[str, ...]
 
 
 def find_tail(graph: GraphProto) -> Tail:
-    """Return the result of the network, before a final Softmax or LogSoftmax.
+    """Return the result of the network, before a final Softmax, LogSoftmax or ArgMax.
 
-    Both keep the order of the outputs, so that a classification is decided without them; so does
-    a reshape behind them.
+    The first two keep the order of the outputs and the last reads nothing else, so that a
+    classification is decided without them; so does a reshape behind them.
     """
     declared = graph.output[0].name
     ignored = tuple(entry.name for entry in list(graph.output)[1:])
     producers = _producers(graph)
     name = declared
-    for _ in range(len(graph.node)):  # and no further: a damaged graph may run in circles
-        last = producers.get(name)
+    dropped: list[NodeProto] = []
+    for kinds in (_ARGMAX, _SOFTMAX):
+        last = _last_active(producers, name, len(graph.node))
+        if last is not None and last.op_type in kinds and last.input:
+            dropped.insert(0, last)
+            name = last.input[0]
+    return Tail(name if dropped else declared, tuple(dropped), declared, ignored)
+
+
+def _last_active(producers: Mapping[str, NodeProto], name: str, limit: int) -> NodeProto | None:
+    """Return the node behind a tensor, looking through those that keep all values.
+
+    No further than `limit` nodes: a damaged graph may run in circles.
+    """
+    last = producers.get(name)
+    for _ in range(limit):
         if last is None or last.op_type not in _PASSIVE or not last.input:
             break
-        name = last.input[0]
-    last = producers.get(name)
-    if last is not None and last.op_type in _SOFTMAX and last.input:
-        return Tail(last.input[0], last, declared, ignored)
-    return Tail(declared, None, declared, ignored)
+        last = producers.get(last.input[0])
+    return last
 
 
 def needed_nodes(graph: GraphProto, output: str) -> list[NodeProto]:

@@ -249,26 +249,32 @@ def _note_tail(builder: Builder, tail: Tail, result: Activation, *, opset: int) 
             f"the network has several outputs; {tail.declared!r} is used, "
             f"ignored: {', '.join(repr(name) for name in tail.ignored)}"
         )
-    if tail.softmax is None:
-        return
-    axis = next((entry.i for entry in tail.softmax.attribute if entry.name == "axis"), None)
+    for last in tail.dropped:
+        _check_one_group(last, result, opset=opset)
+        builder.note(
+            f"the final {last.op_type} is dropped: outputs are its inputs (logits), whose order "
+            "decides the class"
+        )
+
+
+def _check_one_group(last: NodeProto, result: Activation, *, opset: int) -> None:
+    """Refuse a Softmax or ArgMax that treats the outputs in several groups."""
+    argmax = last.op_type == "ArgMax"
+    axis = next((entry.i for entry in last.attribute if entry.name == "axis"), None)
     if axis is None:
-        axis = -1 if opset >= 13 else 1
+        axis = 0 if argmax else -1 if opset >= 13 else 1
     shape = result.shape
     axis = axis % max(1, len(shape))
-    # before opset 13 all axes from `axis` on are normalised together
-    over = shape[axis:] if opset < 13 else shape[axis : axis + 1]
+    # before opset 13 Softmax normalises all axes from `axis` on together
+    together = opset < 13 and not argmax
+    over = shape[axis:] if together else shape[axis : axis + 1]
     if int(np.prod(over)) != result.size:
         raise UnsupportedOperatorError(
-            node=node_label(tail.softmax),
-            operator=tail.softmax.op_type,
+            node=node_label(last),
+            operator=last.op_type,
             opset=opset,
-            detail=f"it normalises shape {shape} in several groups (axis {axis})",
+            detail=f"it treats shape {shape} in several groups (axis {axis})",
         )
-    builder.note(
-        f"the final {tail.softmax.op_type} is dropped: outputs are its inputs (logits), "
-        "whose order is the same"
-    )
 
 
 def _parameters(builder: Builder) -> dict[str, Tensor]:

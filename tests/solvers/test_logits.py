@@ -86,3 +86,21 @@ def test_a_condition_that_is_let_through_means_the_same(
     # Rounding may merge logits that differ in the last digits, so near ties are left out.
     if abs(clause.margin(z)) > 1e-9:
         assert (clause.margin(z) <= 0) == (clause.margin(shares) <= 0)
+
+
+def test_nothing_said_of_a_class_number_is_decided_on_logits() -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["z"]),
+        helper.make_node("ArgMax", ["z"], ["y"], axis=-1, keepdims=0),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3])],
+        [helper.make_tensor_value_info("y", TensorProto.INT64, [1])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    network = load_network(model.SerializeToString())
+    with pytest.raises(SpecificationError, match="ends in ArgMax"):
+        require_same_meaning(network, problem([1.0, -1.0, 0.0]))

@@ -19,15 +19,27 @@ def graph(*nodes: NodeProto, outputs: tuple[str, ...] = ("y",)) -> GraphProto:
 
 def test_an_ordinary_end() -> None:
     tail = find_tail(graph(node("Relu", ["x"], ["y"])))
-    assert (tail.output, tail.softmax, tail.declared, tail.ignored) == ("y", None, "y", ())
+    assert (tail.output, tail.dropped, tail.declared, tail.ignored) == ("y", (), "y", ())
 
 
 @pytest.mark.parametrize("operator", ["Softmax", "LogSoftmax"])
 def test_a_softmax_at_the_end(operator: str) -> None:
     tail = find_tail(graph(node("Relu", ["x"], ["z"]), node(operator, ["z"], ["y"])))
     assert tail.output == "z"
-    assert tail.softmax is not None
-    assert tail.softmax.op_type == operator
+    assert [last.op_type for last in tail.dropped] == [operator]
+
+
+def test_an_argmax_behind_a_softmax() -> None:
+    nodes = [node("Softmax", ["x"], ["p"]), node("Identity", ["p"], ["i"])]
+    nodes += [node("ArgMax", ["i"], ["c"], axis=-1), node("Squeeze", ["c"], ["y"])]
+    tail = find_tail(graph(*nodes))
+    assert tail.output == "x"
+    assert [last.op_type for last in tail.dropped] == ["Softmax", "ArgMax"]
+
+
+def test_a_softmax_behind_an_argmax_is_not_looked_behind() -> None:
+    tail = find_tail(graph(node("ArgMax", ["x"], ["c"]), node("Softmax", ["c"], ["y"])))
+    assert tail.output == "c"
 
 
 @pytest.mark.parametrize("passive", ["Identity", "Flatten", "Squeeze", "Dropout"])
@@ -43,12 +55,12 @@ def test_passive_nodes_without_a_softmax_stay() -> None:
 
 def test_a_transpose_behind_a_softmax_is_not_passive() -> None:
     tail = find_tail(graph(node("Softmax", ["x"], ["p"]), node("Transpose", ["p"], ["y"])))
-    assert (tail.output, tail.softmax) == ("y", None)
+    assert (tail.output, tail.dropped) == ("y", ())
 
 
 def test_circles_and_nodes_without_inputs_come_to_an_end() -> None:
     circle = graph(node("Identity", ["y"], ["z"]), node("Identity", ["z"], ["y"]))
-    assert find_tail(circle).softmax is None
+    assert find_tail(circle).dropped == ()
     assert len(needed_nodes(circle, "y")) == 2
     assert find_tail(graph(node("Identity", [], ["y"]))).output == "y"
     assert find_tail(graph(node("Softmax", [], ["y"]))).output == "y"

@@ -8,9 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
-from models import ModelImportError, Network, UnsupportedOperatorError, load_network
+from models import (
+    ModelImportError,
+    Network,
+    OnnxRuntime,
+    UnsupportedOperatorError,
+    load_network,
+)
 from models.onnx_import import comparison
 from models.operators import Relu
 from tests.helpers.agreement import assert_agrees
@@ -136,9 +142,19 @@ def test_a_softmax_over_several_groups_is_refused() -> None:
         load_network(data)
 
 
-def test_an_argmax_at_the_end_is_refused() -> None:
-    data = model([node("ArgMax", ["x"], ["y"])], shape=(1, 3), dtype=TensorProto.FLOAT)
-    with pytest.raises(UnsupportedOperatorError, match="scores in front"):
+@pytest.mark.parametrize("attributes", [{"axis": 1}, {"axis": -1, "keepdims": 0}])
+def test_a_final_argmax_leaves_the_scores_in_front(attributes: dict[str, int]) -> None:
+    nodes = [node("Relu", ["x"], ["z"]), node("ArgMax", ["z"], ["y"], **attributes)]
+    network = load_network(model(nodes, shape=(1, 3), outputs=("y",), untyped=True))
+    assert network.output_size == 3
+    assert any("ArgMax" in note and "dropped" in note for note in network.notes)
+    x = np.asarray([[[1.0, -2.0, 3.0]]], np.float32)
+    np.testing.assert_array_equal(OnnxRuntime(network).run(x), [[1.0, 0.0, 3.0]])
+
+
+def test_an_argmax_over_several_groups_is_refused() -> None:
+    data = model([node("ArgMax", ["x"], ["y"], axis=-1)], shape=(2, 3), untyped=True)
+    with pytest.raises(UnsupportedOperatorError, match="several groups"):
         load_network(data)
 
 
