@@ -19,6 +19,6 @@ settings.register_profile(
     print_blob=True,
     # Runs of one commit agree with each other; at a desk every run looks elsewhere.
     derandomize=bool(os.environ.get("CI")),
-    suppress_health_check=[HealthCheck.too_slow],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 settings.load_profile("tightrope")
