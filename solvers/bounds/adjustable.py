@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from solvers.bounds.patches import Patches
-from solvers.bounds.relaxation import ElementwiseRelaxation, Relaxation
+from solvers.bounds.relaxation import ElementwiseRelaxation, Relaxation, SavedContext
 
 __all__ = ["AdjustableLines", "AdjustedWhole"]
 
@@ -54,11 +53,6 @@ class AdjustableLines(Relaxation):
     shared: bool = False
     alpha: Tensor | None = None
     _ends: _Ends | None = field(default=None, repr=False)
-
-    @property
-    def variable(self) -> Tensor | None:
-        """The slopes, if a pass has needed them."""
-        return self.alpha
 
     def backward(self, coefficients: Tensor) -> tuple[tuple[Tensor], Tensor]:
         """Multiply by the slope that each coefficient's sign asks for."""
@@ -142,21 +136,9 @@ class AdjustedWhole(Relaxation):
     build: Callable[[Tensor], Relaxation]
     alpha: Tensor
 
-    @property
-    def variable(self) -> Tensor | None:
-        """The slopes."""
-        return self.alpha
-
     def backward(self, coefficients: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """Cross the node with the present α."""
         return self.build(self.alpha).backward(coefficients)
-
-
-class _SavedContext(Protocol):
-    saved_tensors: tuple[Tensor, ...]
-    needs_input_grad: tuple[bool, ...]
-
-    def save_for_backward(self, *tensors: Tensor) -> None: ...
 
 
 class _AdjustedLines(torch.autograd.Function):
@@ -164,7 +146,7 @@ class _AdjustedLines(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: _SavedContext, a: Tensor, alpha: Tensor, lines: tuple[Tensor, Tensor, Tensor, Tensor]
+        ctx: SavedContext, a: Tensor, alpha: Tensor, lines: tuple[Tensor, Tensor, Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
         slope, span, upper_slope, intercept = lines
         ctx.save_for_backward(a, alpha, slope, span, upper_slope, intercept)
@@ -179,7 +161,7 @@ class _AdjustedLines(torch.autograd.Function):
 
     @staticmethod
     def backward(
-        ctx: _SavedContext, grad_passed: Tensor, grad_constant: Tensor
+        ctx: SavedContext, grad_passed: Tensor, grad_constant: Tensor
     ) -> tuple[Tensor | None, Tensor | None, None]:
         a, alpha, slope, span, upper_slope, intercept = ctx.saved_tensors
         positive = a > 0

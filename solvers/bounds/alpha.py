@@ -184,7 +184,7 @@ class _Lines:
 
     def variables(self) -> list[Tensor]:
         """Return the slopes of every node that passes have crossed."""
-        found = (lines.variable for lines in self._adjustable)
+        found = (lines.alpha for lines in self._adjustable)
         return [variable for variable in found if variable is not None]
 
     def _built(self, node: Node) -> Relaxation:

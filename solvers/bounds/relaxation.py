@@ -17,7 +17,13 @@ from torch import Tensor
 
 from solvers.bounds.patches import Patches
 
-__all__ = ["ConstantRelaxation", "ElementwiseRelaxation", "Relaxation", "SelectionRelaxation"]
+__all__ = [
+    "ConstantRelaxation",
+    "ElementwiseRelaxation",
+    "Relaxation",
+    "SavedContext",
+    "SelectionRelaxation",
+]
 
 
 class Relaxation(ABC):
@@ -93,11 +99,15 @@ def _apply_lines(coefficients: Tensor, lines: _Lines) -> tuple[Tensor, Tensor]:
     return passed.reshape(coefficients.shape), constant
 
 
-class _SavedContext(Protocol):
+class SavedContext(Protocol):
+    """What a hand-written autograd function keeps between its two directions."""
+
     saved_tensors: tuple[Tensor, ...]
     needs_input_grad: tuple[bool, ...]
 
-    def save_for_backward(self, *tensors: Tensor) -> None: ...
+    def save_for_backward(self, *tensors: Tensor) -> None:
+        """Keep tensors for the way back."""
+        ...
 
 
 class _SignedLines(torch.autograd.Function):
@@ -109,7 +119,7 @@ class _SignedLines(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: _SavedContext,
+        ctx: SavedContext,
         a: Tensor,
         lower_slope: Tensor,
         upper_slope: Tensor,
@@ -127,7 +137,7 @@ class _SignedLines(torch.autograd.Function):
 
     @staticmethod
     def backward(
-        ctx: _SavedContext, grad_passed: Tensor, grad_constant: Tensor
+        ctx: SavedContext, grad_passed: Tensor, grad_constant: Tensor
     ) -> tuple[Tensor | None, ...]:
         a, lower_slope, upper_slope, upper_intercept = ctx.saved_tensors
         needs = ctx.needs_input_grad

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from torch import Tensor
 from torch.nn import functional
@@ -28,11 +29,14 @@ _TRANSPOSED = {
 _CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 
 
-class ConvolutionRule(AffineRule[Convolution]):
-    """Cross-correlation; its adjoint is a transposed convolution, never a matrix."""
+KernelT = TypeVar("KernelT", Convolution, ConvolutionTranspose)
+
+
+class _KernelRule(AffineRule[KernelT]):
+    """What does not depend on the direction of a convolution."""
 
     def interval(
-        self, operator: Convolution, inputs: Sequence[Interval], parameters: Parameters
+        self, operator: KernelT, inputs: Sequence[Interval], parameters: Parameters
     ) -> Interval:
         """Bound by W∗centre ± |W|∗radius."""
         weight = operator.weight.resolve(parameters)
@@ -43,7 +47,7 @@ class ConvolutionRule(AffineRule[Convolution]):
 
     def linear(
         self,
-        operator: Convolution,
+        operator: KernelT,
         inputs: Sequence[Tensor],
         parameters: Parameters,
         *,
@@ -52,6 +56,17 @@ class ConvolutionRule(AffineRule[Convolution]):
         """Convolve with W or |W|."""
         weight = operator.weight.resolve(parameters)
         return operator.convolve(inputs[0], weight.abs() if magnitude else weight, None)
+
+    def constant(
+        self, operator: KernelT, coefficients: Tensor, parameters: Parameters
+    ) -> Tensor | None:
+        """Multiply the sums over each channel by its bias."""
+        bias = resolve(operator.bias, parameters)
+        return None if bias is None else channel_sums(coefficients) @ bias
+
+
+class ConvolutionRule(_KernelRule[Convolution]):
+    """Cross-correlation; its adjoint is a transposed convolution, never a matrix."""
 
     def adjoint(
         self,
@@ -89,13 +104,6 @@ class ConvolutionRule(AffineRule[Convolution]):
         )
         return (result.reshape(*coefficients.shape[:2], *result.shape[1:]),)
 
-    def constant(
-        self, operator: Convolution, coefficients: Tensor, parameters: Parameters
-    ) -> Tensor | None:
-        """Multiply the sums over each channel by its bias."""
-        bias = resolve(operator.bias, parameters)
-        return None if bias is None else channel_sums(coefficients) @ bias
-
     def adjoint_patches(
         self,
         operator: Convolution,
@@ -124,30 +132,8 @@ class ConvolutionRule(AffineRule[Convolution]):
         return (Patches(values, patches.places, grid, size),), constant
 
 
-class ConvolutionTransposeRule(AffineRule[ConvolutionTranspose]):
+class ConvolutionTransposeRule(_KernelRule[ConvolutionTranspose]):
     """Transposed convolution; its adjoint is a convolution."""
-
-    def interval(
-        self, operator: ConvolutionTranspose, inputs: Sequence[Interval], parameters: Parameters
-    ) -> Interval:
-        """Bound by W∗centre ± |W|∗radius."""
-        weight = operator.weight.resolve(parameters)
-        bias = resolve(operator.bias, parameters)
-        center = operator.convolve(inputs[0].center, weight, bias)
-        radius = operator.convolve(inputs[0].careful_radius, weight.abs(), None)
-        return around(center, radius)
-
-    def linear(
-        self,
-        operator: ConvolutionTranspose,
-        inputs: Sequence[Tensor],
-        parameters: Parameters,
-        *,
-        magnitude: bool = False,
-    ) -> Tensor:
-        """Convolve with W or |W|."""
-        weight = operator.weight.resolve(parameters)
-        return operator.convolve(inputs[0], weight.abs() if magnitude else weight, None)
 
     def adjoint(
         self,
@@ -171,10 +157,3 @@ class ConvolutionTransposeRule(AffineRule[ConvolutionTranspose]):
         for axis, size in enumerate(input_shapes[0][2:]):
             result = result.narrow(2 + axis, 0, size)
         return (result.reshape(*coefficients.shape[:2], *result.shape[1:]),)
-
-    def constant(
-        self, operator: ConvolutionTranspose, coefficients: Tensor, parameters: Parameters
-    ) -> Tensor | None:
-        """Multiply the sums over each channel by its bias."""
-        bias = resolve(operator.bias, parameters)
-        return None if bias is None else channel_sums(coefficients) @ bias
