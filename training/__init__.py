@@ -1,0 +1,1 @@
+"""Certified training: losses from the bound engine, tightness regularizers, schedules, the loop."""
