@@ -12,14 +12,13 @@ import torch
 from models import InvalidInputError, OnnxRuntime, SpecificationError, load_network
 from models.errors import ShapeError
 from models.network import Network
-from solvers import portfolio
 from solvers.bounds import BoundOptions
 from solvers.budget import Budget
 from solvers.errors import MemoryLimitError, SolverFailedError
 from solvers.exact import ExactMode, ExactOptions, ExactResult, ExactStatus, exact_margin
 from solvers.ladder import CaseBatch
 from solvers.methods import Method
-from solvers.portfolio import DecideOptions, decide
+from solvers.portfolio import DecideOptions, decide, members
 from solvers.problem import Box, Case, Clause, Problem, Specification
 from solvers.results import Decision, Evidence, Stage, Verdict
 from solvers.vnnlib import read_vnnlib
@@ -28,7 +27,7 @@ from tests.helpers.programs import brute_force_margin
 
 # There is one network in this file, so its minima are kept by width.
 _MINIMA: dict[float, float] = {}
-SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "benchmarks"
+SHARED = Path(__file__).resolve().parents[3].parent / "shared" / "benchmarks"
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +171,7 @@ def test_an_overstated_bound_never_becomes_verified(
     def lying(*_args: object, **_kwargs: object) -> ExactResult:
         return ExactResult(100.0, np.inf, None, ExactStatus.DECIDED, clause_lower=np.array([100.0]))
 
-    monkeypatch.setattr(portfolio, "exact_margin", lying)
+    monkeypatch.setattr(members, "exact_margin", lying)
     decision = decide(*hard)
     assert decision.verdict is Verdict.UNKNOWN
     assert decision.reason is not None
@@ -241,7 +240,7 @@ def test_a_solver_that_fails_leaves_unknown_with_its_words(
     def failing(*_args: object, **_kwargs: object) -> None:
         raise SolverFailedError("the solver contradicts a replayed input")
 
-    monkeypatch.setattr(portfolio, "exact_margin", failing)
+    monkeypatch.setattr(members, "exact_margin", failing)
     decision = decide(*hard)
     assert decision.verdict is Verdict.UNKNOWN
     assert decision.reason is not None

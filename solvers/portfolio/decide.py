@@ -1,0 +1,67 @@
+"""One decision: members of the portfolio take turns until the answer is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from models.network import Network
+from solvers.bracket import Bracket
+from solvers.budget import Budget, never_cancelled
+from solvers.devices import resolve_device
+from solvers.logits import require_same_meaning
+from solvers.portfolio.options import DecideOptions
+from solvers.portfolio.plan import steps
+from solvers.portfolio.run import Run, StageHook
+from solvers.problem import Problem
+from solvers.results import Decision
+from solvers.vnnlib import fit_problem
+
+__all__ = ["decide", "settle"]
+
+
+def decide(
+    network: Network,
+    problem: Problem,
+    options: DecideOptions | None = None,
+    *,
+    cancelled: Callable[[], bool] = never_cancelled,
+    progress: StageHook | None = None,
+) -> Decision:
+    """Decide whether a problem has a counterexample.
+
+    Args:
+        network: Imported from ONNX.
+        problem: Cases over the network's inputs and outputs; a flat region is reshaped.
+        options: Time, device, seed.
+        cancelled: Asked often; True ends the work with an `unknown`.
+        progress: Called after each stage.
+
+    Raises:
+        InvalidInputError: The problem does not fit the network, or an option is out of range.
+        SpecificationError: Import dropped a Softmax, and the problem speaks of what it gave.
+    """
+    chosen = DecideOptions() if options is None else options
+    budget = Budget.of_seconds(chosen.timeout_seconds, cancelled)
+    device = resolve_device(chosen.device)
+    fitted = fit_problem(problem, network.input_shape, network.output_size)
+    require_same_meaning(network, fitted)
+    run = Run.of(
+        network,
+        [Bracket(case) for case in fitted.cases],
+        device=device,
+        budget=budget,
+        seed=chosen.seed,
+        progress=progress,
+    )
+    settle(run)
+    return run.decision()
+
+
+def settle(run: Run) -> None:
+    """Let members take turns, as planned, until the run is finished or nothing is left to try."""
+    for step in steps(run):
+        if run.finished:
+            return
+        step.member(run, run.budget.share(step.share))
+        if run.finished:
+            return
