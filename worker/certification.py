@@ -10,7 +10,7 @@ from models.network import Normalization
 from models.onnx_import import load_network
 from solvers.certification import CertifyOptions, certify_items
 from solvers.methods import Method
-from worker.runner import CertificationWork
+from worker.certification_task import CertificationWork
 
 __all__ = ["certify", "options_of"]
 

@@ -4,80 +4,43 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.errors import TightropeError
-from reports.numbers import strict
-from reports.summary import summarize
 from store.blobs import BlobStore
-from store.certifications import Certifications
 from store.database import Database
 from store.errors import NotFoundError, StoreError
 from store.jobs import Jobs, JobState, LeaseLostError
 from store.settings import Settings
-from store.tables import CertificationRow
+from worker.engines import Engines, handlers
 from worker.lease import Lease, StopReason
+from worker.workplace import Handler, Workplace
 
-__all__ = ["CertificationWork", "Engine", "Runner"]
+__all__ = ["Runner"]
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class CertificationWork:
-    """What an engine needs to know.
-
-    Attributes:
-        network, dataset: The files.
-        network_name, dataset_name: For messages.
-        settings: As the request gave them.
-        indices: The inputs still without an answer.
-        device: Where to compute.
-    """
-
-    network: Path
-    network_name: str
-    dataset: Path
-    dataset_name: str
-    settings: Mapping[str, Any]
-    indices: Sequence[int]
-    device: str
-
-
-class Engine(Protocol):
-    """Computes answers, one mapping per input, as they are ready."""
-
-    def __call__(
-        self, work: CertificationWork, cancelled: Callable[[], bool]
-    ) -> Iterator[Mapping[str, Any]]:
-        """Yield items; stop early once `cancelled` says so."""
-        ...
-
-
 class Runner:
-    """Runs jobs.
+    """Runs jobs of every kind.
 
     Args:
         settings: Of this process.
-        engine: What computes.
+        engines: What computes.
         owner: Name of this worker, unlike every other's.
         stopping: Set when the worker has to stop; the job at hand then goes back to the queue.
     """
 
     def __init__(
-        self, settings: Settings, engine: Engine, *, owner: str, stopping: threading.Event
+        self, settings: Settings, engines: Engines, *, owner: str, stopping: threading.Event
     ) -> None:
         database = Database(settings.database)
         self.jobs = Jobs(database, lease_seconds=settings.lease_seconds)
-        self._certifications = Certifications(database)
-        self._blobs = BlobStore(settings.blob_dir)
+        place = Workplace(settings, database, BlobStore(settings.blob_dir), self.jobs, owner)
+        self._handlers = handlers(place, engines)
         self._settings = settings
-        self._engine = engine
         self._owner = owner
         self._stopping = stopping
 
@@ -94,9 +57,10 @@ class Runner:
             stopping=self._stopping,
         )
         try:
+            handler = self._handler(job_id)
             with lease:
-                self._compute(job_id, lease)
-            self._settle(job_id, lease)
+                handler.compute(job_id, lease)
+            self._settle(job_id, handler, lease.stop_reason)
         except LeaseLostError as error:
             logger.warning("%s; leaving it", error)
         except SQLAlchemyError:
@@ -105,53 +69,31 @@ class Runner:
             logger.exception("failed")
             self._fail(job_id, error)
 
-    def _compute(self, job_id: str, lease: Lease) -> None:
-        """Compute and store the answers that are missing, until done or told to stop."""
-        row = self._certifications.get(job_id)
-        finished = self._certifications.finished_indices(job_id)
-        missing = [index for index in row.settings["indices"] if index not in finished]
-        logger.info("%d inputs to certify, %d are done", len(missing), len(finished))
-        for item in self._engine(self._work(row, missing), lease.cancelled):
-            if lease.cancelled():
-                return  # this answer may have been cut short
-            self._certifications.add_item(job_id, self._owner, _json_item(item))
+    def _handler(self, job_id: str) -> Handler:
+        kind = self.jobs.get(job_id).kind
+        if kind not in self._handlers:
+            raise StoreError(f"this worker knows no jobs of the kind {kind!r}")
+        return self._handlers[kind]
 
-    def _work(self, row: CertificationRow, missing: Sequence[int]) -> CertificationWork:
-        return CertificationWork(
-            network=self._blobs.path(row.network.sha256),
-            network_name=row.network.name,
-            dataset=self._blobs.path(row.dataset.sha256),
-            dataset_name=row.dataset.name,
-            settings=row.settings,
-            indices=missing,
-            device=self._settings.device,
-        )
-
-    def _settle(self, job_id: str, lease: Lease) -> None:
+    def _settle(self, job_id: str, handler: Handler, reason: StopReason | None) -> None:
         """Bring the job to the state that fits how its work ended."""
-        reason = lease.stop_reason
         if reason is StopReason.LOST:
             logger.warning("the job was taken from this worker; leaving it")
         elif reason is StopReason.CANCELLED:
             logger.info("cancelled")
             self.jobs.finish(job_id, self._owner, JobState.CANCELLED)
-        else:
-            self._succeed(job_id, stopping=reason is StopReason.STOPPING)
-
-    def _succeed(self, job_id: str, *, stopping: bool) -> None:
-        row = self._certifications.get(job_id)
-        items = self._certifications.items(job_id)
-        if len(items) == row.job.total:
-            summary = strict(summarize(items, row.settings["methods"]))
-            if not isinstance(summary, dict):
-                raise TypeError("a summary is a mapping")
-            self._certifications.succeed(job_id, self._owner, summary)
+        elif handler.complete(job_id):
             logger.info("succeeded")
-        elif stopping:
-            logger.info("going back to the queue with %d of %d", len(items), row.job.total)
-            self.jobs.release(job_id, self._owner)
         else:
-            raise StoreError(f"{len(items)} of {row.job.total} inputs were answered")
+            self._give_up(job_id, stopping=reason is StopReason.STOPPING)
+
+    def _give_up(self, job_id: str, *, stopping: bool) -> None:
+        """Leave a job whose work is not done to a later run, or fail it."""
+        job = self.jobs.get(job_id)
+        if not stopping:
+            raise StoreError(f"{job.done} of {job.total} parts of the job were done")
+        logger.info("going back to the queue with %d of %d", job.done, job.total)
+        self.jobs.release(job_id, self._owner)
 
     def _fail(self, job_id: str, error: Exception) -> None:
         try:
@@ -174,11 +116,3 @@ def describe(error: Exception) -> dict[str, Any]:
         "type": "InternalError",
         "message": "the worker met an error of its own; its log has the details under this job",
     }
-
-
-def _json_item(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the item with numbers that every database can keep."""
-    clean = strict(item)
-    if not isinstance(clean, dict):
-        raise TypeError("an item is a mapping")
-    return clean

@@ -9,13 +9,15 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from store.settings import get_settings
 from tests.helpers.service import item
+from worker.certification_task import CertificationEngine, CertificationTask, CertificationWork
 from worker.logs import configure
 from worker.main import run_worker
-from worker.runner import CertificationWork
+from worker.task import Tasks
 
 
 class ScriptedEngine:
@@ -67,6 +69,11 @@ def slow_engine(
         yield item(index)
 
 
+def certifying(engine: CertificationEngine) -> Tasks:
+    """Return what a worker with this engine can do."""
+    return {"certification": partial(CertificationTask, engine)}
+
+
 def main() -> int:
     """Run a worker with the slow engine."""
     parser = argparse.ArgumentParser()
@@ -74,7 +81,8 @@ def main() -> int:
     parser.add_argument("--parent", type=int)
     parsed = parser.parse_args()
     configure("INFO")
-    return run_worker(get_settings(), lambda: slow_engine, name=parsed.name, parent=parsed.parent)
+    tasks = certifying(slow_engine)
+    return run_worker(get_settings(), lambda: tasks, name=parsed.name, parent=parsed.parent)
 
 
 if __name__ == "__main__":

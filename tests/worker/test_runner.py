@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 from models.errors import DataError
 from store.errors import NotFoundError
 from store.tables import JobRow
-from tests.helpers.engines import ScriptedEngine
+from tests.helpers.engines import ScriptedEngine, certifying
 from tests.helpers.service import World, item, wait_until
 from worker.runner import Runner, describe
 
@@ -27,7 +27,7 @@ def run(world: World, stopping: threading.Event) -> Callable[[str, ScriptedEngin
     """Run a job in a worker called `w`, and return what became of it."""
 
     def run_job(job_id: str, engine: ScriptedEngine) -> JobRow:
-        Runner(world.settings, engine, owner="w", stopping=stopping).run(job_id)
+        Runner(world.settings, certifying(engine), owner="w", stopping=stopping).run(job_id)
         return world.jobs.get(job_id)
 
     return run_job
@@ -176,9 +176,8 @@ def test_a_deleted_job_ends_quietly(world: World, run: Run) -> None:
             with world.database.write() as session:
                 session.execute(JobRow.__table__.delete())  # type: ignore[attr-defined]
 
-    Runner(world.settings, ScriptedEngine(remove), owner="w", stopping=threading.Event()).run(
-        row.id
-    )
+    tasks = certifying(ScriptedEngine(remove))
+    Runner(world.settings, tasks, owner="w", stopping=threading.Event()).run(row.id)
     assert world.jobs.page(limit=5) == []
 
 
@@ -191,3 +190,9 @@ def test_a_database_that_fails_leaves_the_job_to_its_lease(
     monkeypatch.setattr("store.certifications.Certifications.add_item", away)
     job = run(world.certify().id, ScriptedEngine())
     assert (job.state, job.owner) == ("running", "w")
+
+
+def test_a_worker_without_a_task_for_the_kind_fails_the_job(world: World) -> None:
+    row = world.certify()
+    Runner(world.settings, {}, owner="w", stopping=threading.Event()).run(row.id)
+    assert world.jobs.get(row.id).state == "failed"
