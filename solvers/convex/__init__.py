@@ -1,0 +1,1 @@
+"""Convex programs over whole networks: linear programs and cuts of tightened relaxations."""
