@@ -79,6 +79,7 @@ class Network:
         sha256: Of the ONNX file, in hexadecimal; empty for a network built in memory.
         source: The ONNX file, for running and writing it back; empty for one built in memory.
         notes: What the import changed that a reader of results should know.
+        dropped: Type of the last operator that import dropped at the end, such as `Softmax`.
         normalization: Applied in front of the ONNX network; already part of `graph`.
     """
 
@@ -89,6 +90,7 @@ class Network:
     sha256: str = ""
     source: bytes = field(default=b"", repr=False)
     notes: tuple[str, ...] = ()
+    dropped: str | None = None
     normalization: Normalization | None = None
 
     @property

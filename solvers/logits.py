@@ -8,11 +8,9 @@ probability is at most 0.5", does not, and must not be decided on logits.
 from __future__ import annotations
 
 import numpy as np
-import onnx
 
 from models.errors import SpecificationError
 from models.network import Network
-from models.onnx_file.tail import find_tail
 from solvers.problem import Clause, Problem
 
 __all__ = ["require_same_meaning"]
@@ -28,7 +26,7 @@ def require_same_meaning(network: Network, problem: Problem) -> None:
     Raises:
         SpecificationError: A Softmax, LogSoftmax or ArgMax was dropped and a clause depends on it.
     """
-    dropped = _dropped(network)
+    dropped = network.dropped
     if dropped is None:
         return
     clauses = [clause for case in problem.cases for clause in case.specification.clauses]
@@ -38,14 +36,6 @@ def require_same_meaning(network: Network, problem: Problem) -> None:
             "the values of outputs behind it; only comparisons of two outputs, such as "
             "Y_0 <= Y_1, can be decided. Remove the layer and state the condition on logits"
         )
-
-
-def _dropped(network: Network) -> str | None:
-    """Return the type of the last operator that import dropped at the end of the file."""
-    if not network.source:
-        return None
-    dropped = find_tail(onnx.load_model_from_string(network.source).graph).dropped
-    return str(dropped[-1].op_type) if dropped else None
 
 
 def _survives(clause: Clause, dropped: str) -> bool:

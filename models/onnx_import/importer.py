@@ -69,6 +69,7 @@ def import_model(model: ModelProto, data: bytes, *, name: str, limits: ImportLim
         sha256=sha256(data).hexdigest(),
         source=data,
         notes=tuple(builder.notes),
+        dropped=str(tail.dropped[-1].op_type) if tail.dropped else None,
     )
 
 
