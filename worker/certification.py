@@ -10,7 +10,7 @@ from models.network import Normalization
 from models.onnx_import import load_network
 from solvers.certification import CertifyOptions, certify_items
 from solvers.methods import Method
-from worker.certification_task import CertificationWork
+from worker.certifying import CertificationWork
 
 __all__ = ["certify", "options_of"]
 

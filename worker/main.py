@@ -11,19 +11,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from celery import Celery, signals
 
 from store.errors import StoreError
 from store.settings import Settings, get_settings
 from worker.app import RUN_JOB, JobQueue, create_celery
-from worker.certification_task import CertificationTask
 from worker.cores import available_cores, thread_environment
+from worker.engines import Engines
 from worker.logs import configure, job_logged
 from worker.runner import Runner
 from worker.sweeper import Sweeper
-from worker.task import Tasks
 
 __all__ = ["main", "run_worker"]
 
@@ -34,7 +32,7 @@ _GRACE_SECONDS = 20.0
 
 
 def run_worker(
-    settings: Settings, load_tasks: Callable[[], Tasks], *, name: str, parent: int | None = None
+    settings: Settings, load_engines: Callable[[], Engines], *, name: str, parent: int | None = None
 ) -> int:
     """Work until told to stop by SIGTERM or SIGINT; return the exit status.
 
@@ -44,7 +42,7 @@ def run_worker(
 
     Args:
         settings: Of this process.
-        load_tasks: Returns what to do for each kind of job; called once, before the first is taken.
+        load_engines: Returns what computes; called once, before the first job is taken.
         name: Owner of the jobs it takes; no other worker may have it.
         parent: Stop when the parent process is no longer this one.
     """
@@ -52,7 +50,7 @@ def run_worker(
     signals.worker_shutting_down.connect(lambda **_: stopping.set(), weak=False)
     signals.setup_logging.connect(lambda **_: None, weak=False)  # or Celery installs handlers
     app = create_celery(settings)
-    runner = Runner(settings, load_tasks(), owner=name, stopping=stopping)
+    runner = Runner(settings, load_engines(), owner=name, stopping=stopping)
     _register(app, runner)
     if parent is not None:
         threading.Thread(target=_stop_with, args=(parent,), daemon=True).start()
@@ -89,14 +87,14 @@ def _stop_with(parent: int) -> None:
     os._exit(1)
 
 
-def _tasks(threads: int) -> Tasks:
+def _engines(threads: int) -> Engines:
     """Load torch and the solvers, which takes seconds."""
     import torch  # noqa: PLC0415 (reads the thread settings when it is loaded)
 
     from worker.certification import certify  # noqa: PLC0415
 
     torch.set_num_threads(threads)
-    return {"certification": partial(CertificationTask, certify)}
+    return Engines(certify=certify)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -112,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.update(thread_environment(threads, os.environ))
         return run_worker(
             settings,
-            lambda: _tasks(threads),
+            lambda: _engines(threads),
             name=parsed.name,
             parent=parsed.parent,
         )

@@ -9,15 +9,14 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from store.settings import get_settings
 from tests.helpers.service import item
-from worker.certification_task import CertificationEngine, CertificationTask, CertificationWork
+from worker.certifying import CertificationEngine, CertificationWork
+from worker.engines import Engines
 from worker.logs import configure
 from worker.main import run_worker
-from worker.task import Tasks
 
 
 class ScriptedEngine:
@@ -69,9 +68,9 @@ def slow_engine(
         yield item(index)
 
 
-def certifying(engine: CertificationEngine) -> Tasks:
-    """Return what a worker with this engine can do."""
-    return {"certification": partial(CertificationTask, engine)}
+def certifying(engine: CertificationEngine) -> Engines:
+    """Return the engines of a worker that certifies with this one."""
+    return Engines(certify=engine)
 
 
 def main() -> int:
@@ -81,8 +80,8 @@ def main() -> int:
     parser.add_argument("--parent", type=int)
     parsed = parser.parse_args()
     configure("INFO")
-    tasks = certifying(slow_engine)
-    return run_worker(get_settings(), lambda: tasks, name=parsed.name, parent=parsed.parent)
+    engines = certifying(slow_engine)
+    return run_worker(get_settings(), lambda: engines, name=parsed.name, parent=parsed.parent)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from solvers.methods import Method
 from tests.helpers.service import SETTINGS
 from tests.helpers.small_files import write_data, write_two_class
 from worker.certification import certify, options_of
-from worker.certification_task import CertificationWork
+from worker.certifying import CertificationWork
 
 
 def test_every_setting_arrives() -> None:

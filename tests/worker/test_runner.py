@@ -190,9 +190,3 @@ def test_a_database_that_fails_leaves_the_job_to_its_lease(
     monkeypatch.setattr("store.certifications.Certifications.add_item", away)
     job = run(world.certify().id, ScriptedEngine())
     assert (job.state, job.owner) == ("running", "w")
-
-
-def test_a_worker_without_a_task_for_the_kind_fails_the_job(world: World) -> None:
-    row = world.certify()
-    Runner(world.settings, {}, owner="w", stopping=threading.Event()).run(row.id)
-    assert world.jobs.get(row.id).state == "failed"

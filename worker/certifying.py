@@ -1,4 +1,4 @@
-"""Certifications, as a worker runs them: one answer per input, each stored as it comes."""
+"""Jobs that certify a network: one answer per input, each stored as it comes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from reports.numbers import strict
 from reports.summary import summarize
 from store.certifications import Certifications
 from store.tables import CertificationRow
 from worker.lease import Lease
-from worker.task import Workplace
+from worker.workplace import Workplace, json_object
 
-__all__ = ["CertificationEngine", "CertificationTask", "CertificationWork"]
+__all__ = ["CertificationEngine", "CertificationHandler", "CertificationWork"]
 
 logger = logging.getLogger(__name__)
 
@@ -51,18 +50,18 @@ class CertificationEngine(Protocol):
         ...
 
 
-class CertificationTask:
-    """Has certifications computed.
+class CertificationHandler:
+    """Certifies.
 
     Args:
+        place: The worker.
         engine: What computes.
-        workplace: Of the worker.
     """
 
-    def __init__(self, engine: CertificationEngine, workplace: Workplace) -> None:
+    def __init__(self, place: Workplace, engine: CertificationEngine) -> None:
+        self._place = place
         self._engine = engine
-        self._workplace = workplace
-        self._certifications = Certifications(workplace.database)
+        self._certifications = Certifications(place.database)
 
     def compute(self, job_id: str, lease: Lease) -> None:
         """Compute and store the answers that are missing, until done or told to stop."""
@@ -73,36 +72,25 @@ class CertificationTask:
         for item in self._engine(self._work(row, missing), lease.cancelled):
             if lease.cancelled():
                 return  # this answer may have been cut short
-            self._certifications.add_item(job_id, self._workplace.owner, _json_item(item))
+            self._certifications.add_item(job_id, self._place.owner, json_object(item))
 
-    def succeed(self, job_id: str) -> bool:
-        """Sum the answers up if there is one for every input."""
+    def complete(self, job_id: str) -> bool:
+        """Store the summary and end the job, where every input has its answer."""
         row = self._certifications.get(job_id)
         items = self._certifications.items(job_id)
-        if len(items) != row.job.total:
+        if len(items) < row.job.total:
             return False
-        summary = strict(summarize(items, row.settings["methods"]))
-        if not isinstance(summary, dict):
-            raise TypeError("a summary is a mapping")
-        self._certifications.succeed(job_id, self._workplace.owner, summary)
+        summary = json_object(summarize(items, row.settings["methods"]))
+        self._certifications.succeed(job_id, self._place.owner, summary)
         return True
 
     def _work(self, row: CertificationRow, missing: Sequence[int]) -> CertificationWork:
-        blobs = self._workplace.blobs
         return CertificationWork(
-            network=blobs.path(row.network.sha256),
+            network=self._place.blobs.path(row.network.sha256),
             network_name=row.network.name,
-            dataset=blobs.path(row.dataset.sha256),
+            dataset=self._place.blobs.path(row.dataset.sha256),
             dataset_name=row.dataset.name,
             settings=row.settings,
             indices=missing,
-            device=self._workplace.settings.device,
+            device=self._place.settings.device,
         )
-
-
-def _json_item(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the item with numbers that every database can keep."""
-    clean = strict(item)
-    if not isinstance(clean, dict):
-        raise TypeError("an item is a mapping")
-    return clean

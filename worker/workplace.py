@@ -1,0 +1,53 @@
+"""What the handlers of jobs share: the store, the files, and the name they work under."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from reports.numbers import strict
+from store.blobs import BlobStore
+from store.database import Database
+from store.jobs import Jobs
+from store.settings import Settings
+from worker.lease import Lease
+
+__all__ = ["Handler", "Workplace", "json_object"]
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where one worker works.
+
+    Attributes:
+        settings: Of this process.
+        database, blobs, jobs: The store.
+        owner: Name of this worker, unlike every other's.
+    """
+
+    settings: Settings
+    database: Database
+    blobs: BlobStore
+    jobs: Jobs
+    owner: str
+
+
+class Handler(Protocol):
+    """What a worker does with the jobs of one kind."""
+
+    def compute(self, job_id: str, lease: Lease) -> None:
+        """Compute and store what is missing, until done or until `lease.cancelled()`."""
+        ...
+
+    def complete(self, job_id: str) -> bool:
+        """Store the result and end the job; return False where parts of it are missing."""
+        ...
+
+
+def json_object(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a mapping with numbers that every database can keep."""
+    clean = strict(value)
+    if not isinstance(clean, dict):
+        raise TypeError("a mapping was expected")
+    return clean
