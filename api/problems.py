@@ -80,6 +80,11 @@ PROBLEMS: Mapping[str, ProblemKind] = {
     "MemoryLimitError": ProblemKind(
         422, "memory", "A method does not fit into the workers' memory"
     ),
+    # how training fails
+    "UntrainableError": ProblemKind(422, "untrainable", "This cannot be trained"),
+    "DivergedError": ProblemKind(422, "diverged", "Training diverged"),
+    "CheckpointError": ProblemKind(422, "checkpoint", "A checkpoint cannot be used"),
+    "TrainingError": ProblemKind(500, "training-failed", "Training failed"),
     # what the store refuses
     "StoreError": ProblemKind(500, "internal", "Internal error"),
     "NotFoundError": ProblemKind(404, "not-found", "There is no such resource"),

@@ -23,6 +23,7 @@ from solvers.errors import (
 from solvers.exact.encode import EncodingStoppedError
 from solvers.exact.model import ModelTooLargeError
 from store.errors import StoreError
+from training.errors import CheckpointError, DivergedError, TrainingError, UntrainableError
 
 __all__ = ["EXIT_STATUS", "describe", "exit_status"]
 
@@ -39,6 +40,10 @@ EXIT_STATUS: Mapping[type[BaseException], int] = {
     UnsupportedOperatorError: BAD_INPUT,
     UnsupportedMethodError: BAD_INPUT,
     ModelTooLargeError: BAD_INPUT,
+    UntrainableError: BAD_INPUT,
+    CheckpointError: BAD_INPUT,
+    DivergedError: FAILURE,
+    TrainingError: FAILURE,
     EncodingStoppedError: FAILURE,
     SolverUnavailableError: FAILURE,
     SolverFailedError: FAILURE,
