@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import ArrayLike
 
 from reports import charts
 from reports.numbers import finite
+from reports.page import MISSING, duration, number, percent, render
 from reports.pictures import Layout, Pictures, image_layout, pictures
 from reports.summary import EXACT, bracket
 
@@ -20,7 +20,6 @@ __all__ = ["certification_html"]
 _MAX_COUNTEREXAMPLES = 24
 _MAX_CHANGES = 8
 _MAX_LISTED = 16
-_MISSING = "–"
 VERDICTS = ("verified", "falsified", "unknown", "misclassified")
 
 
@@ -71,18 +70,12 @@ def certification_html(
     Returns:
         HTML5 with inline styles, charts as SVG and pictures as data URIs.
     """
-    environment = Environment(
-        loader=PackageLoader("reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     methods = list(report["summary"]["certified_accuracy"])
     items = report["items"]
     bounds = [method for method in methods if method != EXACT]
     examples, left_out = _examples(report, inputs or {}, input_shape)
-    return environment.get_template("certification.html").render(
+    return render(
+        "certification.html",
         network=report["network"],
         region=_region_text(report["region"]),
         settings=_settings_rows(report),
@@ -102,34 +95,10 @@ def certification_html(
     )
 
 
-def _number(value: object, digits: int = 4) -> str:
-    """Return a number for people, or a dash."""
-    number = finite(value)
-    return _MISSING if number is None else f"{number:.{digits}g}".replace("-", "\u2212")
-
-
-def _percent(value: object) -> str:
-    """Return a share in percent, or a dash."""
-    share = finite(value)
-    return _MISSING if share is None else f"{100 * share:.1f}\u202f%"
-
-
-def _duration(value: object) -> str:
-    """Return seconds for people."""
-    seconds = finite(value)
-    if seconds is None:
-        return _MISSING
-    if seconds < 1:
-        return f"{1000 * seconds:.0f}\u202fms"
-    if seconds < 120:
-        return f"{seconds:.1f}\u202fs"
-    return f"{seconds / 60:.1f}\u202fmin"
-
-
 def _region_text(region: Mapping[str, Any]) -> str:
     """Return the question about each input in words."""
     norm = {"inf": "L∞", "2": "L2", "1": "L1"}.get(str(region.get("norm")), region.get("norm"))
-    text = f"Every input within {norm} distance ε = {_number(region.get('epsilon'))}"
+    text = f"Every input within {norm} distance ε = {number(region.get('epsilon'))}"
     valid = region.get("valid_range")
     return text + (f", values kept in [{valid[0]:g}, {valid[1]:g}]" if valid else "")
 
@@ -139,23 +108,23 @@ def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     shares = [share for share in summary["certified_accuracy"].values() if share is not None]
     return [
         ("Inputs", str(summary["count"]), "certified in this run"),
-        ("Clean accuracy", _percent(summary["clean_accuracy"]), "right on the input itself"),
+        ("Clean accuracy", percent(summary["clean_accuracy"]), "right on the input itself"),
         (
             "Empirical accuracy",
-            _percent(summary["empirical_accuracy"]),
+            percent(summary["empirical_accuracy"]),
             "right, and no counterexample found",
         ),
         (
             "Certified accuracy",
-            _percent(max(shares, default=None)),
+            percent(max(shares, default=None)),
             "right, and proved for the whole region",
         ),
         (
             "Certified gap",
-            _percent(summary["certified_gap"]),
+            percent(summary["certified_gap"]),
             "empirical minus certified: still open",
         ),
-        ("Time", _duration(summary["seconds"]), "of all methods together"),
+        ("Time", duration(summary["seconds"]), "of all methods together"),
     ]
 
 
@@ -186,20 +155,20 @@ def _row(item: Mapping[str, Any], bounds: Sequence[str]) -> dict[str, Any]:
     lower = item.get("lower") or {}
     low, high = bracket(item)
     seconds = [finite(value) or 0.0 for value in (item.get("seconds") or {}).values()]
-    exact = _MISSING if low is None and high is None else f"[{_number(low)}, {_number(high)}]"
+    exact = MISSING if low is None and high is None else f"[{number(low)}, {number(high)}]"
     return {
         "index": item.get("index"),
         "label": item.get("label"),
         "predicted": item.get("predicted"),
         "verdict": str(item.get("verdict")),
-        "evidence": item.get("evidence") or _MISSING,
+        "evidence": item.get("evidence") or MISSING,
         "lower": [
-            _Cell(_number(lower.get(method)), good=(finite(lower.get(method)) or 0.0) > 0)
+            _Cell(number(lower.get(method)), good=(finite(lower.get(method)) or 0.0) > 0)
             for method in bounds
         ],
         "exact": _Cell(exact, good=low is not None and low > 0),
-        "upper": _number(item.get("upper")),
-        "seconds": _duration(sum(seconds)) if seconds else _MISSING,
+        "upper": number(item.get("upper")),
+        "seconds": duration(sum(seconds)) if seconds else MISSING,
         "reason": item.get("reason") or "",
     }
 
@@ -248,7 +217,7 @@ def _example(
         changed=int(np.count_nonzero(change)),
         pictures=(None if layout is None else pictures(before, after, layout, valid_range=limits)),
         changes=[
-            _Change(int(i), _number(before[i]), _number(after[i]), _number(change[i], 3))
+            _Change(int(i), number(before[i]), number(after[i]), number(change[i], 3))
             for i in largest
         ],
     )
