@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["BOUND_METHODS", "Method"]
+__all__ = ["BOUND_METHODS", "ITEM_METHOD_NAMES", "Method"]
 
 
 class Method(StrEnum):
@@ -20,4 +20,10 @@ class Method(StrEnum):
     EXACT = "exact"
 
 
-BOUND_METHODS: tuple[Method, ...] = tuple(m for m in Method if m is not Method.EXACT)
+ITEM_METHOD_NAMES: tuple[Method, ...] = ()
+"""Convex programs, solved input by input: `solvers.certification.per_item` has what runs them."""
+
+BOUND_METHODS: tuple[Method, ...] = tuple(
+    method for method in Method if method not in {*ITEM_METHOD_NAMES, Method.EXACT}
+)
+"""Bounds by propagation, computed for many inputs at once."""

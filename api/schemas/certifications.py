@@ -20,6 +20,7 @@ __all__ = [
     "Item",
     "ItemPage",
     "MethodName",
+    "MethodStatusName",
     "NormName",
     "Normalization",
     "Region",
@@ -40,6 +41,7 @@ MethodName = Literal[
 ]
 VerdictName = Literal["verified", "falsified", "unknown", "misclassified"]
 EvidenceName = Literal["checked", "solver", "none"]
+MethodStatusName = Literal["done", "unsupported", "timeout", "cancelled", "memory", "failed"]
 
 NormName = Literal["inf", "2", "1"]
 
@@ -94,7 +96,7 @@ class CertificationCreate(Wire):
         description="All of them run, on every input.",
     )
     timeout_seconds: Annotated[Finite, Field(gt=0, le=86_400)] = Field(
-        60.0, description="For the exact search, per input."
+        60.0, description="Per input: for the exact search, and for each other method."
     )
     valid_range: list[Finite] | None = Field(
         [0.0, 1.0],
@@ -246,6 +248,8 @@ class Item(Wire):
             "seconds": {"crown": 0.02, "exact": 1.4},
             "counterexample": None,
             "reason": None,
+            "status": {"crown": "done", "exact": "done"},
+            "reasons": {},
         }
     )
 
@@ -263,6 +267,12 @@ class Item(Wire):
         description="`x` and `y`, flat in row-major order, for `falsified`."
     )
     reason: str | None = Field(description="Why the verdict is `unknown`.")
+    status: dict[str, MethodStatusName] = Field(
+        default_factory=dict, description="How each method ended on this input."
+    )
+    reasons: dict[str, str] = Field(
+        default_factory=dict, description="Why a method is not `done`, in words."
+    )
 
 
 class ItemPage(Wire):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -19,16 +18,18 @@ from models.network import Network
 from models.runtime import OnnxRuntime
 from solvers.attack import AttackOptions, attack
 from solvers.balls import Norm
-from solvers.bounds import BoundOptions
 from solvers.bracket import Bracket, Witness
 from solvers.budget import Budget, never_cancelled
 from solvers.certification.item import ItemResult
 from solvers.certification.options import CertifyOptions
+from solvers.certification.per_item import MethodStatus, NodeBounds
+from solvers.certification.rungs import Rungs
+from solvers.certification.work import Work
 from solvers.devices import resolve_device
-from solvers.errors import MemoryLimitError, SolverFailedError
+from solvers.errors import SolverFailedError
 from solvers.exact import ExactMode, ExactOptions, exact_margin
-from solvers.ladder import CaseBatch, LadderStep
-from solvers.methods import Method
+from solvers.ladder import CaseBatch
+from solvers.methods import ITEM_METHOD_NAMES, Method
 from solvers.problem import Case, norm_ball, robustness
 from solvers.results import Evidence, Verdict
 
@@ -36,24 +37,8 @@ __all__ = ["certify_items"]
 
 _LOG = logging.getLogger(__name__)
 
-NodeBounds = Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
-"""Lower and upper bounds of every node, float64, of the node's shape."""
-
 _BATCH = 16
 """Inputs that share attacks and bounds: many enough for two cores, few enough to report soon."""
-
-
-@dataclass
-class _Work:
-    """One correctly classified input on its way through the methods."""
-
-    bracket: Bracket
-    predicted: int
-    lower: dict[str, float] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    exact: tuple[float, float] | None = None
-    reason: str | None = None
-    unbounded: str | None = None
 
 
 def certify_items(
@@ -136,25 +121,25 @@ class _Certifier:
     def _batch(self, cases: Sequence[tuple[int, Case]]) -> Iterator[ItemResult]:
         outputs = self._runtime.run(self.dataset.x[[index for index, _ in cases]])
         right = [
-            (index, _Work(Bracket(case), int(y.argmax())))
+            (index, Work(Bracket(case), int(y.argmax())))
             for (index, case), y in zip(cases, outputs, strict=True)
             if case.specification.margin(y) > 0
         ]
         works = dict(right)
-        last: LadderStep | None = None
+        rungs: Rungs | None = None
         if works:
             self._attack(list(works.values()))
-            last = self._bound(list(works.values()))
+            rungs = self._bound(list(works.values()))
         for (index, _), y in zip(cases, outputs, strict=True):
             work = works.get(index)
-            if work is None:
+            if work is None or rungs is None:
                 yield self._misclassified(index, y)
                 continue
+            self._solve_programs(rungs, list(works).index(index))
             if self._cancelled():
                 return
-            if Method.EXACT in self._options.methods and last is not None:
-                position = list(works).index(index)
-                self._search(work, last, position)
+            if Method.EXACT in self._options.methods:
+                self._search(work, rungs, list(works).index(index))
                 if self._cancelled() and not work.bracket.decided:
                     return
             yield self._item(index, work)
@@ -168,7 +153,7 @@ class _Certifier:
             Evidence.CHECKED,
         )
 
-    def _attack(self, works: Sequence[_Work]) -> None:
+    def _attack(self, works: Sequence[Work]) -> None:
         began = time.perf_counter()
         cases = [work.bracket.case for work in works]
         options = AttackOptions(seed=self._options.seed)
@@ -180,46 +165,37 @@ class _Certifier:
         for work in works:
             work.seconds["attack"] = (time.perf_counter() - began) / len(works)
 
-    def _bound(self, works: Sequence[_Work]) -> LadderStep | None:
-        """Run every bound method that was asked for; return what exact search can build on."""
+    def _bound(self, works: Sequence[Work]) -> Rungs:
+        """Run every method of propagation that was asked for."""
         batch = CaseBatch(self._network, [work.bracket.case for work in works])
-        steps: dict[Method, LadderStep] = {}
-        for method in Method:
-            if method in self._options.methods and method is not Method.EXACT:
-                # Only CROWN's bounds are handed on, so that a method's result does not depend on
-                # which others were asked for beyond what its own definition starts from.
-                start = steps.get(Method.CROWN) if method is Method.ALPHA_CROWN else None
-                step = _step(batch, method, start)
-                if step is None:
-                    for work in works:
-                        work.reason = "memory"
-                    continue
-                steps[method] = step
-                self._note(works, method, step)
-        tightest = steps.get(Method.ALPHA_CROWN) or steps.get(Method.CROWN)
-        if tightest is None and Method.EXACT in self._options.methods:
-            tightest = _step(batch, Method.CROWN, None)
-        return tightest
+        seconds = self._options.timeout_seconds * len(works)
+        budget = Budget.of_seconds(seconds, self._cancelled)
+        rungs = Rungs(batch, works, frozenset(self._options.methods), budget)
+        rungs.bound()
+        return rungs
 
-    @staticmethod
-    def _note(works: Sequence[_Work], method: Method, step: LadderStep) -> None:
-        for position, work in enumerate(works):
-            work.bracket.prove(step.clause_lower[position])
-            work.lower[method.value] = step.lower(position)
-            if not math.isfinite(work.lower[method.value]):
-                work.unbounded = work.unbounded or step.unbounded_reason(position)
-            work.seconds[method.value] = step.seconds / len(works)
+    def _solve_programs(self, rungs: Rungs, position: int) -> None:
+        """Run every convex program that was asked for on one input, each with its own budget."""
+        for method in ITEM_METHOD_NAMES:
+            if method in self._options.methods and not self._cancelled():
+                budget = Budget.of_seconds(self._options.timeout_seconds, self._cancelled)
+                rungs.program(method, position, budget, self._options.seed)
 
-    def _search(self, work: _Work, step: LadderStep, position: int) -> None:
+    def _search(self, work: Work, rungs: Rungs, position: int) -> None:
         """Decide the sign first, then spend what time is left on the value."""
         began = time.perf_counter()
+        step = rungs.tightest()
+        if step is None:
+            work.ended(Method.EXACT, MethodStatus.MEMORY, "the bounds it builds on failed")
+            return
         infinite = step.unbounded_reason(position)
         if infinite is not None:
-            work.reason = infinite
+            work.ended(Method.EXACT, MethodStatus.UNSUPPORTED, infinite)
             return
         budget = Budget.of_seconds(self._options.timeout_seconds, self._cancelled)
         bounds = step.node_bounds(position)
         bracket = work.bracket
+        work.ended(Method.EXACT, MethodStatus.DONE, None)
         modes = [] if bracket.decided else [(ExactMode.DECIDE, budget.share(0.6))]
         if self._options.exact_mode is ExactMode.OPTIMIZE:
             modes.append((ExactMode.OPTIMIZE, budget))
@@ -231,13 +207,13 @@ class _Certifier:
             except SolverFailedError as error:
                 # What a solver said contradicts what is known: believe neither.
                 _LOG.exception("exact search of an input failed")
-                work.reason = str(error)
+                work.ended(Method.EXACT, MethodStatus.FAILED, str(error))
                 break
         work.seconds[Method.EXACT.value] = time.perf_counter() - began
         work.lower[Method.EXACT.value] = bracket.lower
         work.exact = (bracket.lower, bracket.upper)
 
-    def _solve(self, work: _Work, bounds: NodeBounds, mode: ExactMode, budget: Budget) -> None:
+    def _solve(self, work: Work, bounds: NodeBounds, mode: ExactMode, budget: Budget) -> None:
         bracket = work.bracket
         result = exact_margin(
             self._network,
@@ -250,9 +226,9 @@ class _Certifier:
         )
         bracket.prove(result.clause_lower)
         bracket.offer(self._witness, result.candidate)
-        work.reason = result.why_unknown
+        work.note_exact(result)
 
-    def _item(self, index: int, work: _Work) -> ItemResult:
+    def _item(self, index: int, work: Work) -> ItemResult:
         bracket = work.bracket
         verdict, evidence = bracket.verdict
         reason = None
@@ -272,6 +248,8 @@ class _Certifier:
             seconds=work.seconds,
             counterexample=bracket.counterexample,
             reason=reason,
+            status=work.status,
+            reasons=work.reasons,
         )
 
 
@@ -280,13 +258,3 @@ def _normalised(network: Network, options: CertifyOptions) -> Network:
     if options.normalization is None:
         return network
     return network.with_normalization(options.normalization)
-
-
-def _step(batch: CaseBatch, method: Method, start: LadderStep | None) -> LadderStep | None:
-    """Run one method; None where it does not fit into memory."""
-    known = None if start is None else start.intermediate
-    try:
-        return batch.bound(method, options=BoundOptions(), known=known)
-    except MemoryLimitError:
-        _LOG.exception("%s does not fit into memory", method)
-        return None

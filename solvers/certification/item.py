@@ -25,6 +25,8 @@ class ItemResult:
         exact: Bracket of the exact margin, if that was asked for.
         gap: Exact margin, or the best upper bound of it, minus the lower bound, by method.
         seconds: Time spent on this input, by method and for the attack.
+        status: How each method ended: a `MethodStatus`.
+        reasons: Why a method is not `done`, in words, by method.
         counterexample: Only for `falsified`.
         reason: Why the verdict is `unknown`.
     """
@@ -41,6 +43,8 @@ class ItemResult:
     seconds: Mapping[str, float] = field(default_factory=dict)
     counterexample: Counterexample | None = None
     reason: str | None = None
+    status: Mapping[str, str] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the item as `certify --json` writes it; what is not finite becomes null."""
@@ -58,6 +62,8 @@ class ItemResult:
             "seconds": dict(self.seconds),
             "counterexample": None if example is None else example.to_json(),
             "reason": self.reason,
+            "status": dict(self.status),
+            "reasons": dict(self.reasons),
         }
 
 

@@ -24,7 +24,8 @@ class CertifyOptions:
         epsilon: Radius in raw input units.
         methods: Which lower bounds to compute; all of them run on every input.
         norm: Of the region: `inf`, `2` or `1`.
-        timeout_seconds: Per input, for the exact search.
+        timeout_seconds: Per input, for the exact search, for each convex program, and for all
+            bounds by propagation together.
         valid_range: Smallest and largest valid raw input; None for no limit.
         targets: Classes that may win; None for all.
         device: `cpu`, `cuda` or `auto`.

@@ -11,9 +11,16 @@ from api.__main__ import main as serve_api
 from api.address import check_address
 from api.health import main as health
 from api.metrics import Metrics
-from api.schemas.certifications import EvidenceName, MethodName, NormName, VerdictName
+from api.schemas.certifications import (
+    EvidenceName,
+    MethodName,
+    MethodStatusName,
+    NormName,
+    VerdictName,
+)
 from api.schemas.jobs import State
 from solvers.balls import Norm
+from solvers.certification.per_item import MethodStatus
 from solvers.methods import Method
 from solvers.results import Evidence, Verdict
 from store.jobs import JobState
@@ -29,6 +36,7 @@ from tests.api.conftest import Api
         (NormName, Norm),
         (VerdictName, Verdict),
         (EvidenceName, Evidence),
+        (MethodStatusName, MethodStatus),
         (State, JobState),
     ],
 )

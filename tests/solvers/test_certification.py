@@ -133,7 +133,7 @@ def test_json_is_strict_and_complete(items: list[ItemResult]) -> None:
     for item in items:
         text = json.dumps(item.to_json(), allow_nan=False)
         keys = "index label predicted verdict evidence lower upper exact gap seconds"
-        assert set(json.loads(text)) == {*keys.split(), "counterexample", "reason"}
+        assert set(json.loads(text)) == {*keys.split(), "counterexample", "reason", "status", "reasons"}
 
 
 def test_infinite_bounds_become_null() -> None:
