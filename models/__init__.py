@@ -19,7 +19,16 @@ from models.errors import (
 )
 
 if TYPE_CHECKING:
-    from models.data import Dataset, fit_dataset, load_dataset
+    from models.data import (
+        DataLimits,
+        Dataset,
+        SplitOptions,
+        Splits,
+        fit_dataset,
+        load_dataset,
+        load_source,
+        split_dataset,
+    )
     from models.export import write_network
     from models.fold import fold_affine
     from models.graph import Graph, Node
@@ -32,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BoundsError",
     "DataError",
+    "DataLimits",
     "Dataset",
     "Graph",
     "ImportLimits",
@@ -45,16 +55,21 @@ __all__ = [
     "Parameters",
     "ShapeError",
     "SpecificationError",
+    "SplitOptions",
+    "Splits",
     "TightropeError",
     "UnsupportedOperatorError",
     "fit_dataset",
     "fold_affine",
     "load_dataset",
     "load_network",
+    "load_source",
+    "split_dataset",
     "write_network",
 ]
 
 _HOMES = {
+    "DataLimits": "models.data",
     "Dataset": "models.data",
     "Graph": "models.graph",
     "ImportLimits": "models.onnx_file.limits",
@@ -64,10 +79,14 @@ _HOMES = {
     "OnnxRuntime": "models.runtime",
     "ParameterRef": "models.parameters",
     "Parameters": "models.parameters",
+    "SplitOptions": "models.data",
+    "Splits": "models.data",
     "fit_dataset": "models.data",
     "fold_affine": "models.fold",
     "load_dataset": "models.data",
     "load_network": "models.onnx_import",
+    "load_source": "models.data",
+    "split_dataset": "models.data",
     "write_network": "models.export",
 }
 

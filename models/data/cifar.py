@@ -8,7 +8,7 @@ Source: Krizhevsky, "The CIFAR-10 dataset", the section on the binary version.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -91,18 +91,14 @@ def _class_names(path: Path) -> tuple[str, ...]:
     """Return the names in CIFAR-10's own list, or none."""
     if not path.is_file():
         return ()
-    lines = [
-        line.strip() for line in path.read_text(encoding="utf-8", errors="replace").split("\n")
-    ]
-    names = tuple(line for line in lines if line)
+    text = path.read_text(encoding="utf-8", errors="replace")
+    names = tuple(line.strip() for line in text.splitlines() if line.strip())
     return names if len(names) == _CLASSES else ()
 
 
 def _read(paths: Sequence[Path], limits: DataLimits) -> Part:
     """Return the inputs and labels of several batches, one after the other."""
-    read = [
-        _read_npz(path, limits) if path.suffix == ".npz" else _read_binary(path) for path in paths
-    ]
+    read = [_READERS.get(path.suffix, _read_binary)(path, limits) for path in paths]
     limits.check_bytes(4 * sum(pixels.size for pixels, _, _ in read), "the batches")
     digest = sha256("\0".join(sha for _, _, sha in read).encode()).hexdigest()
     x = np.concatenate([pixels for pixels, _, _ in read]).reshape(-1, *_SHAPE)
@@ -112,7 +108,8 @@ def _read(paths: Sequence[Path], limits: DataLimits) -> Part:
 _Batch = tuple[NDArray[np.uint8], NDArray[np.int64], str]
 
 
-def _read_binary(path: Path) -> _Batch:
+def _read_binary(path: Path, limits: DataLimits) -> _Batch:
+    limits.check_bytes(path.stat().st_size, path.name)
     data = read_file(path)
     if not data or len(data) % _RECORD:
         raise DataError(
@@ -145,3 +142,6 @@ def _read_npz(path: Path, limits: DataLimits) -> _Batch:
             "label per image"
         )
     return pixels, labels, sha256(data).hexdigest()
+
+
+_READERS: Mapping[str, Callable[[Path, DataLimits], _Batch]] = {".npz": _read_npz}

@@ -24,6 +24,7 @@ _FORMATS = ("PNG", "JPEG", "BMP", "PPM")
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm"})
 _PARTS = {"train": "train", "training": "train", "val": "validation", "valid": "validation",
           "validation": "validation", "test": "test"}  # fmt: skip
+_UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError)
 _GRAY = frozenset({"1", "L"})
 _COLOUR = frozenset({"RGB", "P", "CMYK", "YCbCr"})
 
@@ -138,12 +139,7 @@ def _header(path: Path, limits: DataLimits) -> tuple[tuple[int, int], str]:
         try:
             with Image.open(path, formats=_FORMATS) as image:
                 size, mode = image.size, image.mode
-        except (
-            UnidentifiedImageError,
-            Image.DecompressionBombError,
-            OSError,
-            SyntaxError,
-        ) as error:
+        except (*_UNREADABLE, Image.DecompressionBombError) as error:
             raise DataError(f"cannot read the image {path}: {error}") from error
     if size[0] * size[1] > limits.max_pixels:
         raise DataError(
@@ -162,6 +158,6 @@ def _decoded(path: Path, mode: str) -> NDArray[np.uint8]:
     try:
         with Image.open(path, formats=_FORMATS) as image:
             array = np.asarray(image.convert(mode), np.uint8)
-    except (OSError, SyntaxError, ValueError) as error:
+    except (*_UNREADABLE, ValueError) as error:
         raise DataError(f"cannot decode the image {path}: {error}") from error
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)

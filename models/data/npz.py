@@ -27,7 +27,7 @@ _READ_HEADER = {
     (1, 0): npy_format.read_array_header_1_0,
     (2, 0): npy_format.read_array_header_2_0,
 }
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 # The layout in which Keras publishes data sets: arrays of inputs and labels for each part.
 _SPLIT_NAMES = {
     "train": ("x_train", "y_train"),

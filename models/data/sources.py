@@ -80,7 +80,7 @@ def load_source(
     found = _find(str(spec), limits or DataLimits())
     title = name or _title(str(spec))
     wanted = ("test" if "test" in found.parts else "all") if split == "auto" else split
-    if wanted in found.parts and wanted != ALL:
+    if wanted is not None and wanted in found.parts and wanted != ALL:
         return _assembled(found, title, [wanted])
     whole = _assembled(found, title, list(found.parts))
     if wanted in (None, "all"):

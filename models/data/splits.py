@@ -61,7 +61,7 @@ class Splits:
     options: SplitOptions
 
     def record(self) -> dict[str, Any]:
-        """Return what a result should say of its data: sizes, hash, statistics of the training part.
+        """Return what a result should say of its data.
 
         `normalization` describes the training part; nothing here applies it.
         """
