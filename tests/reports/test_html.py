@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
@@ -11,33 +10,8 @@ import pytest
 from hypothesis import given, settings
 
 from reports import certification_html, certification_report
+from tests.helpers.pages import parsed
 from tests.helpers.report_items import FIVE_ITEMS, METHODS, item, items_strategy
-
-VOID = {"meta", "img", "input", "line", "rect", "circle", "br"}
-
-
-class PageParser(HTMLParser):
-    """Checks that tags nest, and collects what tests ask about."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
 
 
 def report_of(items: list[dict[str, Any]], **network: object) -> dict[str, Any]:
@@ -47,14 +21,6 @@ def report_of(items: list[dict[str, Any]], **network: object) -> dict[str, Any]:
         settings={"methods": METHODS, "seed": 0},
         items=items,
     )
-
-
-def parsed(page: str) -> PageParser:
-    parser = PageParser()
-    parser.feed(page)
-    parser.close()
-    assert parser.open == []
-    return parser
 
 
 def falsified(index: int, x: list[float], y: list[float] | None = None) -> dict[str, Any]:
