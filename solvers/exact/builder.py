@@ -40,6 +40,7 @@ class ModelBuilder:
         self._rows: list[tuple[Affine, FloatArray, FloatArray]] = []
         self._nonzeros = 0
         self.columns = 0
+        self.rows = 0
 
     def add_columns(
         self, lower: FloatArray, upper: FloatArray, *, integral: bool = False
@@ -52,8 +53,8 @@ class ModelBuilder:
         self.columns += int(lower.size)
         return np.arange(first, self.columns)
 
-    def add_rows(self, function: Affine, lower: float, upper: float) -> None:
-        """Add `lower <= function <= upper` for every entry.
+    def add_rows(self, function: Affine, lower: float, upper: float) -> IndexArray:
+        """Add `lower <= function <= upper` for every entry; return the rows' indices.
 
         Raises:
             ModelTooLargeError: The program has grown past its limit.
@@ -61,6 +62,9 @@ class ModelBuilder:
         self._nonzeros += int(function.matrix.nnz)
         self.check_size(0)
         self._rows.append((function, lower - function.offset, upper - function.offset))
+        first = self.rows
+        self.rows += function.size
+        return np.arange(first, self.rows)
 
     def check_size(self, planned: int) -> None:
         """Refuse to go on when `planned` further coefficients would pass the limit.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from math import prod
 from typing import TYPE_CHECKING
@@ -15,13 +15,20 @@ from torch import Tensor
 from models.errors import BoundsError, ShapeError
 from models.graph import Node
 from models.parameters import ParameterRef
-from solvers.exact.affine import Affine, diagonal
+from solvers.exact.affine import Affine, IndexArray, diagonal
 from solvers.exact.builder import ModelBuilder
 
 if TYPE_CHECKING:
     from solvers.exact.model import SparseMatrix
 
-__all__ = ["Bounds", "EncodingContext", "EncodingOptions", "StableEncoding", "checked_interval"]
+__all__ = [
+    "Bounds",
+    "EncodingContext",
+    "EncodingOptions",
+    "Hinge",
+    "StableEncoding",
+    "checked_interval",
+]
 
 FloatArray = NDArray[np.float64]
 Bounds = Mapping[str, tuple[FloatArray, FloatArray]]
@@ -47,10 +54,31 @@ class EncodingOptions:
         stable: What becomes of stable-active neurons.
         max_nonzeros: More coefficients than this are refused; about 100 bytes each are needed
             while a solver works.
+        relaxed: Whether an undecided hinge gets its triangle (Ehlers 2017) instead of a binary. The
+            program is then a relaxation, smaller than the exact one with its binaries set free.
     """
 
     stable: StableEncoding = StableEncoding.SUBSTITUTE
     max_nonzeros: int = 10_000_000
+    relaxed: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Hinge:
+    """Where a program has the undecided pieces of one node: z = positive − negative.
+
+    Attributes:
+        node: Name of the node that bends.
+        at: Its undecided values, flat, shape `(undecided,)`.
+        positive, negative: The columns of their parts, the same shape.
+        ties: The rows `positive − negative − z = 0`, the same shape.
+    """
+
+    node: str
+    at: IndexArray
+    positive: IndexArray
+    negative: IndexArray
+    ties: IndexArray
 
 
 def checked_interval(node: Node, bounds: Bounds) -> tuple[FloatArray, FloatArray]:
@@ -83,6 +111,8 @@ class EncodingContext:
         bounds: Lower and upper bounds by node name, each of the node's shape.
         stable: What becomes of stable-active neurons.
         needed: By node name, which of its values matter, shape `(size,)`; all where it is missing.
+        relaxed: Whether undecided hinges get triangles instead of binaries.
+        hinges: Those encoded so far.
     """
 
     builder: ModelBuilder
@@ -90,6 +120,8 @@ class EncodingContext:
     bounds: Bounds
     stable: StableEncoding
     needed: Mapping[str, NDArray[np.bool_]]
+    relaxed: bool = False
+    hinges: list[Hinge] = field(default_factory=list)
 
     def resolve(self, reference: ParameterRef) -> FloatArray:
         """Return a parameter in float64."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NoReturn
 
@@ -45,7 +45,13 @@ from solvers.exact import piecewise_encoders as piecewise
 from solvers.exact.affine import Affine, IndexArray
 from solvers.exact.ball_encoder import encode_ball
 from solvers.exact.builder import ModelBuilder
-from solvers.exact.context import Bounds, EncodingContext, EncodingOptions, checked_interval
+from solvers.exact.context import (
+    Bounds,
+    EncodingContext,
+    EncodingOptions,
+    Hinge,
+    checked_interval,
+)
 from solvers.exact.model import MilpModel
 from solvers.problem import Box, Clause
 
@@ -108,6 +114,8 @@ class EncodedNetwork:
         center: Midpoint of the region, flat.
         free: Positions of the inputs that vary; the others are fixed by the region.
         columns: The column of each free input.
+        values: Every encoded node as a function of the columns, by name.
+        hinges: Where undecided hinges have their columns and rows.
     """
 
     model: MilpModel
@@ -115,6 +123,8 @@ class EncodedNetwork:
     center: FloatArray
     free: IndexArray
     columns: IndexArray
+    values: Mapping[str, Affine] = field(default_factory=dict)
+    hinges: tuple[Hinge, ...] = ()
 
     def clause_model(self, clause: Clause) -> MilpModel:
         """Return the program whose minimum is the worst-case margin of a clause."""
@@ -139,7 +149,8 @@ def encode_network(
 ) -> EncodedNetwork:
     """Encode a network exactly: its graph, given sound bounds, and nothing else, is feasible.
 
-    Only an L2 ball, which is not linear, is enclosed: see `encode_ball`.
+    Only an L2 ball, which is not linear, is enclosed: see `encode_ball`; and undecided hinges are
+    where the options want them relaxed.
 
     Args:
         network: Parameters are read in float64.
@@ -165,7 +176,9 @@ def encode_network(
     graph = network.graph
     goal = graph.output if target is None else target
     needed = _needed(graph, bounds, goal)
-    context = EncodingContext(builder, parameters, bounds, options.stable, needed)
+    context = EncodingContext(
+        builder, parameters, bounds, options.stable, needed, relaxed=options.relaxed
+    )
     lower, upper, center = (part.ravel() for part in (region.lower, region.upper, region.center))
     free = np.flatnonzero(lower < upper)
     columns = builder.add_columns(lower[free], upper[free])
@@ -181,7 +194,8 @@ def encode_network(
         encoder = ENCODERS.get(type(node.operator), _unsupported)
         sources = [graph.node(name) for name in node.inputs]
         values[node.name] = encoder(context, node, sources, [values[s.name] for s in sources])
-    return EncodedNetwork(builder.build(), values[goal], center, free, columns)
+    model = builder.build()
+    return EncodedNetwork(model, values[goal], center, free, columns, values, tuple(context.hinges))
 
 
 def _needed(graph: Graph, bounds: Bounds, goal: str) -> dict[str, NDArray[np.bool_]]:

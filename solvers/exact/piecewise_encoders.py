@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from models.graph import Node
 from models.operators import Clip, LeakyRelu, MaxPool, PRelu
 from solvers.exact.affine import Affine, IndexArray, from_triplets
-from solvers.exact.context import EncodingContext, StableEncoding
+from solvers.exact.context import EncodingContext, Hinge, StableEncoding
 from solvers.exact.linear_maps import window_indices
 
 __all__ = [
@@ -28,9 +28,10 @@ Nodes = Sequence[Node]
 Values = Sequence[Affine]
 
 
-def encode_relu(context: EncodingContext, _: Node, sources: Nodes, values: Values) -> Affine:
+def encode_relu(context: EncodingContext, node: Node, sources: Nodes, values: Values) -> Affine:
     """max(0, z)."""
-    return two_pieces(context, values[0], context.interval(sources[0]), slopes=(0.0, 1.0))
+    interval = context.interval(sources[0])
+    return two_pieces(context, values[0], interval, slopes=(0.0, 1.0), node=node.name)
 
 
 def encode_leaky_relu(
@@ -38,13 +39,15 @@ def encode_leaky_relu(
 ) -> Affine:
     """Return z where positive, slope · z where negative."""
     slope = cast(LeakyRelu, node.operator).slope
-    return two_pieces(context, values[0], context.interval(sources[0]), slopes=(slope, 1.0))
+    interval = context.interval(sources[0])
+    return two_pieces(context, values[0], interval, slopes=(slope, 1.0), node=node.name)
 
 
 def encode_prelu(context: EncodingContext, node: Node, sources: Nodes, values: Values) -> Affine:
     """LeakyRelu with a slope per value."""
     slope = context.spread(cast(PRelu, node.operator).slope, node.shape)
-    return two_pieces(context, values[0], context.interval(sources[0]), slopes=(slope, 1.0))
+    interval = context.interval(sources[0])
+    return two_pieces(context, values[0], interval, slopes=(slope, 1.0), node=node.name)
 
 
 def encode_clip(context: EncodingContext, node: Node, sources: Nodes, values: Values) -> Affine:
@@ -54,11 +57,15 @@ def encode_clip(context: EncodingContext, node: Node, sources: Nodes, values: Va
     low, high = operator.lower, operator.upper
     if np.isfinite(low):
         shifted = (lower - low, upper - low)
-        value = two_pieces(context, value.shifted(-low), shifted, slopes=(0.0, 1.0)).shifted(low)
+        value = two_pieces(
+            context, value.shifted(-low), shifted, slopes=(0.0, 1.0), node=node.name
+        ).shifted(low)
         lower, upper = np.maximum(lower, low), np.maximum(upper, low)
     if np.isfinite(high):
         shifted = (lower - high, upper - high)
-        value = two_pieces(context, value.shifted(-high), shifted, slopes=(1.0, 0.0)).shifted(high)
+        value = two_pieces(
+            context, value.shifted(-high), shifted, slopes=(1.0, 0.0), node=node.name
+        ).shifted(high)
     return value
 
 
@@ -68,18 +75,21 @@ def two_pieces(
     interval: Interval,
     *,
     slopes: tuple[FloatArray | float, FloatArray | float],
+    node: str,
 ) -> Affine:
     """Encode a function with a kink at 0.
 
     An unstable z becomes z = p − n with p ∈ [0, upper], n ∈ [0, −lower] and a binary a with
     p ≤ upper·a and n ≤ −lower·(1 − a). That is the big-M formulation with z itself substituted
-    away, so that its long row appears once, in the equality.
+    away, so that its long row appears once, in the equality. Relaxed, p / upper + n / −lower ≤ 1
+    takes the place of a.
 
     Args:
         context: Of the encoding.
         value: z, a function of earlier columns.
         interval: Bounds of z, each of shape `(size,)`.
         slopes: Left and right of 0, a number or shape `(size,)`.
+        node: Name of the node that bends.
 
     Returns:
         slopes[0] · min(z, 0) + slopes[1] · max(z, 0).
@@ -98,20 +108,32 @@ def two_pieces(
     at = np.flatnonzero(unstable)
     if not at.size:
         return passed
-    positive, negative = _split(context, value.taken(at), lower[at], upper[at])
+    positive, negative = _split(context, value.taken(at), (lower[at], upper[at]), (node, at))
     kinked = positive.scaled(right[at]).plus(negative.scaled(-left[at]))
     return passed.replaced(at, kinked)
 
 
 def _split(
-    context: EncodingContext, value: Affine, lower: FloatArray, upper: FloatArray
+    context: EncodingContext, value: Affine, interval: Interval, place: tuple[str, IndexArray]
 ) -> tuple[Affine, Affine]:
     """Add the columns and rows of z = p − n for unstable entries; return p and n."""
     builder, zeros = context.builder, np.zeros(value.size)
-    positive = Affine.of_columns(builder.add_columns(zeros, upper))
-    negative = Affine.of_columns(builder.add_columns(zeros, -lower))
-    active = Affine.of_columns(builder.add_columns(zeros, np.ones(value.size), integral=True))
-    builder.add_rows(positive.plus(negative.scaled(-1.0)).plus(value.scaled(-1.0)), 0.0, 0.0)
+    lower, upper = interval
+    above, below = builder.add_columns(zeros, upper), builder.add_columns(zeros, -lower)
+    positive, negative = Affine.of_columns(above), Affine.of_columns(below)
+    active = None
+    if not context.relaxed:
+        ones = np.ones(value.size)
+        active = Affine.of_columns(builder.add_columns(zeros, ones, integral=True))
+    tied = positive.plus(negative.scaled(-1.0)).plus(value.scaled(-1.0))
+    ties = builder.add_rows(tied, 0.0, 0.0)
+    context.hinges.append(Hinge(*place, above, below, ties))
+    if active is None:
+        # the chord, over upper − lower so that its coefficients are at most 1
+        width = upper - lower
+        chord = positive.scaled(-lower / width).plus(negative.scaled(upper / width))
+        builder.add_rows(chord.shifted(lower * upper / width), -np.inf, 0.0)
+        return positive, negative
     builder.add_rows(positive.plus(active.scaled(-upper)), -np.inf, 0.0)
     builder.add_rows(negative.plus(active.scaled(-lower)).shifted(lower), -np.inf, 0.0)
     return positive, negative
