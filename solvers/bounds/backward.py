@@ -29,7 +29,7 @@ from solvers.bounds.perturbation import Drift, ParameterRadii, PerturbedAffine, 
 from solvers.bounds.relaxation import Relaxation
 from solvers.bounds.rules import AffineRule, rule_for
 
-__all__ = ["Entry", "Rows", "Scene", "concretize", "lower_bounds", "unit_rows"]
+__all__ = ["Entry", "Rows", "Scene", "concretize", "lower_bounds", "pull_back", "unit_rows"]
 
 Relaxations = Callable[[Node], Relaxation]
 """Returns what encloses a nonlinear node."""
@@ -217,9 +217,30 @@ def lower_bounds(
     Returns:
         Shape `(batch, rows)`, or `(batch, 2 · rows)` with the negated functions behind.
     """
+    pull_back(scene, rows, relaxations, two_sided=two_sided)
+    return concretize(scene, rows)
+
+
+def pull_back(
+    scene: Scene,
+    rows: Rows,
+    relaxations: Relaxations,
+    *,
+    two_sided: bool = False,
+    end: str | None = None,
+) -> None:
+    """Replace linear functions by lower linear functions of the entry, in place.
+
+    Args:
+        scene: Network and regions.
+        rows: The functions.
+        relaxations: What encloses each nonlinear node.
+        two_sided: Append the negated functions too.
+        end: Name of the node to stop at, such as the input's; None for the scene's entry.
+    """
     graph = scene.network.graph
     mirror_pending = two_sided
-    entry = scene.entry.node.name
+    entry = scene.entry.node.name if end is None else end
     for node in reversed(graph.nodes):
         # Not the end of the pass: constants may stand in front of the entry.
         if node.name == entry or node.name not in rows.coefficients:
@@ -234,7 +255,6 @@ def lower_bounds(
         _cross_nonlinear(node, relaxations(node), rows)
     if mirror_pending:
         rows.mirror()
-    return concretize(scene, rows)
 
 
 def _cross_nonlinear(node: Node, relaxation: Relaxation, rows: Rows) -> None:

@@ -132,6 +132,8 @@ def tightened(
     memory: MemoryBudget,
     known: Mapping[str, Interval] | None = None,
     budget: Budget | None = None,
+    *,
+    within: Mapping[str, Interval] | None = None,
 ) -> dict[str, Interval]:
     """Bound every node, tightening by backward passes where it can matter.
 
@@ -142,6 +144,8 @@ def tightened(
         known: Sound bounds of some nodes over the same regions; nodes with known bounds are not
             tightened again.
         budget: Once it is spent, nodes keep the bounds of interval arithmetic.
+        within: Sound bounds of some nodes that are tightened all the same, such as those over
+            larger regions.
 
     Returns:
         Bounds of every node, shape `(batch, *node_shape)`.
@@ -149,10 +153,13 @@ def tightened(
     graph = scene.network.graph
     refinable = {node.name for node in refinable_nodes(scene)}
     done = {} if known is None else known
+    start = {} if within is None else within
     bounds: dict[str, Interval] = {}
     refiner = _Refiner(scene, slopes, memory, budget or Budget(), bounds)
     for node in graph.nodes:
         current = interval_of(scene, node, bounds)
+        if node.name in start:
+            current = current.intersect(start[node.name])
         if node.name in done:
             current = current.intersect(done[node.name])
         elif node.name in refinable:

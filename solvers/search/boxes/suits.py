@@ -1,0 +1,26 @@
+"""Whether input splitting is promising."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models.network import Network
+from solvers.problem import Case
+
+__all__ = ["suits_boxes"]
+
+_FEW_INPUTS = 24
+"""Each input that matters has to be cut a few times, and every cut doubles the boxes."""
+
+
+def suits_boxes(network: Network, case: Case) -> bool:  # noqa: ARG001
+    """Return whether a case is one for boxes: a box in few inputs that vary.
+
+    Args:
+        network: That the case is about.
+        case: A region and a specification.
+    """
+    region = case.region
+    if region.ball is not None:
+        return False
+    return int(np.count_nonzero(region.upper > region.lower)) <= _FEW_INPUTS
