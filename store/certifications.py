@@ -16,14 +16,15 @@ from sqlalchemy.orm import Session
 from store.database import Database
 from store.errors import ConflictError, NotFoundError
 from store.idempotency import Replay, find_replay, forget, remember
-from store.identifiers import is_identifier, new_identifier
+from store.identifiers import is_identifier
 from store.jobs import (
     FINAL_STATES,
     JobState,
-    LeaseLostError,
+    add_job,
     finish_job,
     get_job,
     guarded_update,
+    hold_job,
 )
 from store.tables import CertificationRow, ItemRow, JobRow
 from store.uploads import DATASETS, NETWORKS, get_upload
@@ -205,16 +206,7 @@ class Certifications:
         }
         statement = _INSERT_ONCE[self._database.dialect](values)
         with self._database.write() as session:
-            # The job's row is locked first: had it been deleted, the insert would fail.
-            held = guarded_update(
-                session,
-                JobRow.id == certification_id,
-                JobRow.owner == owner,
-                JobRow.state == JobState.RUNNING,
-                owner=owner,
-            )
-            if not held:
-                raise LeaseLostError(f"job {certification_id} no longer belongs to {owner}")
+            hold_job(session, certification_id, owner)
             session.execute(statement)
             done = session.scalar(
                 select(func.count()).where(ItemRow.certification_id == certification_id)
@@ -265,19 +257,9 @@ def get_certification(session: Session, certification_id: str) -> CertificationR
 def _new_row(session: Session, new: NewCertification) -> CertificationRow:
     network = get_upload(session, NETWORKS, new.network_id)
     dataset = get_upload(session, DATASETS, new.dataset_id)
-    identifier = new_identifier("job")
-    job = JobRow(
-        id=identifier,
-        kind=KIND,
-        queue=new.queue,
-        state=JobState.QUEUED.value,
-        total=len(new.indices),
-        created_at=datetime.now(UTC),
-    )
-    session.add(job)
-    session.flush()
+    job = add_job(session, kind=KIND, queue=new.queue, total=len(new.indices))
     row = CertificationRow(
-        id=identifier,
+        id=job.id,
         network_id=network.id,
         dataset_id=dataset.id,
         settings=dict(new.settings),

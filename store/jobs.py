@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 
 from store.database import Database
 from store.errors import ConflictError, NotFoundError, StoreError
-from store.identifiers import is_identifier
+from store.identifiers import is_identifier, new_identifier
 from store.tables import JobRow
 
 __all__ = [
@@ -32,8 +32,10 @@ __all__ = [
     "Jobs",
     "LeaseLostError",
     "LeaseState",
+    "add_job",
     "get_job",
     "guarded_update",
+    "hold_job",
 ]
 
 _LONGEST_RESEND = timedelta(hours=1)
@@ -74,6 +76,33 @@ def get_job(session: Session, identifier: str) -> JobRow:
     if row is None:
         raise NotFoundError("job", identifier)
     return row
+
+
+def add_job(session: Session, *, kind: str, queue: str, total: int) -> JobRow:
+    """Add a queued job; what it is about goes into another table, under the same id."""
+    row = JobRow(
+        id=new_identifier("job"),
+        kind=kind,
+        queue=queue,
+        state=JobState.QUEUED.value,
+        total=total,
+        created_at=datetime.now(UTC),
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def hold_job(session: Session, job_id: str, owner: str) -> None:
+    """Lock the owner's running job, inside a transaction that writes a part of its result.
+
+    The job's row comes first: had it been deleted, inserting for it would fail.
+
+    Raises:
+        LeaseLostError: It is no longer the owner's; the transaction has to be given up.
+    """
+    if not guarded_update(session, *_owned(job_id, owner), owner=owner):
+        raise LeaseLostError(f"job {job_id} no longer belongs to worker {owner}")
 
 
 def guarded_update(session: Session, *conditions: ColumnElement[bool], **values: object) -> bool:
@@ -144,6 +173,8 @@ class Jobs:
                 owner=owner,
                 lease_expires_at=now + self._lease,
                 started_at=func.coalesce(JobRow.started_at, now),
+                claimed_at=now,
+                claimed_done=JobRow.done,
                 attempts=JobRow.attempts + 1,
             )
 

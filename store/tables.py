@@ -19,13 +19,16 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
 __all__ = [
+    "ArtifactRow",
     "Base",
     "CertificationRow",
     "DatasetRow",
     "IdempotencyRow",
     "ItemRow",
     "JobRow",
+    "MetricRow",
     "NetworkRow",
+    "TrainingRow",
     "UploadMixin",
     "UtcDateTime",
 ]
@@ -95,7 +98,7 @@ class JobRow(Base):
     """Work that takes time.
 
     Attributes:
-        kind: What table has the rest, `certification`.
+        kind: What table has the rest, such as `certification`.
         state: `queued`, `running`, `succeeded`, `failed`, `cancelled`.
         total, done: Units of work, for progress.
         cancel_requested: Somebody wants the running job to stop.
@@ -103,6 +106,7 @@ class JobRow(Base):
         cached: The result was taken over from an earlier job.
         owner: Worker that has the lease.
         lease_expires_at: When another worker may take the running job.
+        claimed_at, claimed_done: When its worker took it, and how much was done by then.
         attempts: How often workers have taken it.
         sends, next_send_at: How often the queue was told, and when to tell it again.
     """
@@ -124,6 +128,8 @@ class JobRow(Base):
     finished_at: Mapped[datetime | None]
     owner: Mapped[str | None] = mapped_column(String(100))
     lease_expires_at: Mapped[datetime | None]
+    claimed_at: Mapped[datetime | None]
+    claimed_done: Mapped[int] = mapped_column(default=0, server_default="0")
     attempts: Mapped[int] = mapped_column(default=0)
     sends: Mapped[int] = mapped_column(default=0)
     next_send_at: Mapped[datetime | None]
@@ -174,6 +180,77 @@ class ItemRow(Base):
     verdict: Mapped[str] = mapped_column(String(20))
     payload: Mapped[dict[str, Any]]
     input: Mapped[list[float] | None]
+
+
+class TrainingRow(Base):
+    """What a training was asked and what came out; its job has the same id.
+
+    Attributes:
+        network_id: What is fine-tuned; None where an architecture starts from initial weights.
+        validation_id: Data set of its own for validation; None where a share of the data is kept.
+        settings: As the request gave them, defaults filled in.
+        arms: What each arm came to, by its name, once it is finished.
+        comparison_id: Where both arms are compared.
+    """
+
+    __tablename__ = "trainings"
+
+    id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    network_id: Mapped[str | None] = mapped_column(
+        ForeignKey("networks.id", ondelete="RESTRICT"), index=True
+    )
+    dataset_id: Mapped[str] = mapped_column(
+        ForeignKey("datasets.id", ondelete="RESTRICT"), index=True
+    )
+    validation_id: Mapped[str | None] = mapped_column(
+        ForeignKey("datasets.id", ondelete="RESTRICT"), index=True
+    )
+    settings: Mapped[dict[str, Any]]
+    arms: Mapped[dict[str, Any]]
+    comparison_id: Mapped[str | None] = mapped_column(String(40))
+
+    job: Mapped[JobRow] = relationship(lazy="joined", innerjoin=True)
+    network: Mapped[NetworkRow | None] = relationship(lazy="joined")
+    dataset: Mapped[DatasetRow] = relationship(
+        lazy="joined", innerjoin=True, foreign_keys=[dataset_id]
+    )
+    validation: Mapped[DatasetRow | None] = relationship(
+        lazy="joined", foreign_keys=[validation_id]
+    )
+
+
+class MetricRow(Base):
+    """A step or an epoch of a training, as far as it is kept.
+
+    Attributes:
+        index: From 0, in the order in which they were written.
+        arm: Which of the networks that are trained.
+        position: Grows along an arm; a resumed training does not write what is there already.
+    """
+
+    __tablename__ = "training_metrics"
+
+    training_id: Mapped[str] = mapped_column(
+        ForeignKey("trainings.id", ondelete="CASCADE"), primary_key=True
+    )
+    index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    arm: Mapped[str] = mapped_column(String(20))
+    position: Mapped[int] = mapped_column(BigInteger)
+    payload: Mapped[dict[str, Any]]
+
+
+class ArtifactRow(Base):
+    """A file that a training left, among the other files by the hash of its content."""
+
+    __tablename__ = "artifacts"
+
+    training_id: Mapped[str] = mapped_column(
+        ForeignKey("trainings.id", ondelete="CASCADE"), primary_key=True
+    )
+    name: Mapped[str] = mapped_column(String(60), primary_key=True)
+    media_type: Mapped[str] = mapped_column(String(100))
+    sha256: Mapped[str] = mapped_column(String(64), index=True)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
 
 
 class IdempotencyRow(Base):

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import exists, select
-from sqlalchemy.orm import Session
+from sqlalchemy import select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from store.blobs import BlobStore, IncomingBlob
+from store.contents import is_kept
 from store.database import Database
 from store.errors import ConflictError, NotFoundError
 from store.idempotency import Replay, find_replay, forget, remember
 from store.identifiers import is_identifier, new_identifier
-from store.tables import CertificationRow, DatasetRow, NetworkRow
+from store.tables import CertificationRow, DatasetRow, NetworkRow, TrainingRow
 
 __all__ = ["DATASETS", "NETWORKS", "UploadKind", "UploadRow", "Uploads", "get_upload"]
 
@@ -42,6 +43,28 @@ class UploadKind:
 
 NETWORKS = UploadKind("network", "net", NetworkRow, ".onnx")
 DATASETS = UploadKind("data set", "dat", DatasetRow, ".npz")
+
+
+@dataclass(frozen=True)
+class _User:
+    """A kind of resource that refers to uploads: its word, its id and the column that refers."""
+
+    label: str
+    id: InstrumentedAttribute[str]
+    refers: InstrumentedAttribute[Any]
+
+
+_USERS: Mapping[str, Sequence[_User]] = {
+    NETWORKS.prefix: (
+        _User("certification", CertificationRow.id, CertificationRow.network_id),
+        _User("training", TrainingRow.id, TrainingRow.network_id),
+    ),
+    DATASETS.prefix: (
+        _User("certification", CertificationRow.id, CertificationRow.dataset_id),
+        _User("training", TrainingRow.id, TrainingRow.dataset_id),
+        _User("training", TrainingRow.id, TrainingRow.validation_id),
+    ),
+}
 
 
 def get_upload(session: Session, kind: UploadKind, identifier: str) -> UploadRow:
@@ -150,7 +173,7 @@ class Uploads:
 
         Raises:
             NotFoundError: There is none with that id.
-            ConflictError: A certification refers to it.
+            ConflictError: A job refers to it.
         """
         with self._blobs.lock():
             with self._database.write() as session:
@@ -159,21 +182,15 @@ class Uploads:
                 forget(session, identifier)
                 session.delete(row)
                 session.flush()
-                shared = any(
-                    session.scalar(select(exists().where(table.sha256 == row.sha256)))
-                    for table in (NetworkRow, DatasetRow)
-                )
-            if not shared:
+                kept = is_kept(session, row.sha256)
+            if not kept:
                 self._blobs.delete(row.sha256)
 
     def _refuse_if_used(self, session: Session, row: UploadRow) -> None:
-        column = {
-            NETWORKS.prefix: CertificationRow.network_id,
-            DATASETS.prefix: CertificationRow.dataset_id,
-        }[self.kind.prefix]
-        user = session.scalar(select(CertificationRow.id).where(column == row.id).limit(1))
-        if user is not None:
-            raise ConflictError(
-                f"{self.kind.label} {row.id} is used by certification {user}; "
-                "delete the certifications that use it first"
-            )
+        for user in _USERS[self.kind.prefix]:
+            found = session.scalar(select(user.id).where(user.refers == row.id).limit(1))
+            if found is not None:
+                raise ConflictError(
+                    f"{self.kind.label} {row.id} is used by {user.label} {found}; "
+                    f"delete the {user.label}s that use it first"
+                )
