@@ -15,6 +15,7 @@ from store.certifications import Certifications
 from store.database import Database
 from store.jobs import Jobs
 from store.settings import Settings
+from store.trainings import Trainings
 from store.uploads import DATASETS, NETWORKS, Uploads
 from worker.app import JobQueue, create_celery
 from worker.inspector import Inspector, SubprocessInspector
@@ -55,6 +56,7 @@ class Services:
     networks: Uploads
     datasets: Uploads
     certifications: Certifications
+    trainings: Trainings
     jobs: Jobs
     queue: Queue
     inspector: Inspector
@@ -93,6 +95,7 @@ def open_services(
         networks=Uploads(database, blobs, NETWORKS),
         datasets=Uploads(database, blobs, DATASETS),
         certifications=Certifications(database),
+        trainings=Trainings(database, blobs, settings.checkpoint_dir),
         jobs=Jobs(database, lease_seconds=settings.lease_seconds),
         queue=queue or JobQueue(create_celery(settings)),
         inspector=inspector or SubprocessInspector(settings),

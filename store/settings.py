@@ -47,6 +47,8 @@ class Settings(BaseSettings):
         heartbeat_seconds: How often a worker extends its lease.
         sweep_seconds: How often workers look for lost jobs.
         resend_seconds: A queued job is announced again after so long, then ever more rarely.
+        max_training_parameters, max_training_inputs, max_training_epochs: Largest training.
+        metrics_seconds: How often a training tells how it goes.
         max_attempts: A job that took down so many workers fails.
         visibility_timeout_seconds: When Redis hands out an unacknowledged message again.
     """
@@ -72,6 +74,10 @@ class Settings(BaseSettings):
     sweep_seconds: Seconds = 5.0
     resend_seconds: Seconds = 60.0
     max_attempts: Annotated[int, Field(ge=1)] = 5
+    max_training_parameters: Annotated[int, Field(ge=1)] = 50_000_000
+    max_training_inputs: Annotated[int, Field(ge=1)] = 1_000_000
+    max_training_epochs: Annotated[int, Field(ge=1)] = 10_000
+    metrics_seconds: Seconds = 0.5
     visibility_timeout_seconds: Annotated[int, Field(gt=0)] = 6 * 3600
 
     @property
@@ -90,6 +96,11 @@ class Settings(BaseSettings):
     def blob_dir(self) -> Path:
         """Folder of uploaded files."""
         return self.data_dir / "blobs"
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        """Folder of what unfinished trainings go on from."""
+        return self.data_dir / "checkpoints"
 
     @property
     def broker_dir(self) -> Path:

@@ -18,13 +18,16 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
+from api.schemas.trainings import TrainingCreate
+from api.training import stored_settings
 from store.blobs import BlobStore
 from store.certifications import Certifications, NewCertification
 from store.database import Database
 from store.jobs import Jobs
 from store.migrate import migrate
 from store.settings import Settings
-from store.tables import Base, CertificationRow
+from store.tables import Base, CertificationRow, TrainingRow
+from store.trainings import NewTraining, Trainings
 from store.uploads import DATASETS, NETWORKS, Uploads
 from worker.inspector import FileKind, RejectedFileError
 
@@ -54,6 +57,18 @@ SETTINGS: dict[str, Any] = {
     "normalization": None,
     "seed": 0,
 }
+
+
+def training_settings() -> dict[str, Any]:
+    """Return the settings of a training as the API stores them."""
+    create = TrainingCreate(
+        architecture="mlp:8",
+        dataset_id="dat_00000000000000000000000000",
+        epsilon=0.05,
+        epochs=2,
+        slack_weight=0.5,
+    )
+    return stored_settings(create)
 
 
 def service_settings(folder: Path, **changes: object) -> Settings:
@@ -118,6 +133,7 @@ class World:
         self.networks = Uploads(self.database, self.blobs, NETWORKS)
         self.datasets = Uploads(self.database, self.blobs, DATASETS)
         self.certifications = Certifications(self.database)
+        self.trainings = Trainings(self.database, self.blobs, settings.checkpoint_dir)
         self.jobs = Jobs(self.database, lease_seconds=settings.lease_seconds)
         self.network = self.dataset = ""
         self.reset()
@@ -162,6 +178,17 @@ class World:
             self.certifications.add_item(row.id, "somebody", item(index))
         self.certifications.succeed(row.id, "somebody", SUMMARY)
         return row.id
+
+    def train(self, *, baseline: bool = False, **changes: object) -> TrainingRow:
+        """Store a request for a training."""
+        new = NewTraining(
+            network_id=self.network,
+            dataset_id=self.dataset,
+            validation_id=None,
+            settings={**training_settings(), "baseline": baseline, **changes},
+            steps=20 if baseline else 10,
+        )
+        return self.trainings.create(new)[0]
 
     def close(self) -> None:
         """Close the connections."""

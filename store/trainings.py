@@ -1,0 +1,354 @@
+"""Trainings: what was asked, how they go, and the files they leave."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from store.blobs import BlobStore
+from store.contents import is_kept
+from store.database import Database
+from store.errors import ConflictError, NotFoundError
+from store.idempotency import Replay, find_replay, forget, remember
+from store.identifiers import is_identifier
+from store.jobs import FINAL_STATES, JobState, add_job, finish_job, guarded_update, hold_job
+from store.tables import ArtifactRow, JobRow, MetricRow, TrainingRow
+from store.uploads import DATASETS, NETWORKS, get_upload
+
+__all__ = ["KIND", "Metric", "NewArtifact", "NewTraining", "Trainings"]
+
+KIND = "training"
+
+
+@dataclass(frozen=True)
+class NewTraining:
+    """A request for a training, checked.
+
+    Attributes:
+        network_id: What to fine-tune; None for an architecture, which the settings name.
+        dataset_id: What to train on.
+        validation_id: For choosing the best epoch; None keeps a share of the data.
+        settings: How, with every default filled in.
+        steps: Expected in all; a worker that counts otherwise says so.
+        queue: Where workers look for it.
+    """
+
+    network_id: str | None
+    dataset_id: str
+    validation_id: str | None
+    settings: Mapping[str, Any]
+    steps: int
+    queue: str = "bounds"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A step or an epoch of a training.
+
+    Attributes:
+        arm: Which of the networks that are trained.
+        position: Grows along an arm.
+        payload: As clients see it, without its index.
+    """
+
+    arm: str
+    position: int
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class NewArtifact:
+    """A file that a training leaves."""
+
+    name: str
+    media_type: str
+    content: bytes
+
+
+class Trainings:
+    """All trainings.
+
+    Args:
+        database: Where the rows are.
+        blobs: Where artifacts are.
+        checkpoints: Folder of what unfinished trainings go on from, one folder for each.
+    """
+
+    def __init__(self, database: Database, blobs: BlobStore, checkpoints: Path) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._checkpoints = checkpoints
+
+    def create(self, new: NewTraining, *, replay: Replay | None = None) -> tuple[TrainingRow, bool]:
+        """Store a request.
+
+        Args:
+            new: The request.
+            replay: Its Idempotency-Key, where it has one.
+
+        Returns:
+            The row, and whether it is new: a replayed request gives what it gave before.
+
+        Raises:
+            NotFoundError: There is no such network or data set.
+            IdempotencyMismatchError: The key was used for another request.
+        """
+        with self._database.write() as session:
+            if replay is not None and (known := find_replay(session, replay)) is not None:
+                return get_training(session, known), False
+            row = _new_row(session, new)
+            if replay is not None:
+                remember(session, replay, row.id)
+            return row, True
+
+    def get(self, training_id: str) -> TrainingRow:
+        """Return one.
+
+        Raises:
+            NotFoundError: There is none with that id.
+        """
+        with self._database.read() as session:
+            return get_training(session, training_id)
+
+    def page(
+        self,
+        *,
+        limit: int,
+        before: str | None = None,
+        state: str | None = None,
+        network_id: str | None = None,
+    ) -> list[TrainingRow]:
+        """Return at most `limit`, newest first, older than `before`, that pass the filters."""
+        query = select(TrainingRow).join(TrainingRow.job)
+        query = query.order_by(TrainingRow.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(TrainingRow.id < before)
+        if state is not None:
+            query = query.where(JobRow.state == state)
+        if network_id is not None:
+            query = query.where(TrainingRow.network_id == network_id)
+        with self._database.read() as session:
+            return list(session.scalars(query))
+
+    def checkpoint(self, training_id: str) -> Path:
+        """Return the folder of what an unfinished training goes on from."""
+        return self._checkpoints / training_id
+
+    def forget_checkpoint(self, training_id: str) -> None:
+        """Remove that folder, if it is there."""
+        shutil.rmtree(self.checkpoint(training_id), ignore_errors=True)
+
+    def metrics(
+        self,
+        training_id: str,
+        *,
+        after: int = -1,
+        limit: int | None = None,
+        arm: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return steps and epochs with an index above `after`, in the order of the index.
+
+        Raises:
+            NotFoundError: There is no such training.
+        """
+        query = (
+            select(MetricRow.index, MetricRow.payload)
+            .where(MetricRow.training_id == training_id, MetricRow.index > after)
+            .order_by(MetricRow.index)
+            .limit(limit)
+        )
+        if arm is not None:
+            query = query.where(MetricRow.arm == arm)
+        with self._database.read() as session:
+            get_training(session, training_id)
+            return [{"index": index, **payload} for index, payload in session.execute(query)]
+
+    def position(self, training_id: str, arm: str) -> int:
+        """Return the last position of an arm that is stored; −1 where there is none."""
+        query = select(func.max(MetricRow.position)).where(
+            MetricRow.training_id == training_id, MetricRow.arm == arm
+        )
+        with self._database.read() as session:
+            last = session.scalar(query)
+            return -1 if last is None else last
+
+    def note(
+        self,
+        training_id: str,
+        owner: str,
+        metrics: Sequence[Metric] = (),
+        *,
+        done: int,
+        total: int,
+    ) -> None:
+        """Store metrics and how far the training is.
+
+        Args:
+            training_id: Whose.
+            owner: The worker that trains.
+            metrics: In their order; each of a position beyond what is stored of its arm.
+            done: Steps of all arms so far.
+            total: Steps of all arms.
+
+        Raises:
+            LeaseLostError: The job is no longer that worker's; nothing was stored.
+        """
+        with self._database.write() as session:
+            hold_job(session, training_id, owner)
+            guarded_update(session, JobRow.id == training_id, done=done, total=total)
+            last = session.scalar(
+                select(func.max(MetricRow.index)).where(MetricRow.training_id == training_id)
+            )
+            first = 0 if last is None else last + 1
+            session.add_all(
+                MetricRow(
+                    training_id=training_id,
+                    index=index,
+                    arm=metric.arm,
+                    position=metric.position,
+                    payload=dict(metric.payload),
+                )
+                for index, metric in enumerate(metrics, first)
+            )
+
+    def finish_arm(
+        self,
+        training_id: str,
+        owner: str,
+        *,
+        arm: str,
+        result: Mapping[str, Any],
+        artifacts: Iterable[NewArtifact],
+    ) -> None:
+        """Store what an arm came to, and its files; a file of an earlier try is replaced.
+
+        Raises:
+            LeaseLostError: The job is no longer that worker's; nothing was stored.
+            StoreFullError: The disk is full; nothing was stored.
+        """
+        with ExitStack() as stack:
+            received = []
+            for artifact in artifacts:
+                incoming = stack.enter_context(self._blobs.receive())
+                incoming.write(artifact.content)
+                received.append((artifact, incoming))
+            stack.enter_context(self._blobs.lock())
+            session = stack.enter_context(self._database.write())
+            hold_job(session, training_id, owner)
+            row = get_training(session, training_id)
+            row.arms = {**row.arms, arm: dict(result)}
+            for artifact, incoming in received:
+                session.merge(
+                    ArtifactRow(
+                        training_id=training_id,
+                        name=artifact.name,
+                        media_type=artifact.media_type,
+                        sha256=incoming.sha256,
+                        size_bytes=incoming.size_bytes,
+                    )
+                )
+                session.flush()
+                incoming.keep()
+
+    def artifacts(self, training_id: str) -> list[ArtifactRow]:
+        """Return the files that a training left, by name.
+
+        Raises:
+            NotFoundError: There is no such training.
+        """
+        query = (
+            select(ArtifactRow)
+            .where(ArtifactRow.training_id == training_id)
+            .order_by(ArtifactRow.name)
+        )
+        with self._database.read() as session:
+            get_training(session, training_id)
+            return list(session.scalars(query))
+
+    def artifact(self, training_id: str, name: str) -> tuple[ArtifactRow, Path]:
+        """Return one file and where it is.
+
+        Raises:
+            NotFoundError: There is no such training, or it left no such file.
+        """
+        with self._database.read() as session:
+            get_training(session, training_id)
+            row = session.get(ArtifactRow, (training_id, name))
+        if row is None:
+            raise NotFoundError(f"artifact of training {training_id}", name)
+        return row, self._blobs.path(row.sha256)
+
+    def succeed(self, training_id: str, owner: str, *, comparison_id: str | None = None) -> None:
+        """End the job well, with the comparison of its arms where there is one.
+
+        Raises:
+            LeaseLostError: The job is no longer that worker's.
+        """
+        with self._database.write() as session:
+            finish_job(session, training_id, owner, JobState.SUCCEEDED)
+            get_training(session, training_id).comparison_id = comparison_id
+
+    def delete(self, training_id: str) -> None:
+        """Remove one with its job, metrics and files; the networks that it made stay.
+
+        Raises:
+            NotFoundError: There is none with that id.
+            ConflictError: It is queued or running.
+        """
+        with self._blobs.lock():
+            with self._database.write() as session:
+                row = get_training(session, training_id)
+                if row.job.state not in FINAL_STATES:
+                    raise ConflictError(
+                        f"training {training_id} is {row.job.state}; cancel it, "
+                        "and delete it once it is cancelled"
+                    )
+                named = select(ArtifactRow.sha256).where(ArtifactRow.training_id == training_id)
+                contents = set(session.scalars(named))
+                forget(session, training_id)
+                session.execute(delete(JobRow).where(JobRow.id == training_id))
+                session.flush()
+                gone = [content for content in contents if not is_kept(session, content)]
+            for content in gone:
+                self._blobs.delete(content)
+        self.forget_checkpoint(training_id)
+
+
+def get_training(session: Session, training_id: str) -> TrainingRow:
+    """Return one training with its job, network and data sets.
+
+    Raises:
+        NotFoundError: There is none with that id.
+    """
+    row = session.get(TrainingRow, training_id) if is_identifier(training_id) else None
+    if row is None:
+        raise NotFoundError(KIND, training_id)
+    return row
+
+
+def _new_row(session: Session, new: NewTraining) -> TrainingRow:
+    if new.network_id is not None:
+        get_upload(session, NETWORKS, new.network_id)
+    for dataset_id in (new.dataset_id, new.validation_id):
+        if dataset_id is not None:
+            get_upload(session, DATASETS, dataset_id)
+    job = add_job(session, kind=KIND, queue=new.queue, total=new.steps)
+    row = TrainingRow(
+        id=job.id,
+        network_id=new.network_id,
+        dataset_id=new.dataset_id,
+        validation_id=new.validation_id,
+        settings=dict(new.settings),
+        arms={},
+    )
+    session.add(row)
+    session.flush()
+    session.refresh(row)
+    return row
