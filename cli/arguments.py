@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["BenchArguments", "CertifyArguments", "VerifyArguments"]
+__all__ = [
+    "BenchArguments",
+    "CertifyArguments",
+    "CompareArguments",
+    "QuestionArguments",
+    "VerifyArguments",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +30,11 @@ class CommonArguments:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CertifyArguments(CommonArguments):
-    """Arguments of `certify`; `timeout` is in seconds and per input."""
+class QuestionArguments(CommonArguments):
+    """What is asked of networks; `timeout` is in seconds and per input."""
 
-    network: Path
-    data: Path
+    data: str
+    split: str
     epsilon: float
     norm: str
     count: int
@@ -38,6 +44,23 @@ class CertifyArguments(CommonArguments):
     valid_range: tuple[float, float] | None
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertifyArguments(QuestionArguments):
+    """Arguments of `certify`."""
+
+    network: Path
+    json: Path | None
+    html: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareArguments(QuestionArguments):
+    """Arguments of `compare`."""
+
+    baseline: Path
+    candidate: tuple[Path, ...]
     json: Path | None
     html: Path | None
 

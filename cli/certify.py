@@ -11,18 +11,17 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.arguments import CertifyArguments
-from cli.console import progress_bar, result_console
+from cli.console import percent, progress_bar, result_console
 from cli.interrupts import stop_on_interrupt
 from cli.output import write_all
-from models import Dataset, fit_dataset, load_dataset, load_network
-from models.network import Network, Normalization
+from cli.question import certify_options, read_data, region_of, settings_of
+from cli.question_options import NORMS
+from models import Dataset, fit_dataset, load_network
+from models.network import Network
 from reports import certification_html, certification_report, dump_json
-from solvers.certification import CertifyOptions, certify_items
-from solvers.methods import Method
+from solvers.certification import certify_items
 
 __all__ = ["run"]
-
-_NORMS = {"inf": "L∞", "2": "L2", "1": "L1"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ def run(arguments: CertifyArguments) -> int:
         OutputError: A file cannot be written; none is.
     """
     network = load_network(arguments.network)
-    dataset = fit_dataset(load_dataset(arguments.data), network)
+    dataset = fit_dataset(read_data(arguments), network)
     result = _certify(arguments, network, dataset)
     texts: dict[Path, str] = {}
     if arguments.json is not None:
@@ -54,27 +53,9 @@ def run(arguments: CertifyArguments) -> int:
     return 0
 
 
-def _options(arguments: CertifyArguments) -> CertifyOptions:
-    """Return the options of the engine."""
-    normalization = None
-    if arguments.mean is not None and arguments.std is not None:
-        normalization = Normalization(arguments.mean, arguments.std)
-    return CertifyOptions(
-        epsilon=arguments.epsilon,
-        methods=tuple(Method(name) for name in arguments.methods),
-        norm=arguments.norm,
-        timeout_seconds=arguments.timeout,
-        valid_range=arguments.valid_range,
-        targets=arguments.targets,
-        device=arguments.device,
-        seed=arguments.seed,
-        normalization=normalization,
-    )
-
-
 def _certify(arguments: CertifyArguments, network: Network, dataset: Dataset) -> _Run:
     """Certify the first inputs and assemble the report."""
-    options = _options(arguments)
+    options = certify_options(arguments)
     indices = range(min(arguments.count, len(dataset.y)))
     items: list[dict[str, Any]] = []
     with (
@@ -86,56 +67,31 @@ def _certify(arguments: CertifyArguments, network: Network, dataset: Dataset) ->
             advance(f"input {item.index}: {item.verdict}")
     report = certification_report(
         network={"name": network.name, "sha256": network.sha256, "notes": list(network.notes)},
-        region={
-            "norm": arguments.norm,
-            "epsilon": arguments.epsilon,
-            "valid_range": arguments.valid_range,
-        },
-        settings=_settings(arguments, dataset),
+        region=region_of(arguments),
+        settings=settings_of(arguments, dataset),
         items=items,
     )
     pictured = [item["index"] for item in items if item["counterexample"]]
     return _Run(report, {index: dataset.x[index] for index in pictured})
 
 
-def _settings(arguments: CertifyArguments, dataset: Dataset) -> dict[str, Any]:
-    """Return what a reader needs to repeat the run."""
-    return {
-        "methods": arguments.methods,
-        "dataset": {"name": dataset.name, "sha256": dataset.sha256},
-        "count": arguments.count,
-        "timeout_seconds": arguments.timeout,
-        "targets": arguments.targets,
-        "normalization": None
-        if arguments.mean is None
-        else {"mean": arguments.mean, "std": arguments.std},
-        "device": arguments.device,
-        "seed": arguments.seed,
-    }
-
-
 def _show(report: dict[str, Any], arguments: CertifyArguments) -> None:
     """Print the figures of the set."""
     summary, console = report["summary"], result_console(arguments.json)
-    radius = f"{_NORMS[arguments.norm]} ε = {arguments.epsilon:g}"
+    radius = f"{NORMS[arguments.norm]} ε = {arguments.epsilon:g}"
     table = Table(title=Text(f"{report['network']['name']}, {radius}"))
     for heading in ("accuracy", "share", "mean gap"):
         table.add_column(heading, justify="left" if heading == "accuracy" else "right")
-    table.add_row("clean", _percent(summary["clean_accuracy"]), "")
-    table.add_row("empirical (under attack)", _percent(summary["empirical_accuracy"]), "")
+    table.add_row("clean", percent(summary["clean_accuracy"]), "")
+    table.add_row("empirical (under attack)", percent(summary["empirical_accuracy"]), "")
     for method, share in summary["certified_accuracy"].items():
         gap = summary["mean_gap"][method]
-        table.add_row(f"certified, {method}", _percent(share), "–" if gap is None else f"{gap:.4g}")
+        table.add_row(f"certified, {method}", percent(share), "–" if gap is None else f"{gap:.4g}")
     console.print(table)
     console.print(
         f"{summary['count']} inputs: {summary['falsified']} falsified, "
-        f"{summary['unknown']} unknown; certified gap {_percent(summary['certified_gap'])}; "
+        f"{summary['unknown']} unknown; certified gap {percent(summary['certified_gap'])}; "
         f"{summary['seconds']:.1f} s"
     )
     for note in report["network"]["notes"]:
         console.print(f"note: {note}", markup=False)
-
-
-def _percent(share: float | None) -> str:
-    """Return a share in percent, or a dash where nothing is known."""
-    return "–" if share is None else f"{100 * share:.1f} %"

@@ -7,19 +7,14 @@ from pathlib import Path
 
 import click
 
-from cli.arguments import BenchArguments, CertifyArguments, VerifyArguments
-from cli.options import (
-    EPSILON,
-    INPUT_FILE,
-    METHODS,
-    NUMBERS,
-    OUTPUT_FILE,
-    SECONDS,
-    TARGETS,
-    VALID_RANGE,
-    common_options,
-    version_option,
+from cli.arguments import (
+    BenchArguments,
+    CertifyArguments,
+    CompareArguments,
+    VerifyArguments,
 )
+from cli.options import INPUT_FILE, OUTPUT_FILE, SECONDS, common_options, version_option
+from cli.question_options import question_options, require_normalization
 
 __all__ = ["tightrope"]
 
@@ -37,59 +32,41 @@ def tightrope() -> None:
 
 @tightrope.command(context_settings=_CONTEXT)
 @click.argument("network", type=INPUT_FILE)
-@click.option("--data", type=INPUT_FILE, required=True, help="An .npz with x and y.")
-@click.option(
-    "--epsilon", type=EPSILON, required=True, help="Radius of the region, in raw input units."
-)
-@click.option(
-    "--norm",
-    type=click.Choice(["inf", "2", "1"]),
-    default="inf",
-    show_default=True,
-    help="Of the region.",
-)
-@click.option(
-    "--count",
-    type=click.IntRange(min=1),
-    default=100,
-    show_default=True,
-    help="Certify the first so many inputs.",
-)
-@click.option(
-    "--methods",
-    type=METHODS,
-    default="ibp,crown,alpha-crown,exact",
-    show_default=True,
-    help="Methods to run and report, of ibp, crown-ibp, fast-lin, crown, alpha-crown, exact.",
-)
-@click.option("--targets", type=TARGETS, help="Classes that may win; all but the label if absent.")
-@click.option(
-    "--timeout",
-    type=SECONDS,
-    default=60.0,
-    show_default=True,
-    help="Seconds for the exact answer of each input.",
-)
-@click.option(
-    "--valid-range",
-    type=VALID_RANGE,
-    default="0,1",
-    show_default=True,
-    help="Smallest and largest valid input value, or none.",
-)
-@click.option("--mean", type=NUMBERS, help="Subtracted from inputs: one number, or per channel.")
-@click.option("--std", type=NUMBERS, help="Inputs are divided by it after the mean.")
+@question_options
 @click.option("--json", type=OUTPUT_FILE, help="Write the report as JSON; - for standard output.")
 @click.option("--html", type=OUTPUT_FILE, help="Write the report as a page that stands alone.")
 @common_options
 def certify(**options: object) -> int:
     """Certify that no perturbation within EPSILON of each input changes the answer."""
-    if (options["mean"] is None) != (options["std"] is None):
-        raise click.UsageError("give both --mean and --std, or neither")
+    require_normalization(options)
     _require_distinct("json", "html", options)
     from cli import certify as work  # noqa: PLC0415 - loads torch and the solvers
 
     return work.run(CertifyArguments(**options))  # type: ignore[arg-type]
+
+
+@tightrope.command(context_settings=_CONTEXT)
+@click.option(
+    "--baseline", type=INPUT_FILE, required=True, help="The network that others are compared with."
+)
+@click.option(
+    "--candidate",
+    type=INPUT_FILE,
+    required=True,
+    multiple=True,
+    help="A network to compare with it; may be given several times.",
+)
+@question_options
+@click.option("--json", type=OUTPUT_FILE, help="Write the report as JSON; - for standard output.")
+@click.option("--html", type=OUTPUT_FILE, help="Write the report as a page that stands alone.")
+@common_options
+def compare(**options: object) -> int:
+    """Certify a baseline and candidates on the same inputs, and weigh the difference."""
+    require_normalization(options)
+    _require_distinct("json", "html", options)
+    from cli import compare as work  # noqa: PLC0415 - loads torch and the solvers
+
+    return work.run(CompareArguments(**options))  # type: ignore[arg-type]
 
 
 @tightrope.command(context_settings=_CONTEXT)

@@ -23,7 +23,7 @@ from rich.progress import (
 
 from cli.output import STANDARD_OUTPUT
 
-__all__ = ["Report", "progress_bar", "result_console", "spinner"]
+__all__ = ["Report", "percent", "progress_bar", "result_console", "spinner"]
 
 Report = Callable[[str], None]
 _PIPE_WIDTH = 140
@@ -35,6 +35,11 @@ def result_console(json_path: Path | None) -> Console:
     console = Console(stderr=to_stderr, highlight=False, soft_wrap=False)
     # A pipe has no width; the default of 80 columns would fold tables.
     return console if console.is_terminal else Console(stderr=to_stderr, width=_PIPE_WIDTH)
+
+
+def percent(share: float | None) -> str:
+    """Return a share in percent, or a dash where nothing is known."""
+    return "–" if share is None else f"{100 * share:.1f} %"
 
 
 @contextmanager

@@ -13,6 +13,8 @@ import click
 from cli.output import problem_with
 
 __all__ = [
+    "BUILT_IN_DATA",
+    "DATA_SOURCE",
     "EPSILON",
     "INPUT_FILE",
     "METHODS",
@@ -20,6 +22,7 @@ __all__ = [
     "NUMBERS",
     "OUTPUT_FILE",
     "SECONDS",
+    "SPLIT_NAMES",
     "TARGETS",
     "VALID_RANGE",
     "common_options",
@@ -38,6 +41,10 @@ METHOD_NAMES = (
     "alpha-crown",
     "exact",
 )
+
+# The names in `models.data`, which would load torch; the same test keeps them equal.
+BUILT_IN_DATA = ("digits",)
+SPLIT_NAMES = ("auto", "all", "train", "validation", "test")
 
 INPUT_FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 
@@ -133,6 +140,25 @@ class _ValidRange(click.ParamType[tuple[float, float] | None]):
         return low, high
 
 
+class _DataSource(click.ParamType[str]):
+    """A file or folder that is there, two of them with a comma, or the name of a built-in set."""
+
+    name = "FILE|FOLDER|NAME"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Return the text, or fail where nothing is meant by it."""
+        text = str(value)
+        if text in BUILT_IN_DATA or Path(text).exists():
+            return text
+        halves = [Path(half.strip()) for half in text.split(",")]
+        if len(halves) != 2 or not all(half.exists() for half in halves):
+            wanted = f"a file, a folder, IMAGES,LABELS, or {' or '.join(BUILT_IN_DATA)}"
+            self.fail(f"{text!r} does not exist; give {wanted}", param, ctx)
+        return text
+
+
 class _OutputFile(click.ParamType[Path]):
     """A file that can be written, found out before the work rather than after it."""
 
@@ -154,6 +180,7 @@ SECONDS = _Number("SECONDS", zero_allowed=False)
 NUMBERS = _Listed("NUMBERS", float, "numbers separated by commas, such as 0.49,0.48,0.45")
 TARGETS = _Listed("CLASSES", int, "classes separated by commas, such as 3,7")
 METHODS = _Methods()
+DATA_SOURCE = _DataSource()
 VALID_RANGE = _ValidRange()
 OUTPUT_FILE = _OutputFile()
 

@@ -6,6 +6,8 @@ and the service say the same things in the same words.
 
 from __future__ import annotations
 
+from reports.comparison import comparison_of, comparison_report
+from reports.comparison_html import comparison_html
 from reports.csv import items_csv
 from reports.html import certification_html
 from reports.numbers import dump_json, strict
@@ -15,6 +17,9 @@ from reports.summary import summarize
 __all__ = [
     "certification_html",
     "certification_report",
+    "comparison_html",
+    "comparison_of",
+    "comparison_report",
     "dump_json",
     "items_csv",
     "strict",

@@ -11,7 +11,15 @@ from numpy.typing import ArrayLike
 
 from reports import charts
 from reports.numbers import finite
-from reports.page import MISSING, duration, number, percent, render
+from reports.page import (
+    MISSING,
+    duration,
+    number,
+    percent,
+    region_text,
+    render,
+    setting_rows,
+)
 from reports.pictures import Layout, Pictures, image_layout, pictures
 from reports.summary import EXACT, bracket
 
@@ -19,7 +27,6 @@ __all__ = ["certification_html"]
 
 _MAX_COUNTEREXAMPLES = 24
 _MAX_CHANGES = 8
-_MAX_LISTED = 16
 VERDICTS = ("verified", "falsified", "unknown", "misclassified")
 
 
@@ -77,7 +84,7 @@ def certification_html(
     return render(
         "certification.html",
         network=report["network"],
-        region=_region_text(report["region"]),
+        region=region_text(report["region"]),
         settings=_settings_rows(report),
         tiles=_tiles(report["summary"]),
         accuracy=charts.accuracy_chart(report["summary"]),
@@ -93,14 +100,6 @@ def certification_html(
         examples=examples,
         left_out=left_out,
     )
-
-
-def _region_text(region: Mapping[str, Any]) -> str:
-    """Return the question about each input in words."""
-    norm = {"inf": "L∞", "2": "L2", "1": "L1"}.get(str(region.get("norm")), region.get("norm"))
-    text = f"Every input within {norm} distance ε = {number(region.get('epsilon'))}"
-    valid = region.get("valid_range")
-    return text + (f", values kept in [{valid[0]:g}, {valid[1]:g}]" if valid else "")
 
 
 def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -129,25 +128,11 @@ def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _settings_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the settings as name and value, without those that were not set."""
+    """Return what was certified and how, as name and value."""
     network = report["network"]
     rows = [("network", str(network.get("name"))), ("sha256", str(network.get("sha256") or ""))]
-    for name, value in {**report["region"], **report["settings"]}.items():
-        if isinstance(value, Mapping):
-            rows += [(f"{name} {key}", str(entry)) for key, entry in value.items()]
-        elif isinstance(value, list | tuple):
-            rows.append((name.replace("_", " "), _listed(value)))
-        else:
-            rows.append((name.replace("_", " "), "" if value is None else str(value)))
+    rows += setting_rows({**report["region"], **report["settings"]})
     return [(name, value) for name, value in rows if value]
-
-
-def _listed(values: Sequence[object]) -> str:
-    """Return values in a line; of many, the first and the last."""
-    texts = [str(value) for value in values]
-    if len(texts) > _MAX_LISTED:
-        return f"{texts[0]}, {texts[1]}, … {texts[-1]} ({len(texts)} values)"
-    return ", ".join(texts)
 
 
 def _row(item: Mapping[str, Any], bounds: Sequence[str]) -> dict[str, Any]:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from reports.numbers import finite
 
-__all__ = ["MISSING", "duration", "number", "percent", "render"]
+__all__ = [
+    "MISSING",
+    "duration",
+    "number",
+    "percent",
+    "region_text",
+    "render",
+    "setting_rows",
+]
 
 MISSING = "–"
+_MAX_LISTED = 16
 
 
 def render(template: str, **values: object) -> str:
@@ -50,3 +62,32 @@ def duration(value: object) -> str:
     if seconds < 120:
         return f"{seconds:.1f}\u202fs"
     return f"{seconds / 60:.1f}\u202fmin"
+
+
+def region_text(region: Mapping[str, Any]) -> str:
+    """Return the question about each input in words."""
+    norm = {"inf": "L∞", "2": "L2", "1": "L1"}.get(str(region.get("norm")), region.get("norm"))
+    text = f"Every input within {norm} distance ε = {number(region.get('epsilon'))}"
+    valid = region.get("valid_range")
+    return text + (f", values kept in [{valid[0]:g}, {valid[1]:g}]" if valid else "")
+
+
+def setting_rows(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return settings as name and value, without those that were not set."""
+    rows: list[tuple[str, str]] = []
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            rows += [(f"{name} {key}", str(entry)) for key, entry in value.items()]
+        elif isinstance(value, list | tuple):
+            rows.append((name.replace("_", " "), _listed(value)))
+        else:
+            rows.append((name.replace("_", " "), "" if value is None else str(value)))
+    return [(name, value) for name, value in rows if value]
+
+
+def _listed(values: Sequence[object]) -> str:
+    """Return values in a line; of many, the first and the last."""
+    texts = [str(value) for value in values]
+    if len(texts) > _MAX_LISTED:
+        return f"{texts[0]}, {texts[1]}, … {texts[-1]} ({len(texts)} values)"
+    return ", ".join(texts)
