@@ -39,6 +39,8 @@ METHOD_NAMES = (
     "fast-lin",
     "crown",
     "alpha-crown",
+    "lp",
+    "optc2v",
     "exact",
 )
 

@@ -17,10 +17,12 @@ class Method(StrEnum):
     FAST_LIN = "fast-lin"
     CROWN = "crown"
     ALPHA_CROWN = "alpha-crown"
+    LP = "lp"
+    OPTC2V = "optc2v"
     EXACT = "exact"
 
 
-ITEM_METHOD_NAMES: tuple[Method, ...] = ()
+ITEM_METHOD_NAMES: tuple[Method, ...] = (Method.LP, Method.OPTC2V)
 """Convex programs, solved input by input: `solvers.certification.per_item` has what runs them."""
 
 BOUND_METHODS: tuple[Method, ...] = tuple(

@@ -37,6 +37,8 @@ MethodName = Literal[
     "fast-lin",
     "crown",
     "alpha-crown",
+    "lp",
+    "optc2v",
     "exact",
 ]
 VerdictName = Literal["verified", "falsified", "unknown", "misclassified"]
@@ -91,7 +93,7 @@ class CertificationCreate(Wire):
     methods: list[MethodName] = Field(
         ["ibp", "crown", "alpha-crown", "exact"],
         min_length=1,
-        max_length=6,
+        max_length=12,
         json_schema_extra=_UNIQUE,
         description="All of them run, on every input.",
     )

@@ -31,12 +31,15 @@ from models.errors import TightropeError
 from models.network import Network
 from solvers.bounds.memory import out_of_memory
 from solvers.budget import Budget
+from solvers.convex.margins import CutOptions, ProgramOptions, program_margins
 from solvers.errors import (
     MemoryLimitError,
     SolverFailedError,
     SolverUnavailableError,
     UnsupportedMethodError,
 )
+from solvers.exact.encode import EncodingStoppedError
+from solvers.exact.model import ModelTooLargeError
 from solvers.methods import Method
 from solvers.problem import Case
 
@@ -130,11 +133,46 @@ class ItemMethod:
     start: Method = Method.CROWN
 
 
-ITEM_METHODS: Mapping[Method, ItemMethod] = MappingProxyType({})
+def _by_program(task: ItemTask, options: ProgramOptions) -> MethodResult:
+    """Bound margins by linear programs, never below what they start from."""
+    found = program_margins(
+        task.network,
+        task.case,
+        task.bounds,
+        options=options,
+        budget=task.budget,
+        clause_lower=task.clause_lower,
+    )
+    if found.stopped is not None:
+        status = MethodStatus(found.stopped)
+        reason = f"{found.stopped} after {found.solved} linear programs"
+        return MethodResult(found.clause_lower, status, reason=reason)
+    if found.trouble is not None:
+        return MethodResult(found.clause_lower, MethodStatus.FAILED, reason=found.trouble)
+    return MethodResult(found.clause_lower)
+
+
+def _lp(task: ItemTask) -> MethodResult:
+    return _by_program(task, ProgramOptions())
+
+
+def _optc2v(task: ItemTask) -> MethodResult:
+    return _by_program(task, ProgramOptions(cuts=CutOptions()))
+
+
+ITEM_METHODS: Mapping[Method, ItemMethod] = MappingProxyType(
+    {
+        Method.LP: ItemMethod(_lp),
+        Method.OPTC2V: ItemMethod(_optc2v),
+    }
+)
 """Every method that works input by input."""
 
 _STATUS_OF_ERROR: Mapping[type[Exception], MethodStatus] = MappingProxyType(
     {
+        # the first that fits counts, so that the special come before the general
+        ModelTooLargeError: MethodStatus.MEMORY,
+        EncodingStoppedError: MethodStatus.TIMEOUT,
         UnsupportedMethodError: MethodStatus.UNSUPPORTED,
         MemoryLimitError: MethodStatus.MEMORY,
         SolverUnavailableError: MethodStatus.UNSUPPORTED,

@@ -55,7 +55,13 @@ from solvers.exact.context import (
 from solvers.exact.model import MilpModel
 from solvers.problem import Box, Clause
 
-__all__ = ["ENCODERS", "EncodedNetwork", "EncodingStoppedError", "encode_network"]
+__all__ = [
+    "AFFINE_ENCODERS",
+    "ENCODERS",
+    "EncodedNetwork",
+    "EncodingStoppedError",
+    "encode_network",
+]
 
 FloatArray = NDArray[np.float64]
 Encoder = Callable[[EncodingContext, Node, Sequence[Node], Sequence[Affine]], Affine]
@@ -73,28 +79,35 @@ def _unsupported(
     )
 
 
-ENCODERS: Mapping[type[Operator], Encoder] = MappingProxyType(
+AFFINE_ENCODERS: Mapping[type[Operator], Encoder] = MappingProxyType(
     {
         Add: linear.encode_add,
         AveragePool: linear.encode_average_pool,
         BatchNormalization: linear.encode_batch_normalization,
-        Clip: piecewise.encode_clip,
         Concat: linear.encode_structural,
         Constant: linear.encode_constant,
         Convolution: linear.encode_convolution,
         ConvolutionTranspose: linear.encode_convolution_transpose,
         Expand: linear.encode_structural,
-        LeakyRelu: piecewise.encode_leaky_relu,
         Linear: linear.encode_linear,
-        MaxPool: piecewise.encode_max_pool,
-        PRelu: piecewise.encode_prelu,
         Pad: linear.encode_pad,
         ReduceSum: linear.encode_reduce_sum,
-        Relu: piecewise.encode_relu,
         Reshape: linear.encode_structural,
         Scale: linear.encode_scale,
         Take: linear.encode_structural,
         Transpose: linear.encode_structural,
+    }
+)
+"""Operators that are affine: their encodings add no binary and no row of their own."""
+
+ENCODERS: Mapping[type[Operator], Encoder] = MappingProxyType(
+    {
+        **AFFINE_ENCODERS,
+        Clip: piecewise.encode_clip,
+        LeakyRelu: piecewise.encode_leaky_relu,
+        MaxPool: piecewise.encode_max_pool,
+        PRelu: piecewise.encode_prelu,
+        Relu: piecewise.encode_relu,
     }
 )
 """Every operator with an encoding; all others are refused by name."""
