@@ -12,7 +12,17 @@ from fastapi.routing import APIRoute
 from api.limits import BodyLimit
 from api.metrics import RequestMetrics
 from api.problems import install
-from api.routes import certifications, datasets, home, jobs, networks, operations, reports
+from api.routes import (
+    certifications,
+    datasets,
+    home,
+    jobs,
+    networks,
+    operations,
+    reports,
+    training_files,
+    trainings,
+)
 from api.schemas.problem import InvalidPart, Problem
 from api.services import Queue, open_services
 from store.settings import Settings
@@ -24,14 +34,27 @@ _DESCRIPTION = """
 Exact certification of neural networks: within ε of each of these inputs, can the answer change?
 
 Upload a network (ONNX) and a data set (npz), `POST` a certification, and poll it with `?wait=30`
-until its state is final. Errors are problem documents (RFC 9457); lists are paged with
-`limit` and `cursor`; a `POST` may carry an `Idempotency-Key`.
+until its state is final. `POST` a training to make a network that can be certified. Errors are
+problem documents (RFC 9457); lists are paged with `limit` and `cursor`; a `POST` may carry an
+`Idempotency-Key`.
 """
+_ROUTES = (
+    networks,
+    datasets,
+    reports,
+    certifications,
+    training_files,
+    trainings,
+    jobs,
+    operations,
+    home,
+)
 _TAGS = [
     {"name": "networks", "description": "ONNX files to certify."},
     {"name": "datasets", "description": "Labelled inputs, as npz files."},
     {"name": "certifications", "description": "Questions and their answers, input by input."},
     {"name": "reports", "description": "Answers to read, keep and send on."},
+    {"name": "trainings", "description": "Networks made so that they can be certified."},
     {"name": "jobs", "description": "Work of every kind, as it goes."},
     {"name": "operations", "description": "For those who run the service."},
 ]
@@ -68,7 +91,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.services = services
-    for module in (networks, datasets, reports, certifications, jobs, operations, home):
+    for module in _ROUTES:
         app.include_router(module.router)
     install(app)
     app.add_middleware(

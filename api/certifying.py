@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 from api.checking import check_fit, check_range, referenced, refused
@@ -10,14 +9,9 @@ from api.schemas.certifications import CertificationCreate
 from api.services import Services
 from store.certifications import NewCertification
 
-__all__ = ["create_hash", "new_certification"]
+__all__ = ["new_certification"]
 
 _NOT_SETTINGS = {"network_id", "dataset_id", "count", "indices", "reuse"}
-
-
-def create_hash(create: CertificationCreate) -> str:
-    """Return what tells one request from another."""
-    return hashlib.sha256(create.model_dump_json().encode()).hexdigest()
 
 
 def new_certification(create: CertificationCreate, services: Services) -> NewCertification:

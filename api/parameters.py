@@ -9,11 +9,13 @@ from fastapi import Header, Path, Query
 from api.schemas.base import Name
 
 __all__ = [
+    "ArtifactName",
     "CertificationId",
     "DatasetId",
     "IdempotencyKey",
     "JobId",
     "NetworkId",
+    "TrainingId",
     "UploadName",
     "WaitSeconds",
 ]
@@ -26,6 +28,8 @@ JobId = Annotated[str, Path(description="Of the job.", examples=[f"job_{_EXAMPLE
 CertificationId = Annotated[
     str, Path(description="Of the certification.", examples=[f"job_{_EXAMPLE}"])
 ]
+TrainingId = Annotated[str, Path(description="Of the training.", examples=[f"job_{_EXAMPLE}"])]
+ArtifactName = Annotated[str, Path(description="Of the file.", examples=["network.onnx"])]
 UploadName = Annotated[Name | None, Query(description="Name for people; else the file's own.")]
 IdempotencyKey = Annotated[
     str | None,

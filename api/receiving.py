@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from api.problems import ApiError
 from store.blobs import BlobStore, IncomingBlob
 
-__all__ = ["RAW_MEDIA_TYPES", "Upload", "receive_upload", "request_hash"]
+__all__ = ["RAW_MEDIA_TYPES", "Upload", "receive_upload", "request_hash", "require_json"]
 
 RAW_MEDIA_TYPES = (
     "application/octet-stream",
@@ -59,7 +59,7 @@ async def receive_upload(
         ApiError: The media type is not supported, or there is no file.
         StoreFullError: The disk is full.
     """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = _media_type(request)
     if media_type not in (*RAW_MEDIA_TYPES, _MULTIPART):
         raise ApiError(
             "MediaTypeError",
@@ -76,6 +76,24 @@ async def receive_upload(
             raise ApiError("DataError", "the file is empty; send its bytes as the body")
         await run_sync(incoming.flush)
         yield Upload(incoming, name or clean_name(stated) or default_name)
+
+
+def require_json(request: Request) -> None:
+    """Check that a body says it is JSON.
+
+    Raises:
+        ApiError: It does not.
+    """
+    media_type = _media_type(request)
+    if media_type != "application/json":
+        raise ApiError(
+            "MediaTypeError",
+            f"the media type is {media_type or 'not stated'}; send application/json",
+        )
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def clean_name(stated: str | None) -> str:

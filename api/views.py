@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from api.problems import problem_of
@@ -13,13 +14,31 @@ from api.schemas.certifications import (
     Region,
     Summary,
 )
-from api.schemas.jobs import JobPublic, Progress, State
+from api.schemas.jobs import JobKind, JobPublic, Progress, State
 from api.schemas.problem import Problem
+from api.schemas.trainings import (
+    ArmName,
+    ArmResult,
+    Artifact,
+    ArtifactList,
+    TrainingPublic,
+    TrainingSettings,
+)
 from api.schemas.uploads import DatasetPublic, NetworkPublic
-from store.tables import CertificationRow, JobRow
+from store.jobs import JobState
+from store.tables import ArtifactRow, CertificationRow, JobRow, TrainingRow
 from store.uploads import UploadRow
 
-__all__ = ["certification", "dataset", "job", "network", "region_of", "settings_of"]
+__all__ = [
+    "artifacts",
+    "certification",
+    "dataset",
+    "job",
+    "network",
+    "region_of",
+    "settings_of",
+    "training",
+]
 
 
 def network(row: UploadRow) -> NetworkPublic:
@@ -34,7 +53,7 @@ def dataset(row: UploadRow) -> DatasetPublic:
 
 def job(row: JobRow) -> JobPublic:
     """Return a job as clients see it."""
-    return JobPublic(kind="certification", url=f"/v1/certifications/{row.id}", **_job(row))
+    return JobPublic(kind=cast("JobKind", row.kind), url=f"/v1/{row.kind}s/{row.id}", **_job(row))
 
 
 def certification(row: CertificationRow) -> CertificationPublic:
@@ -46,6 +65,40 @@ def certification(row: CertificationRow) -> CertificationPublic:
         region=region_of(row),
         settings=settings_of(row),
         summary=None if row.summary is None else Summary(**row.summary),
+    )
+
+
+def training(row: TrainingRow) -> TrainingPublic:
+    """Return a training as clients see it."""
+    return TrainingPublic(
+        **_job(row.job),
+        network=None if row.network is None else _reference(row.network),
+        dataset=_reference(row.dataset),
+        validation=None if row.validation is None else _reference(row.validation),
+        settings=TrainingSettings(**row.settings),
+        arms={
+            cast("ArmName", arm): ArmResult(
+                **{name: result[name] for name in ArmResult.model_fields}
+            )
+            for arm, result in row.arms.items()
+        },
+        comparison_id=row.comparison_id,
+    )
+
+
+def artifacts(rows: Iterable[ArtifactRow]) -> ArtifactList:
+    """Return the files of a training as clients see them."""
+    return ArtifactList(
+        items=[
+            Artifact(
+                name=row.name,
+                media_type=row.media_type,
+                size_bytes=row.size_bytes,
+                sha256=row.sha256,
+                url=f"/v1/trainings/{row.training_id}/artifacts/{row.name}",
+            )
+            for row in rows
+        ]
     )
 
 
@@ -76,7 +129,7 @@ def _job(row: JobRow) -> dict[str, Any]:
     return {
         "id": row.id,
         "state": cast("State", row.state),
-        "progress": Progress(done=row.done, total=row.total),
+        "progress": Progress(done=row.done, total=row.total, seconds_left=_seconds_left(row)),
         "cancel_requested": row.cancel_requested,
         "cached": row.cached,
         "error": None if row.error is None else _problem(row.id, row.error),
@@ -84,6 +137,15 @@ def _job(row: JobRow) -> dict[str, Any]:
         "started_at": row.started_at,
         "finished_at": row.finished_at,
     }
+
+
+def _seconds_left(row: JobRow) -> float | None:
+    """Return how long a running job will take, if it goes on as since its worker took it."""
+    fresh = row.done - row.claimed_done
+    if row.state != JobState.RUNNING or row.claimed_at is None or fresh <= 0:
+        return None
+    elapsed = (datetime.now(UTC) - row.claimed_at).total_seconds()
+    return round(max(elapsed, 0.0) / fresh * max(row.total - row.done, 0), 1)
 
 
 def _problem(job_id: str, error: Mapping[str, Any]) -> Problem:

@@ -8,10 +8,12 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api import views
-from api.certifying import create_hash, new_certification
+from api.certifying import new_certification
 from api.pagination import CursorParameter, LimitParameter, after_index, before_id, split
 from api.parameters import CertificationId, IdempotencyKey, WaitSeconds
-from api.problems import ApiError, problems
+from api.problems import problems
+from api.receiving import require_json
+from api.replaying import replay_of
 from api.schemas.certifications import (
     CertificationCreate,
     CertificationPage,
@@ -23,7 +25,6 @@ from api.schemas.certifications import (
 from api.schemas.jobs import State
 from api.services import ServicesDependency
 from api.waiting import wait_for_change
-from store.idempotency import Replay
 
 __all__ = ["router"]
 
@@ -32,20 +33,11 @@ router = APIRouter(prefix="/v1/certifications", tags=["certifications"])
 _ROUTE = "POST /v1/certifications"
 
 
-def _require_json(request: Request) -> None:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise ApiError(
-            "MediaTypeError",
-            f"the media type is {media_type or 'not stated'}; send application/json",
-        )
-
-
 @router.post(
     "",
     status_code=202,
     summary="Certify a network on a data set",
-    dependencies=[Depends(_require_json)],
+    dependencies=[Depends(require_json)],
     responses=problems(400, 409, 413, 415, 422, 507),
 )
 def create_certification(
@@ -60,9 +52,7 @@ def create_certification(
     certification has `succeeded` already and says `cached`.
     """
     new = new_certification(create, services)
-    replay = (
-        None if idempotency_key is None else Replay(idempotency_key, _ROUTE, create_hash(create))
-    )
+    replay = replay_of(idempotency_key, _ROUTE, create)
     row, made = services.certifications.create(new, replay=replay)
     if made and not row.job.cached:
         services.announce(row.id, row.job.queue)

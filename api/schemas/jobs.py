@@ -10,14 +10,15 @@ from pydantic import Field
 from api.schemas.base import Cursor, Wire, example
 from api.schemas.problem import Problem
 
-__all__ = ["JOB_EXAMPLE", "JobBase", "JobPage", "JobPublic", "Progress", "State"]
+__all__ = ["JOB_EXAMPLE", "JobBase", "JobKind", "JobPage", "JobPublic", "Progress", "State"]
 
+JobKind = Literal["certification", "training"]
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 JOB_EXAMPLE: dict[str, Any] = {
     "id": "job_01jr3v7q9k2m4n6p8r0s2t4v6w",
     "state": "running",
-    "progress": {"done": 37, "total": 100},
+    "progress": {"done": 37, "total": 100, "seconds_left": 104.0},
     "cancel_requested": False,
     "cached": False,
     "error": None,
@@ -30,8 +31,11 @@ JOB_EXAMPLE: dict[str, Any] = {
 class Progress(Wire):
     """How far a job is."""
 
-    done: int = Field(description="Inputs that have their answer.", ge=0)
-    total: int = Field(description="Inputs to answer.", ge=0)
+    done: int = Field(description="Units of work: answered inputs, steps of training.", ge=0)
+    total: int = Field(description="Units of work in all.", ge=0)
+    seconds_left: float | None = Field(
+        default=None, description="While it runs, at the speed it has had since it was taken up."
+    )
 
 
 class JobBase(Wire):
@@ -59,7 +63,7 @@ class JobPublic(JobBase):
         }
     )
 
-    kind: Literal["certification"] = Field(description="What the job computes.")
+    kind: JobKind = Field(description="What the job computes.")
     url: str = Field(description="Path of what it makes.")
 
 

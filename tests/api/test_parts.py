@@ -12,12 +12,13 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
-from api.certifying import create_hash
 from api.limits import BodyLimit
 from api.pagination import after_index, before_id, encode, split
 from api.problems import ApiError
 from api.receiving import clean_name
+from api.replaying import replay_of
 from api.schemas.certifications import CertificationCreate
+from store.idempotency import Replay
 from store.identifiers import new_identifier
 
 
@@ -78,9 +79,13 @@ def create(**changes: object) -> CertificationCreate:
 
 
 def test_defaults_written_out_make_the_same_request() -> None:
-    assert create_hash(create()) == create_hash(create(norm="inf", seed=0, timeout_seconds=60.0))
-    assert create_hash(create()) != create_hash(create(epsilon=0.2))
-    assert create_hash(create()) != create_hash(create(reuse=False))
+    def replay(**changes: object) -> Replay | None:
+        return replay_of("key", "POST /here", create(**changes))
+
+    assert replay() == replay(norm="inf", seed=0, timeout_seconds=60.0)
+    assert replay() != replay(epsilon=0.2)
+    assert replay() != replay(reuse=False)
+    assert replay_of(None, "POST /here", create()) is None
 
 
 @given(st.floats(allow_nan=True, allow_infinity=True))

@@ -1,0 +1,125 @@
+"""What trainings leave to download and to look at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse
+
+from api import views
+from api.parameters import ArtifactName, TrainingId
+from api.problems import problems
+from api.schemas.trainings import ArtifactList, TrainingReport
+from api.services import Services, ServicesDependency
+from api.uploading import BINARY
+from reports.training import metrics_csv, training_html, training_report
+from store.tables import TrainingRow
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1/trainings/{training_id}", tags=["trainings"])
+
+_CSV = "text/csv"
+_TEXT = {"schema": {"type": "string"}}
+
+
+@router.get(
+    "/metrics.csv",
+    summary="Get the metrics as CSV",
+    response_class=PlainTextResponse,
+    responses={
+        200: {"description": "A line per step or epoch.", "content": {_CSV: _TEXT}},
+        **problems(404),
+    },
+)
+def get_metrics_csv(training_id: TrainingId, services: ServicesDependency) -> PlainTextResponse:
+    """Return the metrics so far as a table for spreadsheets."""
+    return PlainTextResponse(
+        metrics_csv(services.trainings.metrics(training_id)),
+        media_type=_CSV,
+        headers={"Content-Disposition": f'attachment; filename="{training_id}.csv"'},
+    )
+
+
+@router.get("/artifacts", summary="List the files of a training", responses=problems(404))
+def list_artifacts(training_id: TrainingId, services: ServicesDependency) -> ArtifactList:
+    """Return what it has left: the network, its checkpoint, settings and metrics.
+
+    Those of a baseline have names that start with `baseline-`. There are none before the first
+    network is finished or cancelled.
+    """
+    return views.artifacts(services.trainings.artifacts(training_id))
+
+
+@router.get(
+    "/artifacts/{artifact_name}",
+    summary="Download a file of a training",
+    response_class=FileResponse,
+    responses={
+        200: {
+            "description": "The file.",
+            "content": dict.fromkeys(
+                ("application/octet-stream", "application/json", _CSV), BINARY
+            ),
+        },
+        **problems(404),
+    },
+)
+def download_artifact(
+    training_id: TrainingId, artifact_name: ArtifactName, services: ServicesDependency
+) -> FileResponse:
+    """Return one file."""
+    row, path = services.trainings.artifact(training_id, artifact_name)
+    return FileResponse(path, media_type=row.media_type, filename=row.name)
+
+
+@router.get("/report", summary="Get the report as JSON", responses=problems(404))
+def get_training_report(training_id: TrainingId, services: ServicesDependency) -> TrainingReport:
+    """Return what its page shows, also while it runs."""
+    return TrainingReport(**_report(services, services.trainings.get(training_id)))
+
+
+@router.get(
+    "/report.html",
+    summary="Get the report as a page",
+    response_class=HTMLResponse,
+    responses={200: {"description": "One self-contained page."}, **problems(404)},
+)
+def get_training_report_html(training_id: TrainingId, services: ServicesDependency) -> HTMLResponse:
+    """Return curves, epochs and settings to look at and to send on, also while it runs."""
+    return HTMLResponse(training_html(_report(services, services.trainings.get(training_id))))
+
+
+def _report(services: Services, row: TrainingRow) -> dict[str, Any]:
+    """Return the report so far; epochs come from the metrics, which are there from the first."""
+    settings = dict(row.settings)
+    title = settings.pop("name") or settings["architecture"]
+    if title is None and row.network is not None:
+        title = row.network.name
+    return training_report(
+        network={"name": title},
+        dataset={
+            "name": row.dataset.name,
+            "sha256": row.dataset.sha256,
+            "count": row.dataset.details["count"],
+        },
+        settings=settings,
+        arms=_arms(services, row),
+    )
+
+
+def _arms(services: Services, row: TrainingRow) -> dict[str, dict[str, Any]]:
+    arms: dict[str, dict[str, Any]] = {}
+    for entry in services.trainings.metrics(row.id):
+        if entry["metrics"] is not None:
+            arms.setdefault(entry["arm"], {"history": []})["history"].append(entry["metrics"])
+    for arm, result in row.arms.items():
+        arms.setdefault(arm, {"history": []}).update(
+            best_epoch=result["best_epoch"],
+            stopped=result["stopped"],
+            seconds=result["seconds"],
+            settings=result["record"],
+            network_id=result["network_id"],
+        )
+    return arms
