@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Executable, delete, func, insert, literal, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import delete, func, insert, literal, select
 from sqlalchemy.orm import Session
 
+from store.answers import answer_values, insert_once
 from store.database import Database
 from store.errors import ConflictError, NotFoundError
 from store.idempotency import Replay, find_replay, forget, remember
@@ -32,17 +32,6 @@ from store.uploads import DATASETS, NETWORKS, get_upload
 __all__ = ["Certifications", "NewCertification", "fingerprint"]
 
 KIND = "certification"
-
-
-def _insert_once_sqlite(values: Mapping[str, Any]) -> Executable:
-    return sqlite.insert(ItemRow).values(**values).on_conflict_do_nothing()
-
-
-def _insert_once_postgresql(values: Mapping[str, Any]) -> Executable:
-    return postgresql.insert(ItemRow).values(**values).on_conflict_do_nothing()
-
-
-_INSERT_ONCE = {"sqlite": _insert_once_sqlite, "postgresql": _insert_once_postgresql}
 
 
 @dataclass(frozen=True)
@@ -197,17 +186,10 @@ class Certifications:
         Raises:
             LeaseLostError: The job is no longer that worker's; nothing was stored.
         """
-        values = {
-            "certification_id": certification_id,
-            "index": item["index"],
-            "verdict": item["verdict"],
-            "payload": {key: value for key, value in item.items() if key != "input"},
-            "input": item.get("input"),
-        }
-        statement = _INSERT_ONCE[self._database.dialect](values)
         with self._database.write() as session:
             hold_job(session, certification_id, owner)
-            session.execute(statement)
+            key = {"certification_id": certification_id, "input": item.get("input")}
+            insert_once(session, ItemRow, {**key, **answer_values(item)})
             done = session.scalar(
                 select(func.count()).where(ItemRow.certification_id == certification_id)
             )

@@ -22,6 +22,9 @@ __all__ = [
     "ArtifactRow",
     "Base",
     "CertificationRow",
+    "ComparedItemRow",
+    "ComparedNetworkRow",
+    "ComparisonRow",
     "DatasetRow",
     "IdempotencyRow",
     "ItemRow",
@@ -251,6 +254,77 @@ class ArtifactRow(Base):
     media_type: Mapped[str] = mapped_column(String(100))
     sha256: Mapped[str] = mapped_column(String(64), index=True)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
+
+
+class ComparisonRow(Base):
+    """Networks beside a baseline on the same inputs; its job has the same id.
+
+    Attributes:
+        settings: As the request gave them, defaults filled in.
+        fingerprint: Equal for requests that have the same answer.
+        result: The figures, once it has succeeded.
+        networks: The baseline, then the candidates.
+    """
+
+    __tablename__ = "comparisons"
+
+    id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    dataset_id: Mapped[str] = mapped_column(
+        ForeignKey("datasets.id", ondelete="RESTRICT"), index=True
+    )
+    settings: Mapped[dict[str, Any]]
+    fingerprint: Mapped[str] = mapped_column(String(64), index=True)
+    result: Mapped[dict[str, Any] | None]
+
+    job: Mapped[JobRow] = relationship(lazy="joined", innerjoin=True)
+    dataset: Mapped[DatasetRow] = relationship(lazy="joined", innerjoin=True)
+    networks: Mapped[list[ComparedNetworkRow]] = relationship(
+        lazy="selectin", order_by="ComparedNetworkRow.position", viewonly=True
+    )
+
+
+class ComparedNetworkRow(Base):
+    """A network of a comparison.
+
+    Attributes:
+        position: 0 for the baseline.
+        fingerprint: That a certification of this network would have.
+        tightness: `layers`, once they are measured.
+    """
+
+    __tablename__ = "compared_networks"
+
+    comparison_id: Mapped[str] = mapped_column(
+        ForeignKey("comparisons.id", ondelete="CASCADE"), primary_key=True
+    )
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    network_id: Mapped[str] = mapped_column(
+        ForeignKey("networks.id", ondelete="RESTRICT"), index=True
+    )
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    tightness: Mapped[dict[str, Any] | None]
+
+    network: Mapped[NetworkRow] = relationship(lazy="joined", innerjoin=True)
+
+
+class ComparedItemRow(Base):
+    """The answer of one network of a comparison for one input; written once.
+
+    Attributes:
+        position: Of the network.
+        index: Of the input in the data set.
+        payload: The item as reports print it.
+    """
+
+    __tablename__ = "compared_items"
+
+    comparison_id: Mapped[str] = mapped_column(
+        ForeignKey("comparisons.id", ondelete="CASCADE"), primary_key=True
+    )
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    verdict: Mapped[str] = mapped_column(String(20))
+    payload: Mapped[dict[str, Any]]
 
 
 class IdempotencyRow(Base):

@@ -17,7 +17,14 @@ from store.database import Database
 from store.errors import ConflictError, NotFoundError
 from store.idempotency import Replay, find_replay, forget, remember
 from store.identifiers import is_identifier, new_identifier
-from store.tables import CertificationRow, DatasetRow, NetworkRow, TrainingRow
+from store.tables import (
+    CertificationRow,
+    ComparedNetworkRow,
+    ComparisonRow,
+    DatasetRow,
+    NetworkRow,
+    TrainingRow,
+)
 
 __all__ = ["DATASETS", "NETWORKS", "UploadKind", "UploadRow", "Uploads", "get_upload"]
 
@@ -57,10 +64,12 @@ class _User:
 _USERS: Mapping[str, Sequence[_User]] = {
     NETWORKS.prefix: (
         _User("certification", CertificationRow.id, CertificationRow.network_id),
+        _User("comparison", ComparedNetworkRow.comparison_id, ComparedNetworkRow.network_id),
         _User("training", TrainingRow.id, TrainingRow.network_id),
     ),
     DATASETS.prefix: (
         _User("certification", CertificationRow.id, CertificationRow.dataset_id),
+        _User("comparison", ComparisonRow.id, ComparisonRow.dataset_id),
         _User("training", TrainingRow.id, TrainingRow.dataset_id),
         _User("training", TrainingRow.id, TrainingRow.validation_id),
     ),
