@@ -34,7 +34,7 @@ def decide(
         problem: Cases over the network's inputs and outputs; a flat region is reshaped.
         options: Time, device, seed.
         cancelled: Asked often; True ends the work with an `unknown`.
-        progress: Called after each stage.
+        progress: Called after each stage, and now and then with one that is under way.
 
     Raises:
         InvalidInputError: The problem does not fit the network, or an option is out of range.

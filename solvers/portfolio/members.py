@@ -1,25 +1,19 @@
-"""The members of the portfolio: each spends its time on the open cases and notes what it did."""
+"""Members that attack and bound: each spends its time on the open cases and notes what it did."""
 
 from __future__ import annotations
 
-import logging
 import math
 import time
-from dataclasses import replace
 
 from solvers.attack import AttackOptions, attack
 from solvers.bounds import BoundOptions
-from solvers.bracket import Bracket
 from solvers.budget import Budget
-from solvers.errors import MemoryLimitError, SolverFailedError
-from solvers.exact import ExactMode, exact_margin
+from solvers.errors import MemoryLimitError
 from solvers.ladder import CaseBatch
 from solvers.methods import Method
 from solvers.portfolio.run import Ladder, Run
 
-__all__ = ["alpha_crown", "alpha_margins", "attack_briefly", "attack_harder", "crown", "milp"]
-
-_LOG = logging.getLogger(__name__)
+__all__ = ["alpha_crown", "alpha_margins", "attack_briefly", "attack_harder", "crown"]
 
 
 def attack_briefly(run: Run, budget: Budget) -> None:
@@ -76,45 +70,3 @@ def _bound(run: Run, budget: Budget, method: Method, options: BoundOptions) -> N
             run.unbounded = run.unbounded or step.unbounded_reason(position)
     run.ladder = Ladder(step, tuple(tried))
     run.note(method.value, began)
-
-
-def milp(run: Run, budget: Budget) -> None:
-    """Solve the open cases exactly, the least certain first, each with an equal share of time."""
-    waiting = sorted(run.open, key=lambda bracket: bracket.lower)
-    for position, bracket in enumerate(waiting):
-        if run.falsified or budget.exhausted:
-            break
-        _solve(run, bracket, budget.share(1.0 / (len(waiting) - position)))
-
-
-def _solve(run: Run, bracket: Bracket, budget: Budget) -> None:
-    if run.ladder is None:
-        return
-    began = time.perf_counter()
-    place, step = run.ladder.place(bracket), run.ladder.step
-    infinite = step.unbounded_reason(place)
-    if infinite is not None:
-        run.reason = infinite
-        run.note("milp", began, f"skipped: {infinite}")
-        return
-    try:
-        result = exact_margin(
-            run.network,
-            bracket.case,
-            step.node_bounds(place),
-            options=replace(run.exact, mode=ExactMode.DECIDE),
-            budget=budget,
-            clause_lower=bracket.clause_lower,
-            incumbent=bracket.upper,
-        )
-    except SolverFailedError as error:
-        # What a solver said contradicts what is known: believe neither, decide nothing.
-        _LOG.exception("the mixed-integer program failed")
-        run.reason = str(error)
-        run.note("milp", began, str(error))
-        return
-    bracket.prove(result.clause_lower)
-    bracket.offer(run.witness, result.candidate)
-    run.reason = result.why_unknown or run.reason
-    detail = f"{result.status}, {result.nodes} nodes"
-    run.note("milp", began, detail, result.reports[-1] if result.reports else None)

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from solvers.budget import Budget
-from solvers.portfolio import members
+from solvers.portfolio import members, searches
 from solvers.portfolio.run import Run
+from solvers.search.boxes import suits_boxes
 
 __all__ = ["Step", "steps"]
 
@@ -31,15 +32,17 @@ class Step:
     share: float
 
 
-def steps(_run: Run) -> Iterator[Step]:
+def steps(run: Run) -> Iterator[Step]:
     """Yield what to do next; whoever asks stops asking once the run is finished.
 
     Args:
-        _run: Looked at anew before every step.
+        run: Looked at anew before every step.
     """
-    yield Step(members.attack_briefly, 0.1)
+    yield Step(members.attack_briefly, 0.05)
+    if all(suits_boxes(run.network, bracket.case) for bracket in run.open):
+        yield Step(searches.split_inputs, 0.7)
     yield Step(members.crown, 0.5)
     yield Step(members.alpha_margins, 0.15)
     yield Step(members.alpha_crown, 0.25)
-    yield Step(members.attack_harder, 0.2)
-    yield Step(members.milp, 1.0)
+    yield Step(members.attack_harder, 0.05)
+    yield Step(searches.milp, 1.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -62,7 +62,7 @@ class Run:
         budget: Time in all.
         exact: Options of the MILP, with the solvers that were found.
         seed: Of everything that is drawn at random.
-        progress: Called after each stage.
+        progress: Called after each stage, and now and then with one that is under way.
         ladder: The tightest node bounds so far.
         stages: What ran.
         reason: Why the last member that gave up did so.
@@ -140,12 +140,20 @@ class Run:
         detail: str | None = None,
         solver: SolverReport | None = None,
     ) -> None:
-        """Record a stage that began at a time of `time.perf_counter()`."""
-        seconds = time.perf_counter() - began
-        stage = Stage(name, seconds, _finite(self.lower), _finite(self.upper), detail, solver)
+        """Record a stage that began at a time of `time.perf_counter()`, and tell of it."""
+        stage = replace(self._stage(name, began, detail), solver=solver)
         self.stages.append(stage)
         if self.progress is not None:
             self.progress(stage)
+
+    def tell(self, name: str, began: float, detail: str) -> None:
+        """Tell of a stage that is under way."""
+        if self.progress is not None:
+            self.progress(self._stage(name, began, detail))
+
+    def _stage(self, name: str, began: float, detail: str | None) -> Stage:
+        seconds = time.perf_counter() - began
+        return Stage(name, seconds, _finite(self.lower), _finite(self.upper), detail)
 
     def decision(self) -> Decision:
         """Return the answer as it stands."""

@@ -18,7 +18,7 @@ from solvers.errors import MemoryLimitError, SolverFailedError
 from solvers.exact import ExactMode, ExactOptions, ExactResult, ExactStatus, exact_margin
 from solvers.ladder import CaseBatch
 from solvers.methods import Method
-from solvers.portfolio import DecideOptions, decide, members
+from solvers.portfolio import DecideOptions, decide, plan, searches
 from solvers.problem import Box, Case, Clause, Problem, Specification
 from solvers.results import Decision, Evidence, Stage, Verdict
 from solvers.vnnlib import read_vnnlib
@@ -98,6 +98,7 @@ def test_a_flat_region_takes_the_shape_of_the_network() -> None:
     assert decision.verdict is Verdict.VERIFIED
 
 
+@pytest.mark.usefixtures("no_boxes")
 def test_stages_are_reported_as_they_end(network: Network) -> None:
     seen: list[Stage] = []
     problem = _problem(network, 2.0, _exact(network, 2.0) - 1e-3)
@@ -107,6 +108,12 @@ def test_stages_are_reported_as_they_end(network: Network) -> None:
     lowers = [stage.lower for stage in seen if stage.lower is not None]
     assert lowers == sorted(lowers)
     assert sum(stage.seconds for stage in seen) <= decision.seconds
+
+
+@pytest.fixture
+def no_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the case to bounds and programs, as if it had many inputs."""
+    monkeypatch.setattr(plan, "suits_boxes", lambda *_: False)
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +130,7 @@ def hard() -> tuple[Network, Problem]:
     return network, _problem(network, 1.0, optimum.lower - 1e-3)
 
 
+@pytest.mark.usefixtures("no_boxes")
 def test_the_solver_is_named_when_one_took_part(hard: tuple[Network, Problem]) -> None:
     decision = decide(*hard)
     assert decision.verdict is Verdict.VERIFIED
@@ -163,6 +171,7 @@ def test_problems_that_do_not_fit_are_refused(network: Network) -> None:
         decide(network, Problem((Case(small, Specification((row,))),)))
 
 
+@pytest.mark.usefixtures("no_boxes")
 def test_an_overstated_bound_never_becomes_verified(
     hard: tuple[Network, Problem], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,7 +180,7 @@ def test_an_overstated_bound_never_becomes_verified(
     def lying(*_args: object, **_kwargs: object) -> ExactResult:
         return ExactResult(100.0, np.inf, None, ExactStatus.DECIDED, clause_lower=np.array([100.0]))
 
-    monkeypatch.setattr(members, "exact_margin", lying)
+    monkeypatch.setattr(searches, "exact_margin", lying)
     decision = decide(*hard)
     assert decision.verdict is Verdict.UNKNOWN
     assert decision.reason is not None
@@ -222,6 +231,7 @@ def test_an_undecided_instance_ends_with_its_bracket() -> None:
         assert decision.verdict is Verdict.VERIFIED
 
 
+@pytest.mark.usefixtures("no_boxes")
 def test_bounds_that_do_not_fit_into_memory_leave_unknown(
     hard: tuple[Network, Problem], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,13 +244,14 @@ def test_bounds_that_do_not_fit_into_memory_leave_unknown(
     assert decision.reason == "memory"
 
 
+@pytest.mark.usefixtures("no_boxes")
 def test_a_solver_that_fails_leaves_unknown_with_its_words(
     hard: tuple[Network, Problem], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(*_args: object, **_kwargs: object) -> None:
         raise SolverFailedError("the solver contradicts a replayed input")
 
-    monkeypatch.setattr(members, "exact_margin", failing)
+    monkeypatch.setattr(searches, "exact_margin", failing)
     decision = decide(*hard)
     assert decision.verdict is Verdict.UNKNOWN
     assert decision.reason is not None

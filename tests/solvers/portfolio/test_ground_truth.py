@@ -21,7 +21,7 @@ from models.network import Network
 from models.operators import Linear
 from solvers.bracket import Bracket
 from solvers.budget import Budget
-from solvers.portfolio import members
+from solvers.portfolio import members, searches
 from solvers.portfolio.decide import settle
 from solvers.portfolio.run import Run
 from solvers.problem import Box, Case, Clause, Specification
@@ -29,13 +29,14 @@ from solvers.results import Decision, Verdict
 from tests.helpers.networks import mlp, model, node
 from tests.helpers.rational import Layer, exact_margin_of, margin_there
 
-SEEDS = int(os.environ.get("TIGHTROPE_SEEDS", "60"))
+SEEDS = int(os.environ.get("TIGHTROPE_SEEDS", "40"))
 Member = Callable[[Run, Budget], None]
 
 MEMBERS: dict[str, Sequence[Member]] = {
     "attack": [members.attack_briefly],
     "bounds": [members.crown, members.alpha_margins, members.alpha_crown],
-    "milp": [members.crown, members.milp],
+    "boxes": [searches.split_inputs],
+    "milp": [members.crown, searches.milp],
 }
 
 

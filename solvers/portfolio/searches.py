@@ -1,0 +1,91 @@
+"""Members that search to the end: over boxes, over neurons, by mixed-integer programs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from solvers.bracket import Bracket
+from solvers.budget import Budget
+from solvers.errors import SolverFailedError
+from solvers.exact import ExactMode, exact_margin
+from solvers.portfolio.run import Run
+from solvers.search.boxes import BoxSearchOptions, search_boxes
+from solvers.search.contract import SearchOutcome, SearchProgress, SearchStatus
+
+__all__ = ["milp", "split_inputs"]
+
+_LOG = logging.getLogger(__name__)
+
+
+def split_inputs(run: Run, budget: Budget) -> None:
+    """Cut the regions of all open cases into boxes."""
+    began = time.perf_counter()
+    outcome = search_boxes(
+        run.network,
+        run.brackets,
+        run.witness,
+        options=BoxSearchOptions(),
+        budget=budget,
+        progress=_teller(run, "input-splitting", began),
+    )
+    _conclude(run, "input-splitting", began, outcome)
+
+
+def _teller(run: Run, name: str, began: float) -> Callable[[SearchProgress], None]:
+    """Return what tells of a search while it runs."""
+
+    def tell(at: SearchProgress) -> None:
+        run.tell(name, began, f"{at.domains} domains, {at.open_domains} open")
+
+    return tell
+
+
+def _conclude(run: Run, name: str, began: float, outcome: SearchOutcome) -> None:
+    if outcome.status not in {SearchStatus.DECIDED, SearchStatus.TIMEOUT, SearchStatus.CANCELLED}:
+        run.reason = outcome.reason or outcome.status.value
+    run.note(name, began, f"{outcome.status.value}, {outcome.domains} domains")
+
+
+def milp(run: Run, budget: Budget) -> None:
+    """Solve the open cases exactly, the least certain first, each with an equal share of time."""
+    waiting = sorted(run.open, key=lambda bracket: bracket.lower)
+    for position, bracket in enumerate(waiting):
+        if run.falsified or budget.exhausted:
+            break
+        _solve(run, bracket, budget.share(1.0 / (len(waiting) - position)))
+
+
+def _solve(run: Run, bracket: Bracket, budget: Budget) -> None:
+    if run.ladder is None:
+        return
+    began = time.perf_counter()
+    place, step = run.ladder.place(bracket), run.ladder.step
+    infinite = step.unbounded_reason(place)
+    if infinite is not None:
+        run.reason = infinite
+        run.note("milp", began, f"skipped: {infinite}")
+        return
+    try:
+        result = exact_margin(
+            run.network,
+            bracket.case,
+            step.node_bounds(place),
+            options=replace(run.exact, mode=ExactMode.DECIDE),
+            budget=budget,
+            clause_lower=bracket.clause_lower,
+            incumbent=bracket.upper,
+        )
+    except SolverFailedError as error:
+        # What a solver said contradicts what is known: believe neither, decide nothing.
+        _LOG.exception("the mixed-integer program failed")
+        run.reason = str(error)
+        run.note("milp", began, str(error))
+        return
+    bracket.prove(result.clause_lower)
+    bracket.offer(run.witness, result.candidate)
+    run.reason = result.why_unknown or run.reason
+    detail = f"{result.status}, {result.nodes} nodes"
+    run.note("milp", began, detail, result.reports[-1] if result.reports else None)
