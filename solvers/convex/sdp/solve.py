@@ -1,0 +1,104 @@
+"""One program, one solver: multipliers found, polished, and turned into a proved bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from solvers.budget import Budget
+from solvers.convex.sdp.interior import InteriorPoint, InteriorSettings
+from solvers.convex.sdp.options import SdpOptions, SdpSolver, SolverOutcome
+from solvers.convex.sdp.program import Program
+from solvers.convex.sdp.safe import Multipliers, safe_bound
+
+__all__ = ["ascend", "interior_bytes", "needed_bytes"]
+
+StepHook = Callable[[float, int], None]
+
+_MANY_INPUTS = 100
+"""From here on inputs are eliminated, and products that couple two of them left out."""
+_FLOAT = 8
+
+
+def ascend(
+    program: Program,
+    solver: SdpSolver,
+    options: SdpOptions,
+    *,
+    budget: Budget,
+    on_step: StepHook,
+) -> SolverOutcome:
+    """Look for multipliers and return what they prove.
+
+    Args:
+        program: With its objective.
+        solver: Any but `auto`.
+        options: Limits.
+        budget: When to stop.
+        on_step: Told the bound so far, before rounding is counted, and the number of steps.
+    """
+    return _SOLVERS[solver](program, options, budget, on_step)
+
+
+def interior_bytes(program: Program, options: SdpOptions) -> int:
+    """Return what the interior-point method needs without added products."""
+    del options
+    return _interior_bytes(program, program.products.count)
+
+
+def needed_bytes(program: Program, solver: SdpSolver, options: SdpOptions) -> int:
+    """Return the least memory that a solver needs, as far as matrices go."""
+    return _BYTES[solver](program, options)
+
+
+def _interior_bytes(program: Program, products: int) -> int:
+    size = program.size
+    constraints = size + products
+    forms = min(program.forms.matrix.shape[0], 2 * products)
+    return _FLOAT * (constraints**2 + 2 * forms**2 + 3 * forms * size + 16 * size**2)
+
+
+def _room(program: Program, options: SdpOptions) -> int:
+    """Return how many products fit, no fewer than there are already."""
+    most = options.max_products
+    while most > program.products.count and _interior_bytes(program, most) > options.memory_bytes:
+        most = int(0.8 * most)
+    return max(most, program.products.count)
+
+
+def _interior(
+    program: Program,
+    options: SdpOptions,
+    budget: Budget,
+    on_step: StepHook,
+    start: Multipliers | None = None,
+) -> SolverOutcome:
+    settings = InteriorSettings(
+        tolerance=options.tolerance,
+        rounds=options.rounds,
+        max_products=_room(program, options),
+        iterations=options.iterations or InteriorSettings.iterations,
+        goal=_goal(options),
+    )
+    eliminated = program.inputs if program.inputs >= _MANY_INPUTS else 0
+    method = InteriorPoint(program, settings, eliminated)
+    multipliers = method.run(
+        budget, start=start, on_step=lambda bound: on_step(bound, method.iterations)
+    )
+    bound = safe_bound(program, multipliers)
+    return SolverOutcome(bound, method.finished or bound > settings.goal, method.iterations)
+
+
+def _goal(options: SdpOptions) -> float:
+    return 0.0 if options.stop_when_positive else np.inf
+
+
+_SOLVERS: Mapping[
+    SdpSolver, Callable[[Program, SdpOptions, Budget, StepHook], SolverOutcome]
+] = MappingProxyType({SdpSolver.INTERIOR: _interior})
+
+_BYTES: Mapping[SdpSolver, Callable[[Program, SdpOptions], int]] = MappingProxyType(
+    {SdpSolver.INTERIOR: interior_bytes}
+)
