@@ -208,6 +208,9 @@ class TrainingOptions:
         feasibility_weight: λ, of the feasibility regularizer d.
         slack_weight: γ, of the slack regularizer r.
         feasibility_form: Of d.
+        loss_fusion: Whether `crown-ibp` bounds the loss by one row for all classes. With one row
+            per wrong class the bound is tighter, and a step takes longer, the more classes the
+            longer.
         batch_size: Inputs per step.
         seed: Of the order of the data, augmentation and attacks, each with a stream of its own.
         device: `cpu`, `cuda` or `auto`.
@@ -226,6 +229,7 @@ class TrainingOptions:
     feasibility_weight: float = 0.0
     slack_weight: float = 0.0
     feasibility_form: FeasibilityForm = FeasibilityForm.DISTANCE
+    loss_fusion: bool = True
     batch_size: int = 128
     seed: int = 0
     device: str = "auto"

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from models.errors import InvalidInputError
+from models.graph import Node
 from solvers.bounds.backward import Rows, Scene, lower_bounds
 from solvers.bounds.ibp import propagate
 from solvers.bounds.intermediate import relaxations_of
 from solvers.bounds.interval import Interval
 from solvers.bounds.margins import Bounds, MarginBounds, Margins, bound_margins
+from solvers.bounds.observed import ObservedPass, observe
 from solvers.bounds.options import BoundOptions
+from solvers.bounds.relaxation import ConstantRelaxation, Relaxation
 from solvers.bounds.rules import Slopes
 from solvers.budget import Budget
 from solvers.methods import Method
 
-__all__ = ["best_of", "fused_loss_bound"]
+__all__ = ["FusedLoss", "best_of", "fused_loss", "fused_loss_bound"]
 
 
 def best_of(
@@ -57,7 +61,29 @@ def best_of(
     return MarginBounds(lower, joined)
 
 
+@dataclass(frozen=True)
+class FusedLoss:
+    """A bound of the worst cross-entropy by one row per region, and what it rests on.
+
+    Attributes:
+        loss: Upper bounds, shape `(batch,)`.
+        weights: Of each margin in the row, never negative, shape `(batch, margins)`.
+        intermediate: Interval bounds of every node.
+        observed: The backward pass of the row Σ weights · margins.
+    """
+
+    loss: Tensor
+    weights: Tensor
+    intermediate: Bounds
+    observed: ObservedPass
+
+
 def fused_loss_bound(scene: Scene, margins: Margins, known: Bounds | None = None) -> Tensor:
+    """Bound the worst cross-entropy over each region; the loss alone of `fused_loss`."""
+    return fused_loss(scene, margins, known).loss
+
+
+def fused_loss(scene: Scene, margins: Margins, known: Bounds | None = None) -> FusedLoss:
     """Bound the worst cross-entropy over each region with a single backward row per region.
 
     With margins mₜ of all wrong classes t, the loss is log(1 + Σₜ exp(−mₜ)). On the interval of
@@ -71,37 +97,44 @@ def fused_loss_bound(scene: Scene, margins: Margins, known: Bounds | None = None
         scene: Network and regions.
         margins: Of each wrong class against the right one, shape `(batch, classes − 1)` in all.
         known: Sound bounds of some nodes over the same regions; intervals otherwise.
-
-    Returns:
-        Upper bounds of the loss, shape `(batch,)`.
     """
     bounds = propagate(scene, known)
-    output = bounds[scene.network.graph.output]
-    lower, upper = _margin_intervals(margins, output)
-    # exp(−m) over [lower, upper] lies below its chord; a sliver takes its larger end.
-    at_lower, at_upper = torch.exp(-lower), torch.exp(-upper)
-    width = upper - lower
-    sliver = width < 1e-6
-    safe = torch.where(sliver, torch.ones_like(width), width)
-    slope = torch.where(sliver, torch.zeros_like(width), (at_upper - at_lower) / safe)
-    intercept = at_lower - slope * lower
-    # Slopes are never positive: minimise Σ −slope·m, with offsets, in one row.
-    weights = -slope
+    lower, upper = _margin_intervals(scene, margins, bounds)
+    # Everything is scaled by exp(−shift), so that no exponential exceeds 1 and overflows.
+    shift = (-lower).amax(-1, keepdim=True).clamp(min=0).detach()
+    at_lower = torch.exp(-lower - shift)
+    weights = _chord_weights(at_lower, torch.exp(-upper - shift), upper - lower)
     row = torch.einsum("br,bro->bo", weights, margins.matrix).unsqueeze(1)
     offset = (weights * margins.offset).sum(-1, keepdim=True)
     shape = scene.network.output_shape
     rows = Rows({scene.network.graph.output: row.reshape(scene.batch, 1, *shape)}, -offset)
-    least = lower_bounds(scene, rows, relaxations_of(scene, bounds, Slopes())).squeeze(1)
-    total = (intercept.sum(-1) - least).clamp(min=0)
+    observed = observe(scene, rows, relaxations_of(scene, bounds, Slopes()))
+    total = (at_lower + weights * lower).sum(-1) - observed.lower.squeeze(1)
     # The intervals alone bound the sum as well.
-    return torch.log1p(torch.minimum(total, at_lower.sum(-1)))
+    total = torch.minimum(total.clamp(min=0), at_lower.sum(-1))
+    shift = shift.squeeze(-1)
+    return FusedLoss(shift + torch.log(torch.exp(-shift) + total), weights, bounds, observed)
 
 
-def _margin_intervals(margins: Margins, output: Interval) -> tuple[Tensor, Tensor]:
-    """Bound every margin by interval arithmetic from the outputs' bounds."""
-    low = output.lower.reshape(output.batch, -1, 1)
-    high = output.upper.reshape(output.batch, -1, 1)
-    positive, negative = margins.matrix.clamp(min=0), margins.matrix.clamp(max=0)
-    lower = (positive @ low + negative @ high).squeeze(-1) - margins.offset
-    upper = (positive @ high + negative @ low).squeeze(-1) - margins.offset
-    return lower, upper
+def _chord_weights(at_lower: Tensor, at_upper: Tensor, width: Tensor) -> Tensor:
+    """Return how fast exp(−m) falls along its chord; 0 for a sliver, which takes its larger end."""
+    sliver = width < 1e-6
+    safe = torch.where(sliver, torch.ones_like(width), width)
+    return torch.where(sliver, torch.zeros_like(width), (at_lower - at_upper) / safe)
+
+
+def _margin_intervals(scene: Scene, margins: Margins, bounds: Bounds) -> tuple[Tensor, Tensor]:
+    """Bound every margin on both sides by interval arithmetic.
+
+    What is affine behind the last nonlinear node is merged into the margins first, which takes no
+    pass through the network and makes the chords on these intervals a good deal tighter.
+    """
+    network = scene.network
+
+    def constants(node: Node) -> Relaxation:
+        return ConstantRelaxation(bounds[node.name].lower, bounds[node.name].upper)
+
+    shape = (*margins.matrix.shape[:2], *network.output_shape)
+    rows = Rows({network.graph.output: margins.matrix.reshape(shape)}, -margins.offset)
+    both = lower_bounds(scene, rows, constants, two_sided=True)
+    return both[:, : shape[1]], -both[:, shape[1] :]

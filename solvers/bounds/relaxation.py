@@ -9,6 +9,7 @@ negative ones the upper line.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from solvers.bounds.patches import Patches
+from solvers.errors import UnsupportedMethodError
 
 __all__ = [
     "ConstantRelaxation",
@@ -45,6 +47,25 @@ class Relaxation(ABC):
     def backward_patches(self, patches: Patches) -> tuple[tuple[Patches, ...], Tensor] | None:  # noqa: ARG002
         """Do the same to windows; None where the node needs whole maps."""
         return None
+
+    def attained(self, coefficients: Tensor, inputs: Sequence[Tensor]) -> Tensor:  # noqa: ARG002
+        """Return the output that `backward` took for the node, at values of its inputs.
+
+        Args:
+            coefficients: Of the node's output, shape `(batch, *shape)`: one row per example.
+            inputs: One tensor of shape `(batch, *input_shape)` per input of the node.
+
+        Returns:
+            The lower line where a coefficient is 0 or more, else the upper line, at the inputs;
+            shape `(batch, *shape)`.
+
+        Raises:
+            UnsupportedMethodError: The relaxation has no such point.
+        """
+        raise UnsupportedMethodError(
+            f"the minimum over a {type(self).__name__} is not taken at one point, so it cannot be "
+            "compared with the network; train without the feasibility regularizer"
+        )
 
 
 @dataclass(frozen=True)
@@ -81,6 +102,14 @@ class ElementwiseRelaxation(Relaxation):
         )
         passed, constant = _apply_lines(patches.values, lines)
         return (patches.with_values(passed),), constant
+
+    def attained(self, coefficients: Tensor, inputs: Sequence[Tensor]) -> Tensor:
+        """Evaluate the line that each coefficient's sign asks for; lines are shared by rows."""
+        below = coefficients >= 0
+        slope = torch.where(below, self.lower_slope.squeeze(1), self.upper_slope.squeeze(1))
+        under = 0.0 if self.lower_intercept is None else self.lower_intercept.squeeze(1)
+        intercept = torch.where(below, under, self.upper_intercept.squeeze(1))
+        return torch.addcmul(intercept, slope, inputs[0])
 
 
 _Lines = tuple[Tensor, Tensor, Tensor | None, Tensor]
@@ -189,6 +218,10 @@ class ConstantRelaxation(Relaxation):
         below = values.clamp(max=0) * patches.read(self.upper)
         return (), (above + below).flatten(2).sum(-1)
 
+    def attained(self, coefficients: Tensor, inputs: Sequence[Tensor]) -> Tensor:  # noqa: ARG002
+        """Return the bound that each coefficient's sign asks for."""
+        return torch.where(coefficients >= 0, self.lower, self.upper)
+
 
 @dataclass(frozen=True)
 class SelectionRelaxation(Relaxation):
@@ -219,3 +252,10 @@ class SelectionRelaxation(Relaxation):
         zeros = flat.new_zeros(batch, rows, size)
         passed = zeros.scatter_add(2, index, flat - to_ceiling)
         return (passed.reshape(batch, rows, *self.input_shape),), constant
+
+    def attained(self, coefficients: Tensor, inputs: Sequence[Tensor]) -> Tensor:
+        """Return the selected inputs, or the ceiling where `backward` took that."""
+        flat = coefficients.flatten(1)
+        selected = inputs[0].flatten(1).gather(1, self.selected)
+        taken = torch.where((flat >= 0) | self.exact, selected, self.ceiling)
+        return taken.reshape(coefficients.shape)

@@ -255,6 +255,20 @@ class NonlinearRule(Rule[OperatorT]):
         """
         return False
 
+    def slack(self, operator: OperatorT, bounds: Interval, parameters: Parameters) -> Tensor | None:
+        """Return how far the lines are from the operator, at most, whatever the specification.
+
+        Args:
+            operator: The node's operator.
+            bounds: Of its input.
+            parameters: The network's parameters.
+
+        Returns:
+            The largest vertical distance of the outer line from the operator, 0 where the lines
+            are exact, of the shape of the bounds; None where no such measure is known.
+        """
+        return None
+
     def outside(self, operator: OperatorT, bounds: Interval) -> tuple[Tensor, str] | None:
         """Return where an interval leaves the operator's domain.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -70,6 +71,15 @@ class _BentAtZeroRule(NonlinearRule[BentT]):
         """Start from CROWN's adaptive choice."""
         return (inputs[0].upper > -inputs[0].lower).to(inputs[0].lower.dtype)
 
+    @abstractmethod
+    def bend(self, operator: BentT, parameters: Parameters) -> Tensor | float:
+        """Return by how much the slope grows at 0."""
+
+    def slack(self, operator: BentT, bounds: Interval, parameters: Parameters) -> Tensor:
+        """Return the height of the chord above 0, −u·l/(u − l), times the bend's size."""
+        height = _relu_lines(bounds, Slopes()).upper_intercept.squeeze(1)
+        return height * torch.as_tensor(self.bend(operator, parameters)).abs()
+
 
 class ReluRule(_BentAtZeroRule[Relu]):
     """max(0, x): the triangle where unstable, exact elsewhere."""
@@ -86,6 +96,10 @@ class ReluRule(_BentAtZeroRule[Relu]):
         return ElementwiseRelaxation(
             lines.lower_slope, lines.upper_slope, None, lines.upper_intercept
         )
+
+    def bend(self, operator: Relu, parameters: Parameters) -> float:
+        """Return 1."""
+        return 1.0
 
 
 def _two_piece(bounds: Interval, slope: Tensor, slopes: Slopes) -> ElementwiseRelaxation:
@@ -128,6 +142,10 @@ class LeakyReluRule(_BentAtZeroRule[LeakyRelu]):
         """Enclose with ReLU's lines."""
         return _two_piece(inputs[0], inputs[0].lower.new_tensor(operator.slope), slopes)
 
+    def bend(self, operator: LeakyRelu, parameters: Parameters) -> float:
+        """Return what the slope lacks to 1."""
+        return 1.0 - operator.slope
+
 
 class PReluRule(_BentAtZeroRule[PRelu]):
     """x where positive, a stored slope · x where negative."""
@@ -147,6 +165,10 @@ class PReluRule(_BentAtZeroRule[PRelu]):
     ) -> Relaxation:
         """Enclose with ReLU's lines."""
         return _two_piece(inputs[0], operator.slope.resolve(parameters), slopes)
+
+    def bend(self, operator: PRelu, parameters: Parameters) -> Tensor:
+        """Return what the slope lacks to 1."""
+        return 1 - operator.slope.resolve(parameters)
 
 
 def _bent_interval(
