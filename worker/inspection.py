@@ -26,9 +26,18 @@ import onnx
 
 from models.data import load_dataset
 from models.errors import TightropeError
+from models.network import Network
 from models.onnx_import import load_network
 
-__all__ = ["answer", "inspect_dataset", "inspect_network", "limit", "main", "warm_up"]
+__all__ = [
+    "answer",
+    "inspect_dataset",
+    "inspect_network",
+    "limit",
+    "main",
+    "network_details",
+    "warm_up",
+]
 
 _STATUS = Path("/proc/self/status")
 _LARGEST_FILE_BYTES = 2**16
@@ -40,7 +49,11 @@ def inspect_network(path: Path, name: str) -> dict[str, Any]:
     Raises:
         TightropeError: It cannot be imported.
     """
-    network = load_network(path, name=name)
+    return network_details(load_network(path, name=name))
+
+
+def network_details(network: Network) -> dict[str, Any]:
+    """Return what people and later checks want to know about a network that is loaded."""
     operators = Counter(type(node.operator).__name__ for node in network.graph.nodes)
     return {
         "input_shape": list(network.input_shape),

@@ -11,10 +11,11 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from api.schemas.base import Wire
-from api.schemas.certifications import Finite
+from api.schemas.certifications import Finite, MethodName
 
 __all__ = [
     "Adversary",
+    "ArmsComparison",
     "Augmentation",
     "CertifiedByName",
     "FeasibilityFormName",
@@ -99,6 +100,28 @@ class Augmentation(Wire):
 
     crop: int = Field(default=0, ge=0, le=256, description="Pixels of padding for random crops.")
     flip: bool = Field(default=False, description="Mirror half of the images, left to right.")
+
+
+class ArmsComparison(Wire):
+    """How both arms are compared, on the validation data."""
+
+    methods: list[MethodName] = Field(
+        default=["ibp", "crown-ibp", "crown", "alpha-crown"],
+        min_length=1,
+        max_length=6,
+        json_schema_extra={"uniqueItems": True},
+        description="All of them run, on every input.",
+    )
+    count: Count = Field(default=200, description="Only the first so many inputs.")
+    timeout_seconds: Annotated[Finite, Field(gt=0, le=86_400)] = Field(
+        default=60.0, description="For the exact search, per input."
+    )
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        if len(set(self.methods)) != len(self.methods):
+            raise ValueError("methods must not repeat an entry")
+        return self
 
 
 class Selection(Wire):

@@ -11,6 +11,7 @@ from api.schemas.certifications import Finite, Normalization, Reference
 from api.schemas.jobs import JOB_EXAMPLE, JobBase
 from api.schemas.training_options import (
     Adversary,
+    ArmsComparison,
     Augmentation,
     FeasibilityFormName,
     Optimiser,
@@ -101,6 +102,7 @@ class TrainingSettings(TrainingOptionsWire):
     name: Name | None
     normalization: Normalization | None
     baseline: bool
+    comparison: ArmsComparison
 
 
 class TrainingCreate(TrainingOptionsWire):
@@ -150,6 +152,7 @@ class TrainingCreate(TrainingOptionsWire):
         description="Also train the same network from the same seed without regularizers, and "
         "compare both.",
     )
+    comparison: ArmsComparison = Field(default_factory=ArmsComparison)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -269,6 +272,7 @@ class TrainingPublic(JobBase):
                 "name": None,
                 "normalization": None,
                 "baseline": True,
+                "comparison": {"methods": ["crown-ibp", "crown"], "count": 200},
                 "epsilon": 0.1,
                 "epochs": 60,
                 "feasibility_weight": 0.5,
