@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from models.data import fit_dataset, load_dataset
 from models.network import Normalization
 from models.onnx_import import load_network
 from solvers.certification import CertifyOptions, certify_items
+from solvers.comparison import measured_layers
 from solvers.methods import Method
 from worker.certifying import CertificationWork
 
-__all__ = ["certify", "options_of"]
+__all__ = ["certify", "measure", "options_of"]
 
 
 def certify(work: CertificationWork, cancelled: Callable[[], bool]) -> Iterator[Mapping[str, Any]]:
@@ -30,6 +31,21 @@ def certify(work: CertificationWork, cancelled: Callable[[], bool]) -> Iterator[
         if item.counterexample is not None:
             answer["input"] = [float(value) for value in dataset.x[item.index].ravel()]
         yield answer
+
+
+def measure(
+    work: CertificationWork, cancelled: Callable[[], bool]
+) -> Sequence[Mapping[str, Any]] | None:
+    """Return how tight each layer is; None where `crown` does not fit into memory.
+
+    Raises:
+        TightropeError: Network, data set and settings do not fit each other.
+    """
+    network = load_network(work.network, name=work.network_name)
+    dataset = load_dataset(work.dataset, name=work.dataset_name)
+    options = options_of(work.settings, device=work.device)
+    layers = measured_layers(network, dataset, options, indices=work.indices, cancelled=cancelled)
+    return None if layers is None else [layer.to_json() for layer in layers]
 
 
 def options_of(settings: Mapping[str, Any], *, device: str) -> CertifyOptions:

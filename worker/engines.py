@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from worker.certifying import CertificationEngine, CertificationHandler
+from worker.comparing import ComparisonHandler, TightnessEngine
 from worker.workplace import Handler, Workplace
 
 __all__ = ["Engines", "handlers"]
@@ -17,13 +18,16 @@ class Engines:
 
     Attributes:
         certify: Answers for inputs, one after the other.
+        measure: How tight the relaxation of each layer is.
     """
 
     certify: CertificationEngine
+    measure: TightnessEngine
 
 
 _HANDLERS: Mapping[str, Callable[[Workplace, Engines], Handler]] = {
     "certification": lambda place, engines: CertificationHandler(place, engines.certify),
+    "comparison": lambda place, engines: ComparisonHandler(place, engines.certify, engines.measure),
 }
 
 

@@ -91,10 +91,10 @@ def _engines(threads: int) -> Engines:
     """Load torch and the solvers, which takes seconds."""
     import torch  # noqa: PLC0415 (reads the thread settings when it is loaded)
 
-    from worker.certification import certify  # noqa: PLC0415
+    from worker.certification import certify, measure  # noqa: PLC0415
 
     torch.set_num_threads(threads)
-    return Engines(certify=certify)
+    return Engines(certify=certify, measure=measure)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -22,11 +22,12 @@ from api.schemas.trainings import TrainingCreate
 from api.training import stored_settings
 from store.blobs import BlobStore
 from store.certifications import Certifications, NewCertification
+from store.comparisons import Comparisons, NewComparison
 from store.database import Database
 from store.jobs import Jobs
 from store.migrate import migrate
 from store.settings import Settings
-from store.tables import Base, CertificationRow, TrainingRow
+from store.tables import Base, CertificationRow, ComparisonRow, TrainingRow
 from store.trainings import NewTraining, Trainings
 from store.uploads import DATASETS, NETWORKS, Uploads
 from worker.inspector import FileKind, RejectedFileError
@@ -133,6 +134,7 @@ class World:
         self.networks = Uploads(self.database, self.blobs, NETWORKS)
         self.datasets = Uploads(self.database, self.blobs, DATASETS)
         self.certifications = Certifications(self.database)
+        self.comparisons = Comparisons(self.database)
         self.trainings = Trainings(self.database, self.blobs, settings.checkpoint_dir)
         self.jobs = Jobs(self.database, lease_seconds=settings.lease_seconds)
         self.network = self.dataset = ""
@@ -169,6 +171,22 @@ class World:
             reuse=reuse,
         )
         return self.certifications.create(new)[0]
+
+    def compare(
+        self, indices: Sequence[int] = (0, 1, 2), *, reuse: bool = False, **changes: object
+    ) -> ComparisonRow:
+        """Store a request for a comparison of the network with another one."""
+        candidate = self.upload(self.networks, b"candidate", "m.onnx", NETWORK_DETAILS)
+        new = NewComparison(
+            network_ids=[self.network, candidate],
+            dataset_id=self.dataset,
+            settings={**SETTINGS, **changes, "indices": list(indices)},
+            indices=indices,
+            queue="bounds",
+            version="1",
+            reuse=reuse,
+        )
+        return self.comparisons.create(new)[0]
 
     def finish(self, indices: Sequence[int] = (0, 1, 2), **changes: object) -> str:
         """Store a certification with all its answers and return its id."""
