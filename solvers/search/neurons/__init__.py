@@ -1,0 +1,6 @@
+"""Branch and bound over the values inside a network."""
+
+from solvers.search.neurons.options import NeuronSearchOptions
+from solvers.search.neurons.search import search_neurons
+
+__all__ = ["NeuronSearchOptions", "search_neurons"]

@@ -1,0 +1,54 @@
+"""Settings of the search over neurons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models.errors import InvalidInputError
+
+__all__ = ["NeuronSearchOptions"]
+
+
+@dataclass(frozen=True)
+class NeuronSearchOptions:
+    """How the search works; the defaults suit every network that was measured.
+
+    Attributes:
+        root_iterations: Most gradient steps for the root's domains.
+        iterations: Most gradient steps for the domains of a round.
+        candidates: Neurons per domain and score whose children are looked at before one is split.
+        batch: Most domains of a round; None lets measured throughput choose.
+        memory_bytes: What waiting domains may take.
+        single_precision: Whether slopes and multipliers are searched in float32. Bounds are then
+            computed from them in the network's own precision, so that nothing is lost but digits
+            of the multipliers.
+        falsify: Whether relaxed minimisers are tried as counterexamples.
+        seed: Of whatever is random.
+
+    Raises:
+        InvalidInputError: A number is out of range.
+    """
+
+    root_iterations: int = 40
+    iterations: int = 12
+    candidates: int = 3
+    batch: int | None = None
+    memory_bytes: int = 1 << 30
+    single_precision: bool = True
+    falsify: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        least = {
+            "root_iterations": 0,
+            "iterations": 1,
+            "candidates": 1,
+            "memory_bytes": 1,
+        }
+        for name, limit in least.items():
+            if getattr(self, name) < limit:
+                raise InvalidInputError(
+                    f"{name} is {getattr(self, name)}; give a number of {limit} or more"
+                )
+        if self.batch is not None and self.batch < 1:
+            raise InvalidInputError(f"batch is {self.batch}; give a number of 1 or more, or none")
