@@ -293,6 +293,8 @@ class Trainings:
         """
         with self._database.write() as session:
             finish_job(session, training_id, owner, JobState.SUCCEEDED)
+            # One that stopped early has made fewer steps than expected.
+            guarded_update(session, JobRow.id == training_id, done=JobRow.total)
             get_training(session, training_id).comparison_id = comparison_id
 
     def delete(self, training_id: str) -> None:
