@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ __all__ = [
     "CertifyArguments",
     "CompareArguments",
     "QuestionArguments",
+    "TrainArguments",
     "VerifyArguments",
 ]
 
@@ -74,6 +76,38 @@ class VerifyArguments(CommonArguments):
     timeout: float
     json: Path | None
     vnncomp: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainArguments(CommonArguments):
+    """Arguments of `train`.
+
+    Attributes:
+        network, architecture: What to train; one of them is given.
+        initialisation: Of the weights of an architecture.
+        data: A source of data sets.
+        count: How many training inputs to use; None for all.
+        mean, std: Of the inputs, per channel or one number.
+        settings: Options of the training engine, by group as in `TrainingOptions`.
+        out, baseline_out: Where the networks go.
+        checkpoint: Folder to go on from and to write to.
+        json, csv, html: Reports.
+    """
+
+    network: Path | None
+    architecture: str | None
+    initialisation: str
+    data: str
+    count: int | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    settings: Mapping[str, object]
+    out: Path
+    baseline_out: Path | None
+    checkpoint: Path | None
+    json: Path | None
+    csv: Path | None
+    html: Path | None
 
 
 @dataclass(frozen=True, kw_only=True)

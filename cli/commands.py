@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,10 +13,20 @@ from cli.arguments import (
     BenchArguments,
     CertifyArguments,
     CompareArguments,
+    TrainArguments,
     VerifyArguments,
 )
-from cli.options import INPUT_FILE, OUTPUT_FILE, SECONDS, common_options, version_option
+from cli.options import (
+    DATA_SOURCE,
+    INPUT_FILE,
+    NUMBERS,
+    OUTPUT_FILE,
+    SECONDS,
+    common_options,
+    version_option,
+)
 from cli.question_options import question_options, require_normalization
+from cli.train_options import take_settings, train_options
 
 __all__ = ["tightrope"]
 
@@ -93,6 +105,53 @@ def verify(**options: object) -> int:
 
 
 @tightrope.command(context_settings=_CONTEXT)
+@click.option("--network", type=INPUT_FILE, help="An ONNX file to train further.")
+@click.option(
+    "--architecture",
+    help="To train from the start: cnn-small, cnn-large, dm-small, dm-medium, dm-large, cnn7, or "
+    "mlp:WIDTH,WIDTH,….",
+)
+@click.option(
+    "--initialisation",
+    type=click.Choice(["standard", "ibp"]),
+    default="standard",
+    show_default=True,
+    help="Of an architecture's weights; ibp keeps intervals from growing.",
+)
+@click.option("--data", type=DATA_SOURCE, required=True, help="Training data, as in certify.")
+@click.option("--count", type=click.IntRange(min=1), help="Train on the first so many inputs.")
+@click.option("--mean", type=NUMBERS, help="Subtracted from inputs: one number, or per channel.")
+@click.option("--std", type=NUMBERS, help="Inputs are divided by it after the mean.")
+@train_options
+@click.option("--out", type=OUTPUT_FILE, required=True, help="The trained network, as ONNX.")
+@click.option(
+    "--baseline-out",
+    type=OUTPUT_FILE,
+    help="Train without regularizers too, from the same seed, and write that network.",
+)
+@click.option(
+    "--checkpoint",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder to write checkpoints to, and to go on from if it has one.",
+)
+@click.option("--json", type=OUTPUT_FILE, help="Write the report as JSON; - for standard output.")
+@click.option("--csv", type=OUTPUT_FILE, help="Write the metrics of every epoch.")
+@click.option("--html", type=OUTPUT_FILE, help="Write the report as a page that stands alone.")
+@common_options
+def train(**options: Any) -> int:  # noqa: ANN401
+    """Train a network whose bounds are tight, with λ·feasibility and γ·slack in its loss."""
+    if (options["network"] is None) == (options["architecture"] is None):
+        raise click.UsageError("give either --network or --architecture")
+    require_normalization(options)
+    for first, second in combinations(("out", "baseline_out", "json", "csv", "html"), 2):
+        _require_distinct(first, second, options)
+    settings = take_settings(options)
+    from cli import train as work  # noqa: PLC0415 - loads torch and the solvers
+
+    return work.run(TrainArguments(settings=settings, **options))
+
+
+@tightrope.command(context_settings=_CONTEXT)
 @click.argument("instances", type=INPUT_FILE)
 @click.option("--timeout", type=SECONDS, help="Seconds for each instance, in place of the file's.")
 @click.option("--json", type=OUTPUT_FILE, help="Write the results as JSON; - for standard output.")
@@ -133,4 +192,5 @@ def serve(host: str, port: int, data_dir: Path) -> int:
 def _require_distinct(first: str, second: str, options: Mapping[str, object]) -> None:
     """Refuse two results in one file, where the second would replace the first."""
     if options[first] is not None and options[first] == options[second]:
-        raise click.UsageError(f"--{first} and --{second} name the same file; give two")
+        names = (name.replace("_", "-") for name in (first, second))
+        raise click.UsageError(f"--{' and --'.join(names)} name the same file; give two")

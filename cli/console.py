@@ -23,9 +23,18 @@ from rich.progress import (
 
 from cli.output import STANDARD_OUTPUT
 
-__all__ = ["Report", "percent", "progress_bar", "result_console", "spinner"]
+__all__ = [
+    "Report",
+    "StepReport",
+    "percent",
+    "progress_bar",
+    "result_console",
+    "spinner",
+    "step_bar",
+]
 
 Report = Callable[[str], None]
+StepReport = Callable[[int, int, str], None]
 _PIPE_WIDTH = 140
 
 
@@ -45,18 +54,19 @@ def percent(share: float | None) -> str:
 @contextmanager
 def progress_bar(title: str, total: int, *, quiet: bool) -> Iterator[Report]:
     """Show a bar that moves by one at each call of the yielded function, which takes a note."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
-    )
-    with _progress(columns, quiet=quiet) as progress:
+    with _progress(_bar_columns(), quiet=quiet) as progress:
         task = progress.add_task(title, total=total, note="")
         yield lambda note: progress.update(task, advance=1, note=note)
+
+
+@contextmanager
+def step_bar(title: str, *, quiet: bool) -> Iterator[StepReport]:
+    """Show a bar at a step of so many; the yielded function takes step, steps and a note."""
+    with _progress(_bar_columns(), quiet=quiet) as progress:
+        task = progress.add_task(title, total=None, note="")
+        yield lambda step, steps, note: progress.update(
+            task, completed=step, total=steps, note=note
+        )
 
 
 @contextmanager
@@ -66,6 +76,19 @@ def spinner(title: str, *, quiet: bool) -> Iterator[Report]:
     with _progress(columns, quiet=quiet) as progress:
         task = progress.add_task(title, total=None)
         yield lambda note: progress.update(task, description=f"{title}: {note}")
+
+
+def _bar_columns() -> tuple[ProgressColumn, ...]:
+    """Return what stands in a line with a bar."""
+    return (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+    )
 
 
 def _progress(columns: tuple[ProgressColumn, ...], *, quiet: bool) -> Progress:

@@ -41,7 +41,7 @@ def problem_with(path: Path) -> str | None:
         return f"no file can be written in {target.parent}: {error.strerror or error}"
 
 
-def write_all(texts: Mapping[Path, str]) -> None:
+def write_all(texts: Mapping[Path, str | bytes]) -> None:
     """Write every file, or none of them.
 
     Args:
@@ -58,7 +58,7 @@ def write_all(texts: Mapping[Path, str]) -> None:
                 staged[target] = _stage(target, text)
         for path, text in texts.items():
             if path != STANDARD_OUTPUT and _is_special(path.resolve()):
-                path.write_text(text, encoding="utf-8")
+                path.write_bytes(_encoded(text))
         for target, temporary in staged.items():
             temporary.replace(target)
     except OSError as error:
@@ -78,15 +78,13 @@ def _is_special(target: Path) -> bool:
     return target.exists() and not target.is_file()
 
 
-def _stage(target: Path, text: str) -> Path:
+def _stage(target: Path, text: str | bytes) -> Path:
     """Write a hidden file beside the target and return its path."""
     descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     temporary = Path(name)
     try:
-        # A file name need not be text; what stands for its odd bytes is no UTF-8, but valid JSON
-        # once escaped.
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(_encoded(text))
             file.flush()
             os.fsync(file.fileno())
         # mkstemp keeps the file to its owner; a result gets the rights of any new file.
@@ -96,6 +94,15 @@ def _stage(target: Path, text: str) -> Path:
             temporary.unlink()
         raise
     return temporary
+
+
+def _encoded(text: str | bytes) -> bytes:
+    """Return what a file holds.
+
+    A file name need not be text; what stands for its odd bytes is no UTF-8, but valid JSON once
+    escaped.
+    """
+    return text if isinstance(text, bytes) else text.encode("utf-8", errors="backslashreplace")
 
 
 def _umask() -> int:

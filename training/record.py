@@ -44,6 +44,7 @@ def run_settings(
             "trained": list(trained),
         },
         "data": {key: _described(data) for key, data in zip(names, sets, strict=True)},
+        "steps_per_epoch": -(-len(sets[0]) // options.batch_size),
         "software": {"torch": str(torch.__version__)},
     }
 
