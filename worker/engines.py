@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from worker.certifying import CertificationEngine, CertificationHandler
 from worker.comparing import ComparisonHandler, TightnessEngine
+from worker.training import TrainingEngine, TrainingHandler
 from worker.workplace import Handler, Workplace
 
 __all__ = ["Engines", "handlers"]
@@ -19,15 +20,18 @@ class Engines:
     Attributes:
         certify: Answers for inputs, one after the other.
         measure: How tight the relaxation of each layer is.
+        train: Networks.
     """
 
     certify: CertificationEngine
     measure: TightnessEngine
+    train: TrainingEngine
 
 
 _HANDLERS: Mapping[str, Callable[[Workplace, Engines], Handler]] = {
     "certification": lambda place, engines: CertificationHandler(place, engines.certify),
     "comparison": lambda place, engines: ComparisonHandler(place, engines.certify, engines.measure),
+    "training": lambda place, engines: TrainingHandler(place, engines.train),
 }
 
 

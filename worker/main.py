@@ -92,9 +92,10 @@ def _engines(threads: int) -> Engines:
     import torch  # noqa: PLC0415 (reads the thread settings when it is loaded)
 
     from worker.certification import certify, measure  # noqa: PLC0415
+    from worker.trainer import train_arm  # noqa: PLC0415
 
     torch.set_num_threads(threads)
-    return Engines(certify=certify, measure=measure)
+    return Engines(certify=certify, measure=measure, train=train_arm)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

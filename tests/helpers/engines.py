@@ -13,10 +13,12 @@ from typing import Any
 
 from store.settings import get_settings
 from tests.helpers.service import item
+from tests.helpers.trainers import ScriptedTrainer
 from worker.certifying import CertificationEngine, CertificationWork
 from worker.engines import Engines
 from worker.logs import configure
 from worker.main import run_worker
+from worker.training import TrainingEngine
 
 
 class ScriptedEngine:
@@ -83,7 +85,12 @@ def two_layers(
 
 def certifying(engine: CertificationEngine) -> Engines:
     """Return the engines of a worker that certifies with this one."""
-    return Engines(certify=engine, measure=two_layers)
+    return Engines(certify=engine, measure=two_layers, train=ScriptedTrainer())
+
+
+def training(engine: TrainingEngine) -> Engines:
+    """Return the engines of a worker that trains with this one."""
+    return Engines(certify=ScriptedEngine(), measure=two_layers, train=engine)
 
 
 def main() -> int:

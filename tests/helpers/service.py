@@ -62,14 +62,14 @@ SETTINGS: dict[str, Any] = {
 
 def training_settings() -> dict[str, Any]:
     """Return the settings of a training as the API stores them."""
-    create = TrainingCreate(
-        architecture="mlp:8",
-        dataset_id="dat_00000000000000000000000000",
-        epsilon=0.05,
-        epochs=2,
-        slack_weight=0.5,
-    )
-    return stored_settings(create)
+    asked = {
+        "architecture": "mlp:8",
+        "dataset_id": "dat_00000000000000000000000000",
+        "epsilon": 0.05,
+        "epochs": 2,
+        "slack_weight": 0.5,
+    }
+    return stored_settings(TrainingCreate.model_validate(asked))
 
 
 def service_settings(folder: Path, **changes: object) -> Settings:
@@ -197,12 +197,14 @@ class World:
         self.certifications.succeed(row.id, "somebody", SUMMARY)
         return row.id
 
-    def train(self, *, baseline: bool = False, **changes: object) -> TrainingRow:
+    def train(
+        self, *, baseline: bool = False, validation_id: str | None = None, **changes: object
+    ) -> TrainingRow:
         """Store a request for a training."""
         new = NewTraining(
             network_id=self.network,
             dataset_id=self.dataset,
-            validation_id=None,
+            validation_id=validation_id,
             settings={**training_settings(), "baseline": baseline, **changes},
             steps=20 if baseline else 10,
         )
