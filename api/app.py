@@ -14,6 +14,8 @@ from api.metrics import RequestMetrics
 from api.problems import install
 from api.routes import (
     certifications,
+    comparison_reports,
+    comparisons,
     datasets,
     home,
     jobs,
@@ -43,6 +45,8 @@ _ROUTES = (
     datasets,
     reports,
     certifications,
+    comparison_reports,
+    comparisons,
     training_files,
     trainings,
     jobs,
@@ -54,6 +58,7 @@ _TAGS = [
     {"name": "datasets", "description": "Labelled inputs, as npz files."},
     {"name": "certifications", "description": "Questions and their answers, input by input."},
     {"name": "reports", "description": "Answers to read, keep and send on."},
+    {"name": "comparisons", "description": "Networks beside a baseline, on the same inputs."},
     {"name": "trainings", "description": "Networks made so that they can be certified."},
     {"name": "jobs", "description": "Work of every kind, as it goes."},
     {"name": "operations", "description": "For those who run the service."},

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from api.checking import check_fit, check_range, referenced, refused
-from api.schemas.certifications import CertificationCreate
+from api.schemas.certifications import CertificationCreate, QuestionBase
 from api.services import Services
 from store.certifications import NewCertification
+from store.uploads import UploadRow
 
-__all__ = ["new_certification"]
+__all__ = ["checked_question", "new_certification", "queue_of"]
 
-_NOT_SETTINGS = {"network_id", "dataset_id", "count", "indices", "reuse"}
+# What decides the answer of a network on a data set.
+_SETTINGS = set(QuestionBase.model_fields) - {"dataset_id", "count", "indices", "reuse"}
 
 
 def new_certification(create: CertificationCreate, services: Services) -> NewCertification:
@@ -22,20 +25,36 @@ def new_certification(create: CertificationCreate, services: Services) -> NewCer
     """
     network = referenced(services.networks, "network_id", create.network_id)
     dataset = referenced(services.datasets, "dataset_id", create.dataset_id)
-    check_fit(network, dataset)
-    _check_targets(create.targets, network.details["outputs"])
-    check_range(create.valid_range, dataset.details)
-    indices = _indices(create, dataset.details["count"])
-    settings = create.model_dump(mode="json", exclude=_NOT_SETTINGS)
+    settings = checked_question(create, network, dataset)
     return NewCertification(
         network_id=network.id,
         dataset_id=dataset.id,
-        settings={**settings, "indices": indices},
-        indices=indices,
-        queue="exact" if "exact" in create.methods else "bounds",
+        settings=settings,
+        indices=settings["indices"],
+        queue=queue_of(create),
         version=services.version,
         reuse=create.reuse,
     )
+
+
+def checked_question(
+    create: QuestionBase, network: UploadRow, dataset: UploadRow
+) -> dict[str, Any]:
+    """Return the settings of what is asked, every default filled in, with `indices`.
+
+    Raises:
+        ApiError: Network, data set and settings do not fit each other.
+    """
+    check_fit(network, dataset)
+    _check_targets(create.targets, network.details["outputs"])
+    check_range(create.valid_range, dataset.details)
+    settings = create.model_dump(mode="json", include=_SETTINGS)
+    return {**settings, "indices": _indices(create, dataset.details["count"])}
+
+
+def queue_of(create: QuestionBase) -> str:
+    """Return where workers look for what is asked."""
+    return "exact" if "exact" in create.methods else "bounds"
 
 
 def _check_targets(targets: Sequence[int] | None, outputs: int) -> None:
@@ -47,7 +66,7 @@ def _check_targets(targets: Sequence[int] | None, outputs: int) -> None:
         )
 
 
-def _indices(create: CertificationCreate, available: int) -> list[int]:
+def _indices(create: QuestionBase, available: int) -> list[int]:
     """Return the inputs to certify, in the order of the data set."""
     if create.indices is None:
         wanted = available if create.count is None else create.count

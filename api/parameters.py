@@ -11,6 +11,7 @@ from api.schemas.base import Name
 __all__ = [
     "ArtifactName",
     "CertificationId",
+    "ComparisonId",
     "DatasetId",
     "IdempotencyKey",
     "JobId",
@@ -28,6 +29,7 @@ JobId = Annotated[str, Path(description="Of the job.", examples=[f"job_{_EXAMPLE
 CertificationId = Annotated[
     str, Path(description="Of the certification.", examples=[f"job_{_EXAMPLE}"])
 ]
+ComparisonId = Annotated[str, Path(description="Of the comparison.", examples=[f"job_{_EXAMPLE}"])]
 TrainingId = Annotated[str, Path(description="Of the training.", examples=[f"job_{_EXAMPLE}"])]
 ArtifactName = Annotated[str, Path(description="Of the file.", examples=["network.onnx"])]
 UploadName = Annotated[Name | None, Query(description="Name for people; else the file's own.")]

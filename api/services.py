@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 from api.metrics import Metrics
 from store.blobs import BlobStore
 from store.certifications import Certifications
+from store.comparisons import Comparisons
 from store.database import Database
 from store.jobs import Jobs
 from store.settings import Settings
@@ -56,6 +57,7 @@ class Services:
     networks: Uploads
     datasets: Uploads
     certifications: Certifications
+    comparisons: Comparisons
     trainings: Trainings
     jobs: Jobs
     queue: Queue
@@ -95,6 +97,7 @@ def open_services(
         networks=Uploads(database, blobs, NETWORKS),
         datasets=Uploads(database, blobs, DATASETS),
         certifications=Certifications(database),
+        comparisons=Comparisons(database),
         trainings=Trainings(database, blobs, settings.checkpoint_dir),
         jobs=Jobs(database, lease_seconds=settings.lease_seconds),
         queue=queue or JobQueue(create_celery(settings)),

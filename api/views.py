@@ -14,6 +14,7 @@ from api.schemas.certifications import (
     Region,
     Summary,
 )
+from api.schemas.comparisons import ComparisonPublic, ComparisonResult
 from api.schemas.jobs import JobKind, JobPublic, Progress, State
 from api.schemas.problem import Problem
 from api.schemas.trainings import (
@@ -26,12 +27,13 @@ from api.schemas.trainings import (
 )
 from api.schemas.uploads import DatasetPublic, NetworkPublic
 from store.jobs import JobState
-from store.tables import ArtifactRow, CertificationRow, JobRow, TrainingRow
+from store.tables import ArtifactRow, CertificationRow, ComparisonRow, JobRow, TrainingRow
 from store.uploads import UploadRow
 
 __all__ = [
     "artifacts",
     "certification",
+    "comparison",
     "dataset",
     "job",
     "network",
@@ -65,6 +67,20 @@ def certification(row: CertificationRow) -> CertificationPublic:
         region=region_of(row),
         settings=settings_of(row),
         summary=None if row.summary is None else Summary(**row.summary),
+    )
+
+
+def comparison(row: ComparisonRow) -> ComparisonPublic:
+    """Return a comparison as clients see it."""
+    baseline, *candidates = (_reference(entry.network) for entry in row.networks)
+    return ComparisonPublic(
+        **_job(row.job),
+        baseline=baseline,
+        candidates=candidates,
+        dataset=_reference(row.dataset),
+        region=region_of(row),
+        settings=settings_of(row),
+        result=None if row.result is None else ComparisonResult(**row.result),
     )
 
 
@@ -102,12 +118,12 @@ def artifacts(rows: Iterable[ArtifactRow]) -> ArtifactList:
     )
 
 
-def region_of(row: CertificationRow) -> Region:
+def region_of(row: CertificationRow | ComparisonRow) -> Region:
     """Return the part of the stored settings that says which inputs are asked about."""
     return Region(**{name: row.settings[name] for name in Region.model_fields})
 
 
-def settings_of(row: CertificationRow) -> CertificationSettings:
+def settings_of(row: CertificationRow | ComparisonRow) -> CertificationSettings:
     """Return the part of the stored settings that says how they are certified."""
     return CertificationSettings(
         **{name: row.settings[name] for name in CertificationSettings.model_fields}

@@ -10,7 +10,7 @@ from typing import Any
 from reports.numbers import finite
 from reports.summary import EXACT, bracket, gap_of
 
-__all__ = ["items_csv"]
+__all__ = ["comparison_csv", "items_csv"]
 
 _PLAIN = ("index", "label", "predicted", "verdict", "evidence")
 # A spreadsheet runs a cell that starts like this as a formula.
@@ -41,6 +41,48 @@ def items_csv(items: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> str
     writer.writerow(header)
     writer.writerows(_row(item, methods, bounds) for item in items)
     return text.getvalue()
+
+
+def comparison_csv(sides: Sequence[Sequence[Mapping[str, Any]]], methods: Sequence[str]) -> str:
+    """Return one line per input with the answers of every network side by side.
+
+    Args:
+        sides: The items of the baseline, then of each candidate, which may lack some inputs.
+        methods: The methods to list, as for `items_csv`.
+    """
+    names = ["baseline", *(f"candidate{position}" for position in range(1, len(sides)))]
+    bounds = [method for method in methods if method != EXACT]
+    columns = [
+        "predicted",
+        "verdict",
+        *(f"lower_{method}" for method in bounds),
+        "upper",
+        *(f"gap_{method}" for method in methods),
+    ]
+    header = ["index", "label", *(f"{name}_{column}" for name in names for column in columns)]
+    by_index = [{item["index"]: item for item in items} for items in sides]
+    labels = {item["index"]: item.get("label") for items in sides for item in items}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    for index, label in sorted(labels.items()):
+        cells = (_cells(known.get(index, {}), methods, bounds) for known in by_index)
+        writer.writerow([index, _text(label), *(cell for side in cells for cell in side)])
+    return text.getvalue()
+
+
+def _cells(
+    item: Mapping[str, Any], methods: Sequence[str], bounds: Sequence[str]
+) -> list[str | float | None]:
+    """Return what a comparison lists of one network's answer."""
+    lower = item.get("lower") or {}
+    return [
+        _text(item.get("predicted")),
+        _text(item.get("verdict")),
+        *(finite(lower.get(method)) for method in bounds),
+        finite(item.get("upper")),
+        *(gap_of(item, method) for method in methods),
+    ]
 
 
 def _row(

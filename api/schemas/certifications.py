@@ -23,6 +23,8 @@ __all__ = [
     "MethodStatusName",
     "NormName",
     "Normalization",
+    "QuestionBase",
+    "Reference",
     "Region",
     "Summary",
     "VerdictName",
@@ -70,21 +72,9 @@ class Normalization(Wire):
         return self
 
 
-class CertificationCreate(Wire):
-    """Within `epsilon` of each of these inputs, can the network's answer change?"""
+class QuestionBase(Wire):
+    """What is asked of networks: which inputs, which regions, by which methods."""
 
-    model_config = example(
-        {
-            "network_id": _NETWORK_ID,
-            "dataset_id": _DATASET_ID,
-            "epsilon": 0.03,
-            "methods": ["ibp", "crown", "alpha-crown", "exact"],
-            "count": 100,
-            "timeout_seconds": 60,
-        }
-    )
-
-    network_id: str = Field(pattern=IDENTIFIER_PATTERN, description="What to certify.")
     dataset_id: str = Field(pattern=IDENTIFIER_PATTERN, description="Inputs and labels.")
     epsilon: Annotated[Finite, Field(ge=0)] = Field(
         description="Radius of the region, in raw input units."
@@ -144,8 +134,25 @@ class CertificationCreate(Wire):
         return self
 
 
+class CertificationCreate(QuestionBase):
+    """Within `epsilon` of each of these inputs, can the network's answer change?"""
+
+    model_config = example(
+        {
+            "network_id": _NETWORK_ID,
+            "dataset_id": _DATASET_ID,
+            "epsilon": 0.03,
+            "methods": ["ibp", "crown", "alpha-crown", "exact"],
+            "count": 100,
+            "timeout_seconds": 60,
+        }
+    )
+
+    network_id: str = Field(pattern=IDENTIFIER_PATTERN, description="What to certify.")
+
+
 class Reference(Wire):
-    """A network or data set that a certification refers to."""
+    """A network or data set that a job refers to."""
 
     id: str
     name: str

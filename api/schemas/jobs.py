@@ -12,7 +12,7 @@ from api.schemas.problem import Problem
 
 __all__ = ["JOB_EXAMPLE", "JobBase", "JobKind", "JobPage", "JobPublic", "Progress", "State"]
 
-JobKind = Literal["certification", "training"]
+JobKind = Literal["certification", "comparison", "training"]
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 JOB_EXAMPLE: dict[str, Any] = {

@@ -1,0 +1,79 @@
+"""Reports of comparisons: CSV, JSON and HTML."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse, PlainTextResponse
+
+from api import views
+from api.parameters import ComparisonId
+from api.problems import problems
+from api.schemas.comparisons import ComparisonReport
+from api.services import Services, ServicesDependency
+from reports.comparison_html import comparison_html
+from reports.csv import comparison_csv
+from store.errors import ConflictError
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1/comparisons/{comparison_id}", tags=["reports"])
+
+_CSV = "text/csv"
+_TEXT = {"schema": {"type": "string"}}
+
+
+@router.get(
+    "/items.csv",
+    summary="Get a comparison's answers as CSV",
+    response_class=PlainTextResponse,
+    responses={
+        200: {"description": "A header, then one line per input.", "content": {_CSV: _TEXT}},
+        **problems(404),
+    },
+)
+def get_comparison_csv(
+    comparison_id: ComparisonId, services: ServicesDependency
+) -> PlainTextResponse:
+    """Return the answers of all networks so far side by side, as a table for spreadsheets."""
+    row = services.comparisons.get(comparison_id)
+    sides = [services.comparisons.items(comparison_id, entry.position) for entry in row.networks]
+    return PlainTextResponse(
+        comparison_csv(sides, row.settings["methods"]),
+        media_type=_CSV,
+        headers={"Content-Disposition": f'attachment; filename="{comparison_id}.csv"'},
+    )
+
+
+@router.get("/report", summary="Get a comparison as JSON", responses=problems(404, 409))
+def get_comparison_report(
+    comparison_id: ComparisonId, services: ServicesDependency
+) -> ComparisonReport:
+    """Return what `tightrope compare --json` writes; the comparison has to have succeeded."""
+    return ComparisonReport(**_report(services, comparison_id))
+
+
+@router.get(
+    "/report.html",
+    summary="Get a comparison as a page",
+    response_class=HTMLResponse,
+    responses={200: {"description": "One self-contained page."}, **problems(404, 409)},
+)
+def get_comparison_html(comparison_id: ComparisonId, services: ServicesDependency) -> HTMLResponse:
+    """Return the report to look at and to send on; the comparison has to have succeeded."""
+    return HTMLResponse(comparison_html(_report(services, comparison_id)))
+
+
+def _report(services: Services, comparison_id: str) -> dict[str, Any]:
+    row = services.comparisons.get(comparison_id)
+    if row.result is None:
+        raise ConflictError(
+            f"comparison {comparison_id} is {row.job.state}; its report is there once it has "
+            "succeeded, its answers so far are at /items"
+        )
+    return {
+        "region": views.region_of(row).model_dump(mode="json"),
+        "settings": views.settings_of(row).model_dump(mode="json"),
+        **row.result,
+    }
