@@ -31,6 +31,7 @@ __all__ = [
     "Metric",
     "MetricPage",
     "TrainingCreate",
+    "TrainingOptionsWire",
     "TrainingPage",
     "TrainingPublic",
     "TrainingReport",
@@ -67,6 +68,9 @@ class TrainingOptionsWire(Wire):
     slack_weight: Weight = Field(0.0, description="γ, weight of the slack regularizer.")
     feasibility_form: FeasibilityFormName = Field(
         "distance", description="How the feasibility regularizer measures the relaxed optimum."
+    )
+    loss_fusion: bool = Field(
+        True, description="Bound the loss of `crown-ibp` by one row for all classes: faster."
     )
     batch_size: int = Field(128, ge=1, le=65_536, description="Inputs per step.")
     seed: int = Field(
