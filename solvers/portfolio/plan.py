@@ -42,7 +42,8 @@ def steps(run: Run) -> Iterator[Step]:
     if all(suits_boxes(run.network, bracket.case) for bracket in run.open):
         yield Step(searches.split_inputs, 0.7)
     yield Step(members.crown, 0.5)
-    yield Step(members.alpha_margins, 0.15)
-    yield Step(members.alpha_crown, 0.25)
-    yield Step(members.attack_harder, 0.05)
+    yield Step(members.alpha_margins, 0.05)
+    yield Step(members.alpha_crown, 0.08)
+    yield Step(members.attack_harder, 0.03)
+    yield Step(searches.split_neurons, 0.75)
     yield Step(searches.milp, 1.0)

@@ -14,8 +14,9 @@ from solvers.exact import ExactMode, exact_margin
 from solvers.portfolio.run import Run
 from solvers.search.boxes import BoxSearchOptions, search_boxes
 from solvers.search.contract import SearchOutcome, SearchProgress, SearchStatus
+from solvers.search.neurons import NeuronSearchOptions, search_neurons
 
-__all__ = ["milp", "split_inputs"]
+__all__ = ["milp", "split_inputs", "split_neurons"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,6 +33,25 @@ def split_inputs(run: Run, budget: Budget) -> None:
         progress=_teller(run, "input-splitting", began),
     )
     _conclude(run, "input-splitting", began, outcome)
+
+
+def split_neurons(run: Run, budget: Budget) -> None:
+    """Split neurons of the open cases, the most certain first, each with a share of the time."""
+    waiting = sorted(run.open, key=lambda bracket: -bracket.lower)
+    for position, bracket in enumerate(waiting):
+        if run.falsified or budget.exhausted:
+            break
+        began = time.perf_counter()
+        outcome = search_neurons(
+            run.network,
+            bracket,
+            run.witness,
+            options=NeuronSearchOptions(seed=run.seed),
+            budget=budget.share(1.0 / (len(waiting) - position)),
+            known=None if run.ladder is None else run.ladder.known([bracket]),
+            progress=_teller(run, "neuron-splitting", began),
+        )
+        _conclude(run, "neuron-splitting", began, outcome)
 
 
 def _teller(run: Run, name: str, began: float) -> Callable[[SearchProgress], None]:

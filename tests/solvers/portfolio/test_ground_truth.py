@@ -36,6 +36,7 @@ MEMBERS: dict[str, Sequence[Member]] = {
     "attack": [members.attack_briefly],
     "bounds": [members.crown, members.alpha_margins, members.alpha_crown],
     "boxes": [searches.split_inputs],
+    "neurons": [members.crown, searches.split_neurons],
     "milp": [members.crown, searches.milp],
 }
 
