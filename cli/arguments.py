@@ -10,8 +10,10 @@ __all__ = [
     "BenchArguments",
     "CertifyArguments",
     "CompareArguments",
+    "LearnArguments",
     "QuestionArguments",
     "TrainArguments",
+    "TuneArguments",
     "VerifyArguments",
 ]
 
@@ -79,8 +81,8 @@ class VerifyArguments(CommonArguments):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainArguments(CommonArguments):
-    """Arguments of `train`.
+class LearnArguments(CommonArguments):
+    """What `train` and `tune` are asked alike.
 
     Attributes:
         network, architecture: What to train; one of them is given.
@@ -89,9 +91,6 @@ class TrainArguments(CommonArguments):
         count: How many training inputs to use; None for all.
         mean, std: Of the inputs, per channel or one number.
         settings: Options of the training engine, by group as in `TrainingOptions`.
-        out, baseline_out: Where the networks go.
-        checkpoint: Folder to go on from and to write to.
-        json, csv, html: Reports.
     """
 
     network: Path | None
@@ -102,11 +101,42 @@ class TrainArguments(CommonArguments):
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
     settings: Mapping[str, object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainArguments(LearnArguments):
+    """Arguments of `train`.
+
+    Attributes:
+        out, baseline_out: Where the networks go.
+        checkpoint: Folder to go on from and to write to.
+        json, csv, html: Reports.
+    """
+
     out: Path
     baseline_out: Path | None
     checkpoint: Path | None
     json: Path | None
     csv: Path | None
+    html: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneArguments(LearnArguments):
+    """Arguments of `tune`.
+
+    Attributes:
+        trials: How many weights to try.
+        feasibility_range, slack_range: Smallest and largest λ and γ.
+        out: Folder of the sweep.
+        json, html: Reports.
+    """
+
+    trials: int
+    feasibility_range: tuple[float, float]
+    slack_range: tuple[float, float]
+    out: Path
+    json: Path | None
     html: Path | None
 
 

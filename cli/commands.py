@@ -14,19 +14,12 @@ from cli.arguments import (
     CertifyArguments,
     CompareArguments,
     TrainArguments,
+    TuneArguments,
     VerifyArguments,
 )
-from cli.options import (
-    DATA_SOURCE,
-    INPUT_FILE,
-    NUMBERS,
-    OUTPUT_FILE,
-    SECONDS,
-    common_options,
-    version_option,
-)
+from cli.options import INPUT_FILE, OUTPUT_FILE, RANGE, SECONDS, common_options, version_option
 from cli.question_options import question_options, require_normalization
-from cli.train_options import take_settings, train_options
+from cli.train_options import check_start, learn_options, take_settings, weight_options
 
 __all__ = ["tightrope"]
 
@@ -105,24 +98,8 @@ def verify(**options: object) -> int:
 
 
 @tightrope.command(context_settings=_CONTEXT)
-@click.option("--network", type=INPUT_FILE, help="An ONNX file to train further.")
-@click.option(
-    "--architecture",
-    help="To train from the start: cnn-small, cnn-large, dm-small, dm-medium, dm-large, cnn7, or "
-    "mlp:WIDTH,WIDTH,….",
-)
-@click.option(
-    "--initialisation",
-    type=click.Choice(["standard", "ibp"]),
-    default="standard",
-    show_default=True,
-    help="Of an architecture's weights; ibp keeps intervals from growing.",
-)
-@click.option("--data", type=DATA_SOURCE, required=True, help="Training data, as in certify.")
-@click.option("--count", type=click.IntRange(min=1), help="Train on the first so many inputs.")
-@click.option("--mean", type=NUMBERS, help="Subtracted from inputs: one number, or per channel.")
-@click.option("--std", type=NUMBERS, help="Inputs are divided by it after the mean.")
-@train_options
+@learn_options
+@weight_options
 @click.option("--out", type=OUTPUT_FILE, required=True, help="The trained network, as ONNX.")
 @click.option(
     "--baseline-out",
@@ -140,15 +117,51 @@ def verify(**options: object) -> int:
 @common_options
 def train(**options: Any) -> int:  # noqa: ANN401
     """Train a network whose bounds are tight, with λ·feasibility and γ·slack in its loss."""
-    if (options["network"] is None) == (options["architecture"] is None):
-        raise click.UsageError("give either --network or --architecture")
-    require_normalization(options)
+    check_start(options)
     for first, second in combinations(("out", "baseline_out", "json", "csv", "html"), 2):
         _require_distinct(first, second, options)
     settings = take_settings(options)
     from cli import train as work  # noqa: PLC0415 - loads torch and the solvers
 
     return work.run(TrainArguments(settings=settings, **options))
+
+
+@tightrope.command(context_settings=_CONTEXT)
+@learn_options
+@click.option(
+    "--trials", type=click.IntRange(min=2), default=20, show_default=True, help="Trainings in all."
+)
+@click.option(
+    "--feasibility-range",
+    type=RANGE,
+    default="0.001,10",
+    show_default=True,
+    help="Smallest and largest λ.",
+)
+@click.option(
+    "--slack-range",
+    type=RANGE,
+    default="0.001,10",
+    show_default=True,
+    help="Smallest and largest γ.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder of the sweep and its networks; one that is there is gone on with.",
+)
+@click.option("--json", type=OUTPUT_FILE, help="Write the report as JSON; - for standard output.")
+@click.option("--html", type=OUTPUT_FILE, help="Write the report as a page that stands alone.")
+@common_options
+def tune(**options: Any) -> int:  # noqa: ANN401
+    """Search weights of the regularizers: the front of clean and certified accuracy."""
+    check_start(options)
+    _require_distinct("json", "html", options)
+    settings = take_settings(options)
+    from cli import tune as work  # noqa: PLC0415 - loads torch and the solvers
+
+    return work.run(TuneArguments(settings=settings, **options))
 
 
 @tightrope.command(context_settings=_CONTEXT)

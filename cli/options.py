@@ -21,6 +21,7 @@ __all__ = [
     "METHOD_NAMES",
     "NUMBERS",
     "OUTPUT_FILE",
+    "RANGE",
     "SECONDS",
     "SPLIT_NAMES",
     "TARGETS",
@@ -142,6 +143,24 @@ class _ValidRange(click.ParamType[tuple[float, float] | None]):
         return low, high
 
 
+class _Range(click.ParamType[tuple[float, float]]):
+    """`LOW,HIGH`, both above 0."""
+
+    name = "LOW,HIGH"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float]:
+        """Return the two ends."""
+        try:
+            low, high = (float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not usable; give LOW,HIGH such as 0.01,1", param, ctx)
+        if not 0 < low <= high < math.inf:
+            self.fail(f"{value!r} is no range of numbers above 0; give LOW <= HIGH", param, ctx)
+        return low, high
+
+
 class _DataSource(click.ParamType[str]):
     """A file or folder that is there, two of them with a comma, or the name of a built-in set."""
 
@@ -184,6 +203,7 @@ TARGETS = _Listed("CLASSES", int, "classes separated by commas, such as 3,7")
 METHODS = _Methods()
 DATA_SOURCE = _DataSource()
 VALID_RANGE = _ValidRange()
+RANGE = _Range()
 OUTPUT_FILE = _OutputFile()
 
 

@@ -14,14 +14,14 @@ from rich.text import Text
 from cli.arguments import TrainArguments
 from cli.console import percent, result_console, step_bar
 from cli.interrupts import stop_on_interrupt
+from cli.learning import read_splits, start_network, step_note, training_options
 from cli.output import write_all
-from models import Dataset, load_network, write_network
-from models.architectures import Initialisation, build_architecture
-from models.data import SplitOptions, Splits, load_source, split_dataset
-from models.network import Network, Normalization
+from models import write_network
+from models.data import Splits
+from models.network import Network
 from reports import dump_json
 from reports.training import metrics_csv, training_html, training_report
-from training import TrainingEvent, TrainingOptions, TrainingResult, train
+from training import TrainingOptions, TrainingResult, train
 
 __all__ = ["run"]
 
@@ -55,8 +55,8 @@ def run(arguments: TrainArguments) -> int:
         TightropeError: The network, the data or the options cannot be used.
         OutputError: A file cannot be written; none is.
     """
-    splits = _splits(arguments)
-    network = _network(arguments, splits.training)
+    splits = read_splits(arguments)
+    network = start_network(arguments, splits.training)
     trained: list[_Trained] = []
     interrupted = False
     try:
@@ -76,46 +76,9 @@ def run(arguments: TrainArguments) -> int:
     return INTERRUPTED if interrupted else 0
 
 
-def _splits(arguments: TrainArguments) -> Splits:
-    """Return training, validation and test data."""
-    share = _options(arguments).selection.share
-    whole = load_source(arguments.data)
-    splits = split_dataset(whole, SplitOptions(validation=share))
-    if arguments.count is None:
-        return splits
-    first = slice(0, arguments.count)
-    training = splits.training
-    return replace(splits, training=replace(training, x=training.x[first], y=training.y[first]))
-
-
-def _options(arguments: TrainArguments) -> TrainingOptions:
-    """Return the settings of the engine."""
-    common = {"seed": arguments.seed, "device": arguments.device}
-    return TrainingOptions.from_json({**arguments.settings, **common})
-
-
-def _network(arguments: TrainArguments, training: Dataset) -> Network:
-    """Return the network to start from."""
-    normalization = None
-    if arguments.mean is not None and arguments.std is not None:
-        normalization = Normalization(arguments.mean, arguments.std)
-    if arguments.network is not None:
-        network = load_network(arguments.network)
-        return network if normalization is None else network.with_normalization(normalization)
-    assert arguments.architecture is not None  # noqa: S101  the command asks for one of the two
-    return build_architecture(
-        arguments.architecture,
-        training.shape,
-        max(len(training.classes), int(training.y.max()) + 1, 2),
-        seed=arguments.seed,
-        initialisation=Initialisation(arguments.initialisation),
-        normalization=normalization,
-    )
-
-
 def _arms(arguments: TrainArguments) -> list[_Arm]:
     """Return what to train: the network asked for, and its twin without regularizers."""
-    options = _options(arguments)
+    options = training_options(arguments)
     arms = [_Arm("candidate", options, arguments.out, arguments.checkpoint)]
     if arguments.baseline_out is not None:
         plain = replace(options, feasibility_weight=0.0, slack_weight=0.0)
@@ -141,17 +104,9 @@ def _train(
             arm.options,
             checkpoint=arm.checkpoint,
             cancelled=cancelled,
-            progress=lambda event: report(event.step, event.steps, _note(event)),
+            progress=lambda event: report(event.step, event.steps, step_note(event)),
         )
     return _Trained(arm, result)
-
-
-def _note(event: TrainingEvent) -> str:
-    """Return what stands beside the progress bar."""
-    text = f"epoch {event.epoch}, ε {event.epsilon:.3g}, loss {event.loss['total']:.3g}"
-    if event.metrics is not None:
-        text += f", certified {percent(event.metrics.certified_accuracy)}"
-    return text
 
 
 def _write(

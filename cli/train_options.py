@@ -1,4 +1,4 @@
-"""The options of `train`, group by group as in the engine's settings."""
+"""The options of `train` and `tune`, group by group as in the engine's settings."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 
 import click
 
-from cli.options import EPSILON, NUMBERS, VALID_RANGE
+from cli.options import DATA_SOURCE, EPSILON, INPUT_FILE, NUMBERS, VALID_RANGE
+from cli.question_options import require_normalization
 from training.methods import FeasibilityForm, TrainingMethod
 from training.options import LearningRateSchedule, OptimiserKind
 
-__all__ = ["take_settings", "train_options"]
+__all__ = ["check_start", "learn_options", "take_settings", "weight_options"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -60,7 +61,7 @@ def take_settings(options: dict[str, Any]) -> dict[str, Any]:
     """Move the engine's settings out of the options of the command; those not given stay away."""
     settings: dict[str, Any] = {}
     for option, (group, name) in _PLACES.items():
-        value = options.pop(option)
+        value = options.pop(option, None)
         if value is not None or option == "valid_range":
             place = settings if group is None else settings.setdefault(group, {})
             place[name] = value
@@ -81,9 +82,7 @@ _OPTIONS = (
     click.option(
         "--epochs", type=_COUNT, default=20, show_default=True, help="Passes over the data."
     ),
-    click.option("--feasibility-weight", type=EPSILON, help="λ, of the feasibility regularizer."),
     click.option("--feasibility-form", type=_choice(FeasibilityForm), help="How it measures."),
-    click.option("--slack-weight", type=EPSILON, help="γ, of the slack regularizer."),
     click.option(
         "--loss-fusion/--no-loss-fusion",
         default=None,
@@ -122,8 +121,49 @@ _OPTIONS = (
 )
 
 
-def train_options(command: Command) -> Command:
-    """Add the options of the engine."""
-    for add in reversed(_OPTIONS):
+_WEIGHTS = (
+    click.option("--feasibility-weight", type=EPSILON, help="λ, of the feasibility regularizer."),
+    click.option("--slack-weight", type=EPSILON, help="γ, of the slack regularizer."),
+)
+_START = (
+    click.option("--network", type=INPUT_FILE, help="An ONNX file to train further."),
+    click.option(
+        "--architecture",
+        help="To train from the start: cnn-small, cnn-large, dm-small, dm-medium, dm-large, cnn7, "
+        "or mlp:WIDTH,WIDTH,….",
+    ),
+    click.option(
+        "--initialisation",
+        type=click.Choice(["standard", "ibp"]),
+        default="standard",
+        show_default=True,
+        help="Of an architecture's weights; ibp keeps intervals from growing.",
+    ),
+    click.option("--data", type=DATA_SOURCE, required=True, help="Training data, as in certify."),
+    click.option("--count", type=_COUNT, help="Train on the first so many inputs."),
+    click.option(
+        "--mean", type=NUMBERS, help="Subtracted from inputs: one number, or per channel."
+    ),
+    click.option("--std", type=NUMBERS, help="Inputs are divided by it after the mean."),
+)
+
+
+def learn_options(command: Command) -> Command:
+    """Add what to start from, and the options of the engine but for the regularizers' weights."""
+    for add in reversed(_START + _OPTIONS):
         command = add(command)
     return command
+
+
+def weight_options(command: Command) -> Command:
+    """Add the weights of the regularizers."""
+    for add in reversed(_WEIGHTS):
+        command = add(command)
+    return command
+
+
+def check_start(options: Mapping[str, object]) -> None:
+    """Refuse two networks to start from, or none, and one half of a normalisation."""
+    if (options["network"] is None) == (options["architecture"] is None):
+        raise click.UsageError("give either --network or --architecture")
+    require_normalization(options)
