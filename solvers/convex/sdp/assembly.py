@@ -41,7 +41,7 @@ class WorkingForms:
         count = self.rows.shape[0]
         kernel = sp.coo_array((weights, (self.left, self.right)), shape=(count, count)).tocsr()
         half = self.rows.T @ (kernel @ self.rows)
-        dense = np.asarray(half.toarray() if sp.issparse(half) else half)
+        dense: FloatArray = np.asarray(half.toarray() if sp.issparse(half) else half)
         return (dense + dense.T) / 2
 
     def times(self, matrix: FloatArray) -> FloatArray:

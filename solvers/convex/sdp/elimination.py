@@ -44,7 +44,7 @@ class Elimination:
         if info != 0:
             return None
         half = np.tril(lapack.dpotri(factor, lower=1, overwrite_c=1)[0])
-        inner = half + np.tril(half, -1).T
+        inner: FloatArray = half + np.tril(half, -1).T
         if not self.count:
             return inner
         result = np.empty_like(matrix)

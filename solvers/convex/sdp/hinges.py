@@ -84,14 +84,15 @@ def _clip(lift: Lift, node: Node, sources: Nodes, values: Values) -> Value:
     return value
 
 
-def _raised(
-    lift: Lift, value: Value, interval: tuple[FloatArray, FloatArray], low: float
-) -> Value:
+def _raised(lift: Lift, value: Value, interval: tuple[FloatArray, FloatArray], low: float) -> Value:
     """Return max(low, ẑ)."""
-    # Outwards: a difference that is rounded must not lose a kink.
-    lower = np.nextafter(interval[0] - low, -np.inf)
-    upper = np.nextafter(interval[1] - low, np.inf)
+    lower, upper = _outwards(interval[0] - low, -1.0), _outwards(interval[1] - low, 1.0)
     return lift.shifted(lift.rectified(lift.shifted(value, -low), lower, upper), low)
+
+
+def _outwards(difference: FloatArray, side: float) -> FloatArray:
+    """Return the next number on a side: rounding must not lose a kink. A difference of 0 is exact."""
+    return np.where(difference == 0.0, 0.0, np.nextafter(difference, side * np.inf))
 
 
 def _max_pool(lift: Lift, node: Node, sources: Nodes, values: Values) -> Value:
@@ -110,8 +111,8 @@ def _max_pool(lift: Lift, node: Node, sources: Nodes, values: Values) -> Value:
         # Where a window ends at padding, the candidate is the best itself, never above it.
         other_low = np.where(inside, lower[at], low)
         other_high = np.where(inside, upper[at], low)
-        least = np.nextafter(other_low - high, -np.inf)
-        most = np.where(inside, np.nextafter(other_high - low, np.inf), 0.0)
+        least = _outwards(other_low - high, -1.0)
+        most = np.where(inside, _outwards(other_high - low, 1.0), 0.0)
         kept = sp.diags_array(inside.astype(np.float64), format="csr")
         difference = lift.total(values[0].taken(np.maximum(at, 0)), best, -1.0)
         raised = lift.rectified(lift.mapped(kept, difference), np.minimum(least, 0.0), most)

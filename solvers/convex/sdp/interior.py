@@ -42,7 +42,10 @@ _MARGIN = 0.95
 """How much of the way to the boundary a step may go."""
 _STALLED = 1e-3
 _RIDGES = (1e-14, 1e-11, 1e-8)
-_LOOSE = 3e-2
+_NEAR = 0.05
+_FAR = 0.5
+"""Shares of the way back to the beginning: after constraints came in, and when steps stall."""
+_LOOSE = 0.1
 """The relative gap at which constraints are looked for."""
 
 
@@ -61,8 +64,8 @@ class InteriorSettings:
 
     tolerance: float = 1e-4
     iterations: int = 200
-    rounds: int = 6
-    per_round: float = 1.0
+    rounds: int = 4
+    per_round: float = 2.0
     max_products: int = 4000
     goal: float = np.inf
 
@@ -169,7 +172,8 @@ class InteriorPoint:
             The multipliers of the last iterate, which is the best.
         """
         point = self._begin(start)
-        slowest = 0.0
+        self._origin, best = point, point
+        slowest, stalled = 0.0, False
         while self.iterations < self._settings.iterations:
             if budget.exhausted or budget.remaining_seconds < 1.2 * slowest:
                 break
@@ -178,17 +182,39 @@ class InteriorPoint:
             self.iterations += 1
             slowest = max(slowest, time.monotonic() - began)
             if following is None:
-                break
-            point = following
-            bound = float(point.dual[0]) * self._program.objective.scale
+                if stalled:
+                    break
+                stalled, point = True, self._recentred(point, _FAR)
+                continue
+            stalled, point = False, following
+            if point.dual[0] >= best.dual[0]:
+                best = point
+            bound = float(best.dual[0]) * self._program.objective.scale
             on_step(bound)
             if bound > self._settings.goal:
                 break
-            if self._converged(point) and not self._tighten(point):
-                self.finished = True
-                break
+            if self._converged(point):
+                tightened = self._tighten(point)
+                if tightened is None:
+                    self.finished = True
+                    break
+                point = tightened
+        return self._multipliers(best)
+
+    def _multipliers(self, point: _Iterate) -> Multipliers:
         size = self._program.size
-        return Multipliers(self.products, point.dual[1:size], point.dual[size:])
+        products = self.products.taken(np.arange(point.dual.size - size))
+        return Multipliers(products, point.dual[1:size], point.dual[size:])
+
+    def _recentred(self, point: _Iterate, share: float) -> _Iterate:
+        """Go back some of the way to where the ascent began, which is far from every boundary."""
+        origin = self._origin
+        return _Iterate(
+            point.dual + share * (origin.dual - point.dual),
+            point.matrix + share * (origin.matrix - point.matrix),
+            point.primal + share * (np.eye(self._program.size) - point.primal),
+            point.slack + share * (1.0 - point.slack),
+        )
 
     def _converged(self, point: _Iterate) -> bool:
         """Return whether the gap is small: enough to stop, or to look for more constraints."""
@@ -293,34 +319,43 @@ class InteriorPoint:
         matrix[index, index] += diagonal
         return matrix
 
-    def _tighten(self, point: _Iterate) -> bool:
-        """Add violated products; return whether there were any."""
+    def _tighten(self, point: _Iterate) -> _Iterate | None:
+        """Add violated products and make room for them; None where nothing is left to add."""
         settings = self._settings
         room = settings.max_products - self.products.count
         if self._rounds >= settings.rounds or room <= 0:
-            return False
+            return None
         self._rounds += 1
-        count = min(room, int(settings.per_round * self._program.size))
-        found, values = violated_products(
-            self._program, self.products, point.primal / point.primal[0, 0],
-            count=count, eliminated=self._algebra.count,
-        )  # fmt: skip
+        found, _ = violated_products(
+            self._program,
+            self.products,
+            point.primal / point.primal[0, 0],
+            count=min(room, int(settings.per_round * self._program.size)),
+            eliminated=self._algebra.count,
+        )
         if not found.count:
             self._rounds = settings.rounds
-            return True
-        bounded = int(self.bounded.sum()) + self._program.size
-        mu = self._complementarity(point) / bounded
-        slack = np.maximum(np.abs(values), 1e-2)
-        added = mu / slack
+            return point
+        # Room for them is where the ascent began: their share of it keeps S positive definite.
+        origin = self._origin
+        added = np.full(found.count, float(np.mean(origin.dual[1 : self._program.size])) * 1e-2)
         change = -WorkingForms(self._program.forms, found).weighted(added)
-        share = 1.0
-        while not self._algebra.positive(point.matrix + 2 * share * change):
-            share /= 2.0
-        point.matrix = point.matrix + share * change
-        point.dual = np.concatenate([point.dual, share * added])
-        point.slack = np.concatenate([point.slack, slack])
+        while not self._algebra.positive(origin.matrix + 2.0 * change):
+            added, change = added / 2.0, change / 2.0
+        self._origin = _Iterate(
+            np.concatenate([origin.dual, added]),
+            origin.matrix + change,
+            origin.primal,
+            np.concatenate([origin.slack, np.ones(found.count)]),
+        )
+        extended = _Iterate(
+            np.concatenate([point.dual, np.zeros(found.count)]),
+            point.matrix,
+            point.primal,
+            np.concatenate([point.slack, np.zeros(found.count)]),
+        )
         self._use(self.products.plus(found))
-        return True
+        return self._recentred(extended, _NEAR)
 
 
 def _symmetric(matrix: FloatArray) -> FloatArray:

@@ -218,9 +218,7 @@ class Lift:
         """Return a parameter broadcast to a node's shape, flat."""
         return self._context.spread(reference, shape)
 
-    def mapped(
-        self, matrix: sp.csr_array, value: Value, offset: FloatArray | float = 0.0
-    ) -> Value:
+    def mapped(self, matrix: sp.csr_array, value: Value, offset: FloatArray | float = 0.0) -> Value:
         """Return `matrix @ value + offset` with the error of both, rounding included.
 
         Raises:
@@ -261,7 +259,8 @@ class Lift:
 
         Args:
             value: ẑ.
-            lower, upper: Its bounds, shape `(size,)`.
+            lower: Its lower bounds, shape `(size,)`.
+            upper: Its upper bounds.
         """
         at = np.flatnonzero((lower < 0) & (upper > 0))
         active = (lower >= 0).astype(np.float64)
@@ -281,16 +280,13 @@ class Lift:
     def _add_columns(self, source: Value, upper: FloatArray) -> IndexArray:
         matrix = source.function.matrix
         levels = np.concatenate(self._level)
-        used = sp.csr_array(
-            (levels[matrix.indices] + 1.0, matrix.indices, matrix.indptr), shape=matrix.shape
-        )
-        top = np.zeros(upper.size, dtype=np.int64)
-        if used.nnz:
-            top = used.max(axis=1).toarray().ravel().astype(np.int64)
+        row = np.repeat(np.arange(upper.size), np.diff(matrix.indptr))
+        top = np.ones(upper.size, dtype=np.int64)
+        np.maximum.at(top, row, levels[matrix.indices] + 1)
         first = levels.size
         self._lower.append(np.zeros(upper.size))
         self._upper.append(upper)
-        self._level.append(np.maximum(top, 1))
+        self._level.append(top)
         self._reach = np.concatenate([self._reach, upper])
         return np.arange(first, first + upper.size)
 
@@ -325,7 +321,5 @@ class Lift:
         )
 
 
-HingeRules = Mapping[
-    type[Operator], Callable[[Lift, Node, Sequence[Node], Sequence[Value]], Value]
-]
+HingeRules = Mapping[type[Operator], Callable[[Lift, Node, Sequence[Node], Sequence[Value]], Value]]
 """How operators with kinks are lifted: given the nodes they read and those nodes' values."""

@@ -148,7 +148,8 @@ class _Search:
             return self.result(self.interrupted, "the time ended before the optimum was reached")
         if not finished:
             return self.result(
-                SdpStatus.STOPPED, "a limit on steps, or a share of the time, ended before the optimum"
+                SdpStatus.STOPPED,
+                "steps, or a share of the time, ended before the optimum",
             )
         return self.result(SdpStatus.OPTIMAL, None)
 

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Forms", "Objective", "Products", "Program", "build_program"]
 
+_ERROR = 1e-9
+"""Errors of forms may be scaled up to this."""
+
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
@@ -225,9 +228,9 @@ def _forms(lifted: LiftedNetwork, scaling: _Scaling) -> Forms:
     matrix = sp.vstack([constant, *bounds, kinked], format="csr")
     all_errors = np.concatenate([np.zeros(2 * columns + 1), errors])
     reach = np.asarray(abs(matrix).sum(axis=1)).ravel() * (1.0 + gamma(columns + 2))
-    scale = np.where(
-        np.arange(reach.size) <= 2 * columns, 1.0, 2.0 ** -np.ceil(np.log2(np.maximum(reach, 1e-30)))
-    )
+    # A form that is all but 0 is left as it is, or its error would be blown up with it.
+    least = np.maximum(reach, np.maximum(all_errors / _ERROR, 1e-300))
+    scale = np.where(np.arange(reach.size) <= 2 * columns, 1.0, 2.0 ** -np.ceil(np.log2(least)))
     matrix = (sp.diags_array(scale, format="csr") @ matrix).tocsr()
     return Forms(matrix, all_errors * scale, reach * scale, 1 + hinges.column)
 

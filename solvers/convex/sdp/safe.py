@@ -75,7 +75,7 @@ def _assembly_error(program: Program, multipliers: Multipliers, matrix: FloatArr
     size = forms.shape[0]
     weights = np.abs(multipliers.product)
     kernel = sp.coo_array((weights, (products.left, products.right)), shape=(size, size)).tocsr()
-    ones = np.asarray(forms.sum(axis=1)).ravel()
+    ones: FloatArray = np.asarray(forms.sum(axis=1)).ravel()
     rows = np.asarray(forms.T @ (kernel @ ones)) + np.asarray(forms.T @ (kernel.T @ ones))
     terms = int(np.diff(kernel.indptr).max(initial=0)) + size + program.size + 8
     diagonal = np.abs(multipliers.diagonal)

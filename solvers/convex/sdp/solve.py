@@ -39,6 +39,9 @@ def ascend(
         budget: When to stop.
         on_step: Told the bound so far, before rounding is counted, and the number of steps.
     """
+    if program.size == 1:
+        nothing = Multipliers(program.products, np.zeros(0), np.zeros(program.products.count))
+        return SolverOutcome(safe_bound(program, nothing), finished=True)
     return _SOLVERS[solver](program, options, budget, on_step)
 
 
@@ -95,9 +98,9 @@ def _goal(options: SdpOptions) -> float:
     return 0.0 if options.stop_when_positive else np.inf
 
 
-_SOLVERS: Mapping[
-    SdpSolver, Callable[[Program, SdpOptions, Budget, StepHook], SolverOutcome]
-] = MappingProxyType({SdpSolver.INTERIOR: _interior})
+_SOLVERS: Mapping[SdpSolver, Callable[[Program, SdpOptions, Budget, StepHook], SolverOutcome]] = (
+    MappingProxyType({SdpSolver.INTERIOR: _interior})
+)
 
 _BYTES: Mapping[SdpSolver, Callable[[Program, SdpOptions], int]] = MappingProxyType(
     {SdpSolver.INTERIOR: interior_bytes}
