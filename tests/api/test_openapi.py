@@ -16,7 +16,7 @@ from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from api.app import create_app
-from api.schemas import certifications, jobs, problem, uploads
+from api.schemas import certifications, comparisons, jobs, problem, trainings, uploads
 from tests.api.conftest import Api
 from tests.helpers.service import service_settings
 
@@ -79,12 +79,15 @@ def test_what_is_referred_to_exists(document: dict[str, Any]) -> None:
 
 def test_requests_and_resources_have_examples(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
-    for name in ("CertificationCreate", "NetworkPublic", "DatasetPublic", "JobPublic", "Problem"):
+    for name in (
+        "CertificationCreate", "ComparisonCreate", "TrainingCreate", "TrainingPublic",
+        "NetworkPublic", "DatasetPublic", "JobPublic", "Problem",
+    ):  # fmt: skip
         assert schemas[name]["examples"], name
 
 
 def test_examples_are_valid() -> None:
-    for module in (certifications, jobs, problem, uploads):
+    for module in (certifications, comparisons, jobs, problem, trainings, uploads):
         for value in vars(module).values():
             extra = getattr(value, "model_config", {}).get("json_schema_extra")
             for example in (extra or {}).get("examples", []):
@@ -101,6 +104,7 @@ def test_the_service_does_what_its_document_says(api: Api, mode: GenerationMode)
     url = f"{api.client.base_url}/openapi.json"
     schema = schemathesis.openapi.from_url(url)
     api.world.finish()
+    api.world.train()
     checked = 0
     for result in schema.get_all_operations():
         assert isinstance(result, Ok)
