@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -82,6 +83,13 @@ class Layout:
         """Rows per case."""
         return int(self.offset.shape[1])
 
+    @cached_property
+    def has_sums(self) -> bool:
+        """Whether some clause has several rows, of which sums can be taken."""
+        counts = torch.zeros_like(self.present, dtype=torch.long)
+        counts.scatter_add_(1, self.clause, torch.ones_like(self.clause))
+        return bool((counts > 1).any())
+
     def inputs(self, case: Tensor, values: Tensor) -> Tensor:
         """Return whole inputs.
 
@@ -107,6 +115,12 @@ class Layout:
         if self.matrix.shape[0] == 1:
             return self.matrix.expand(len(case), -1, -1), self.offset[case]
         return self.matrix[case], self.offset[case]
+
+    def single_rows(self, case: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
+        """Return single rows, shapes `(rows, outputs)` and `(rows,)`, of as many cases."""
+        shared = self.matrix.shape[0] == 1
+        matrix = self.matrix[0, row] if shared else self.matrix[case, row]
+        return matrix, self.offset[case, row]
 
     def clause_values(self, case: Tensor, rows: Tensor) -> Tensor:
         """Return the greatest value among each clause's rows; absent clauses get infinity.

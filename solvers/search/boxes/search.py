@@ -20,8 +20,8 @@ from models.network import Network
 from solvers.bracket import Bracket, Witness
 from solvers.budget import Budget
 from solvers.search.boxes.boxes import Boxes, bisected
+from solvers.search.boxes.flat_engine import engine_for
 from solvers.search.boxes.layout import Layout
-from solvers.search.boxes.levels import Engine
 from solvers.search.boxes.options import BoxSearchOptions
 from solvers.search.boxes.pool import Pool
 from solvers.search.boxes.probe import Probe
@@ -84,8 +84,7 @@ class _Search:
     ) -> None:
         self._brackets, self._options = brackets, options
         self._layout = Layout.of(network, [bracket.case for bracket in brackets])
-        self._engine = Engine(network, self._layout)
-        self._strategy = Strategy(self._engine, self._layout.active.numel())
+        self._strategy = Strategy(engine_for(network, self._layout), self._layout.active.numel())
         self._probe = Probe(network, self._layout, brackets, witness)
         self._pool = Pool(options.memory_bytes)
         self._domains, self._stalled = 0, 0

@@ -18,7 +18,8 @@ from torch import Tensor
 from solvers.budget import Budget
 from solvers.errors import UnsupportedMethodError
 from solvers.search.boxes.boxes import Boxes
-from solvers.search.boxes.levels import LEVELS, Bounded, Engine
+from solvers.search.boxes.engine import Engine
+from solvers.search.boxes.levels import Bounded, Level
 
 __all__ = ["Strategy"]
 
@@ -29,6 +30,8 @@ _MOST_INPUTS = 6
 _EVERY = 2.0
 """Levels are compared again when so many times more boxes were bounded."""
 _DECAY = 0.8
+_BLIND_CUTS = 4.0
+"""How many times more boxes it takes where cuts are not chosen by what inputs are to blame for."""
 
 
 @dataclass
@@ -46,13 +49,13 @@ class Strategy:
     def __init__(self, engine: Engine, inputs: int) -> None:
         self._engine = engine
         self._power = min(inputs, _MOST_INPUTS) / 2
-        self._records = {name: _Record() for name in LEVELS}
-        self._usable = list(LEVELS)
+        self._records = {level: _Record() for level in Level}
+        self._usable = list(Level)
         self._final = self._usable[-1]
         self._bounded, self._next_trial = 0, 1
 
     @property
-    def final(self) -> str:
+    def final(self) -> Level:
         """The level that boxes end with."""
         return self._final
 
@@ -79,7 +82,7 @@ class Strategy:
         joined = Bounded.joined(parts)
         return joined[torch.cat(order).argsort()]
 
-    def _stages(self) -> list[str]:
+    def _stages(self) -> list[Level]:
         """Return the levels to go through, the last one last."""
         last = self._records[self._final]
         before = self._usable[: self._usable.index(self._final)]
@@ -90,7 +93,7 @@ class Strategy:
         ]
         return [*paying, self._final]
 
-    def _timed(self, boxes: Boxes, name: str, budget: Budget) -> Bounded:
+    def _timed(self, boxes: Boxes, name: Level, budget: Budget) -> Bounded:
         began = time.perf_counter()
         found = self._engine.bound(boxes, name, budget)
         seconds = (time.perf_counter() - began) / len(boxes)
@@ -111,7 +114,7 @@ class Strategy:
             bounds={},
             clause_lower=sample.clause_lower.masked_fill(sample.clause_lower <= 0, -torch.inf),
         )
-        worst: dict[str, Tensor] = {}
+        worst: dict[Level, Tensor] = {}
         for name in list(self._usable):
             began = time.perf_counter()
             try:
@@ -127,7 +130,7 @@ class Strategy:
             record.proved = float((inheriting > 0).double().mean())
         self._final = self._cheapest(worst, sample)
 
-    def _cheapest(self, worst: dict[str, Tensor], sample: Boxes) -> str:
+    def _cheapest(self, worst: dict[Level, Tensor], sample: Boxes) -> Level:
         """Return the level that is expected to cost least in the end, see above."""
         reached = torch.stack([sample.reached, *worst.values()]).amax(0).clamp(min=1e-12)
         reached = torch.where(sample.reached.isfinite(), reached, torch.ones_like(reached))
@@ -136,6 +139,8 @@ class Strategy:
             gap = (reached - lower).clamp(max=1e30)
             looseness = (gap / reached).clamp(min=1.0).log().mean()
             costs[name] = float(looseness) * self._power + _log(self._records[name].seconds)
+            if name is not Level.BACKWARD:
+                costs[name] += _log(_BLIND_CUTS)
         return min(costs, key=lambda name: costs[name])
 
 
