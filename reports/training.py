@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from reports.curves import AREA, HEIGHT, WIDTH, CurveChart, Series, curve_chart
+from reports.curves import AREA, HEIGHT, WIDTH
 from reports.numbers import finite, strict
 from reports.page import MISSING, duration, number, percent, render
+from reports.training_figures import ACCURACIES, Arms, figures_of, history_of, unstable_of
 
 __all__ = ["metrics_csv", "training_html", "training_report"]
 
-_ACCURACIES = {
-    "clean_accuracy": ("clean", "clean"),
-    "empirical_accuracy": ("under attack", "empirical"),
-    "certified_accuracy": ("certified", "certified"),
+_ENDS = {
+    "completed": "went to its end",
+    "early-stop": "was stopped when it got no better",
+    "cancelled": "was cancelled",
 }
-_LOSS_COLOURS = ("accent", "empirical", "verified", "misclassified", "falsified", "clean")
 _LISTED = (
     "epoch", "epsilon", "kappa", "clean_accuracy", "empirical_accuracy", "certified_accuracy",
     "mean_bound", "mean_gap", "unstable", "loss", "seconds",
@@ -70,7 +69,7 @@ def metrics_csv(events: Iterable[Mapping[str, Any]]) -> str:
         metrics = row.get("metrics") or {}
         # Where an epoch ends, its means say more than the last batch.
         loss = metrics.get("loss") or row["loss"]
-        epoch = {**metrics, "unstable": _unstable(metrics)}
+        epoch = {**metrics, "unstable": unstable_of(metrics)}
         writer.writerow(
             [row["arm"], row["step"], row["epoch"], finite(row["epsilon"]), finite(row["kappa"])]
             + [finite(loss.get(part)) for part in parts]
@@ -94,7 +93,7 @@ def training_html(report: Mapping[str, Any]) -> str:
         network=report["network"],
         lead=_lead(report),
         tiles=_tiles(arms),
-        figures=_figures(arms),
+        figures=figures_of(arms),
         area=AREA,
         width=WIDTH,
         height=HEIGHT,
@@ -103,15 +102,6 @@ def training_html(report: Mapping[str, Any]) -> str:
         dataset=list(_flat(report["dataset"])),
         records=[(arm, list(_flat(result.get("settings") or {}))) for arm, result in arms.items()],
     )
-
-
-@dataclass(frozen=True)
-class _Figure:
-    """A chart with its words."""
-
-    title: str
-    lead: str
-    chart: CurveChart
 
 
 def _lead(report: Mapping[str, Any]) -> str:
@@ -130,158 +120,62 @@ def _best(result: Mapping[str, Any]) -> Mapping[str, Any]:
     return history[best - 1] if 0 < best <= len(history) else {}
 
 
-def _tiles(arms: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str]]:
-    """Return the key figures of every arm's best epoch: name, value, explanation."""
-    tiles = []
-    for arm, result in arms.items():
-        best = _best(result)
-        of = f" ({arm})" if len(arms) > 1 else ""
-        tiles += [
-            (f"Clean accuracy{of}", percent(best.get("clean_accuracy")), "on the validation data"),
-            (
-                f"Empirical accuracy{of}",
-                percent(best.get("empirical_accuracy")),
-                "right, and no counterexample found",
-            ),
-            (
-                f"Certified accuracy{of}",
-                percent(best.get("certified_accuracy")),
-                "right, and proved for the whole region",
-            ),
-            (
-                f"Best epoch{of}",
-                str(best.get("epoch", MISSING)),
-                f"of {len(result.get('history') or [])}, in {duration(result.get('seconds'))}",
-            ),
-        ]
-    return tiles
-
-
-def _figures(arms: Mapping[str, Mapping[str, Any]]) -> list[_Figure]:
-    """Return the charts there are numbers for; what is not the candidate's is dashed."""
-    both = len(arms) > 1
-    drawn = [
-        ("Accuracy", "On the validation data, at the full ε.", _accuracies(arms), 0.0, True),
-        ("Loss", "Parts of the training loss, mean over each epoch.", _losses(arms), 0.0, False),
-        (
-            "Bounds",
-            "Mean lower bound of the worst-case margin, and how far it lies below the margin "
-            "that the attack finds.",
-            _plain(arms, {"mean_bound": ("bound", "certified"), "mean_gap": ("gap", "empirical")}),
-            0.0,
-            False,
-        ),
-        (
-            "Unstable neurons",
-            "Mean number per input whose sign the bounds leave open.",
-            _unstable_series(arms),
-            0.0,
-            False,
-        ),
-        (
-            "Schedule",
-            "ε as a share of its largest value, and κ, the weight of the robust loss.",
-            _schedule(arms),
-            0.0,
-            True,
-        ),
-    ]
-    figures = []
-    for title, lead, series, low, shares in drawn:
-        chart = curve_chart(series, low=low, percent=shares)
-        if chart is not None:
-            words = f"{lead} Dashed: baseline." if both and title != "Schedule" else lead
-            figures.append(_Figure(title, words, chart))
-    return figures
-
-
-_Arms = Mapping[str, Mapping[str, Any]]
-
-
-def _plain(arms: _Arms, names: Mapping[str, tuple[str, str]]) -> list[Series]:
-    """Return a line for each of these entries of the epochs, in every arm."""
-    return [
-        _series(arms, arm, label, kind, [entry.get(name) for entry in _history(result)])
-        for arm, result in arms.items()
-        for name, (label, kind) in names.items()
-    ]
-
-
-def _series(arms: _Arms, arm: str, label: str, kind: str, values: Sequence[object]) -> Series:
-    epochs = [float(entry["epoch"]) for entry in _history(arms[arm])]
-    named = f"{label} ({arm})" if len(arms) > 1 else label
-    points = list(zip(epochs, values, strict=True))
-    return Series(named, kind, points, dashed=arm == "baseline")
-
-
-def _history(result: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    return result.get("history") or []
-
-
-def _accuracies(arms: _Arms) -> list[Series]:
-    return _plain(arms, _ACCURACIES)
-
-
-def _losses(arms: _Arms) -> list[Series]:
-    parts = sorted(
-        {part for result in arms.values() for entry in _history(result) for part in entry["loss"]},
-        key=lambda part: (part != "total", part),
-    )
-    colours = dict(zip(parts, _LOSS_COLOURS, strict=False))
-    return [
-        _series(
-            arms, arm, part, colours.get(part, "clean"),
-            [entry["loss"].get(part) for entry in _history(result)],
-        )
-        for arm, result in arms.items()
-        for part in parts
-    ]  # fmt: skip
-
-
-def _unstable(entry: Mapping[str, Any]) -> float | None:
-    layers = entry.get("unstable") or {}
-    return sum(finite(value) or 0.0 for value in layers.values()) if layers else None
-
-
-def _unstable_series(arms: _Arms) -> list[Series]:
-    return [
-        _series(arms, arm, "unstable", "accent", [_unstable(e) for e in _history(result)])
-        for arm, result in arms.items()
-    ]
-
-
-def _schedule(arms: _Arms) -> list[Series]:
-    """Return ε and κ of the first arm; the others have the same."""
-    arm, result = next(iter(arms.items()), (None, {}))
-    if arm is None:
+def _tiles(arms: Arms) -> list[tuple[str, str, str]]:
+    """Return the key figures of the best epoch, the baseline's below the candidate's."""
+    if not arms:
         return []
-    history = _history(result)
-    radii = [finite(entry.get("epsilon")) or 0.0 for entry in history]
-    largest = max(radii, default=0.0) or 1.0
-    alone = {arm: result}
-    return [
-        _series(alone, arm, "ε", "accent", [radius / largest for radius in radii]),
-        _series(alone, arm, "κ", "empirical", [entry.get("kappa") for entry in history]),
+    (_, shown), *others = arms.items()
+    figures: list[tuple[str, str, Callable[[Mapping[str, Any]], str]]] = [
+        ("Clean accuracy", "on the validation data", lambda arm: _share(arm, "clean_accuracy")),
+        (
+            "Empirical accuracy",
+            "right, and no counterexample found",
+            lambda arm: _share(arm, "empirical_accuracy"),
+        ),
+        (
+            "Certified accuracy",
+            "right, and proved for the whole region",
+            lambda arm: _share(arm, "certified_accuracy"),
+        ),
+        ("Best epoch", "by accuracy on the validation data", _best_epoch),
+        ("Time", "training and measuring", lambda arm: duration(arm.get("seconds"))),
     ]
+    return [
+        (
+            name,
+            tell(shown),
+            "; ".join(f"{arm}: {tell(result)}" for arm, result in others) or meaning,
+        )
+        for name, meaning, tell in figures
+    ]
+
+
+def _share(result: Mapping[str, Any], name: str) -> str:
+    return percent(_best(result).get(name))
+
+
+def _best_epoch(result: Mapping[str, Any]) -> str:
+    return f"{_best(result).get('epoch', MISSING)} of {len(history_of(result))}"
 
 
 def _stopped(result: Mapping[str, Any]) -> str:
-    return str(result.get("stopped") or "unfinished")
+    stopped = result.get("stopped")
+    return _ENDS.get(str(stopped), "is unfinished")
 
 
 def _rows(result: Mapping[str, Any]) -> list[tuple[bool, list[str]]]:
     """Return the lines of the table of epochs, each with whether it is the best one."""
     best = result.get("best_epoch")
-    return [(entry["epoch"] == best, _cells(entry)) for entry in _history(result)]
+    return [(entry["epoch"] == best, _cells(entry)) for entry in history_of(result)]
 
 
 def _cells(entry: Mapping[str, Any]) -> list[str]:
     words = {
         "epoch": str(entry["epoch"]),
-        "unstable": number(_unstable(entry)),
+        "unstable": number(unstable_of(entry)),
         "loss": number(entry["loss"].get("total")),
         "seconds": duration(entry.get("seconds")),
-        **{name: percent(entry.get(name)) for name in _ACCURACIES},
+        **{name: percent(entry.get(name)) for name in ACCURACIES},
     }
     return [words.get(name) or number(entry.get(name)) for name in _LISTED]
 

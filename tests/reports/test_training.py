@@ -56,7 +56,8 @@ def test_both_arms_are_drawn_and_named() -> None:
     page = training_html(report(candidate=result(6), baseline=result(4)))
     words = words_of(page)
     assert "certified (baseline)" in words
-    assert "Certified accuracy (candidate)" in words
+    assert "baseline: 87.5\u202f%" in words
+    assert "baseline: 4 of 4" in words
     lines = [attributes for tag, attributes in parsed(page).tags if tag == "polyline"]
     dashed = [line for line in lines if (line["class"] or "").endswith(" dashed")]
     # Three accuracies, three parts of the loss, bound and gap, unstable neurons.
