@@ -42,6 +42,7 @@ METHOD_NAMES = (
     "alpha-crown",
     "lp",
     "optc2v",
+    "sdp",
     "exact",
 )
 

@@ -19,10 +19,11 @@ class Method(StrEnum):
     ALPHA_CROWN = "alpha-crown"
     LP = "lp"
     OPTC2V = "optc2v"
+    SDP = "sdp"
     EXACT = "exact"
 
 
-ITEM_METHOD_NAMES: tuple[Method, ...] = (Method.LP, Method.OPTC2V)
+ITEM_METHOD_NAMES: tuple[Method, ...] = (Method.LP, Method.OPTC2V, Method.SDP)
 """Convex programs, solved input by input: `solvers.certification.per_item` has what runs them."""
 
 BOUND_METHODS: tuple[Method, ...] = tuple(

@@ -32,6 +32,8 @@ SOLVER_ADAPTERS = {
     "highspy": "solvers/exact/highs",
     "pyscipopt": "solvers/exact/scip",
     "gurobipy": "solvers/exact/gurobi",
+    "scs": "solvers/convex/sdp/scs",
+    "clarabel": "solvers/convex/sdp/clarabel",
 }
 HEAVY = ["torch", "onnx", "onnxruntime", *SOLVER_ADAPTERS]
 

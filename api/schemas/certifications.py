@@ -41,6 +41,7 @@ MethodName = Literal[
     "alpha-crown",
     "lp",
     "optc2v",
+    "sdp",
     "exact",
 ]
 VerdictName = Literal["verified", "falsified", "unknown", "misclassified"]

@@ -32,6 +32,7 @@ from models.network import Network
 from solvers.bounds.memory import out_of_memory
 from solvers.budget import Budget
 from solvers.convex.margins import CutOptions, ProgramOptions, program_margins
+from solvers.convex.sdp import SdpOptions, SdpStatus, sdp_margin
 from solvers.errors import (
     MemoryLimitError,
     SolverFailedError,
@@ -160,10 +161,33 @@ def _optc2v(task: ItemTask) -> MethodResult:
     return _by_program(task, ProgramOptions(cuts=CutOptions()))
 
 
+def _sdp(task: ItemTask) -> MethodResult:
+    """Bound margins by a semidefinite relaxation, never below what it starts from."""
+    found = sdp_margin(
+        task.network,
+        task.case,
+        task.bounds,
+        options=SdpOptions(seed=task.seed, device=str(task.network.device)),
+        budget=task.budget,
+        clause_lower=task.clause_lower,
+    )
+    status = _SDP_STATUS.get(found.status, MethodStatus.DONE)
+    return MethodResult(found.clause_lower, status, reason=found.reason)
+
+
+_SDP_STATUS: Mapping[SdpStatus, MethodStatus] = MappingProxyType(
+    {
+        SdpStatus.TIMEOUT: MethodStatus.TIMEOUT,
+        SdpStatus.CANCELLED: MethodStatus.CANCELLED,
+        SdpStatus.TOO_LARGE: MethodStatus.MEMORY,
+    }
+)
+
 ITEM_METHODS: Mapping[Method, ItemMethod] = MappingProxyType(
     {
         Method.LP: ItemMethod(_lp),
         Method.OPTC2V: ItemMethod(_optc2v),
+        Method.SDP: ItemMethod(_sdp),
     }
 )
 """Every method that works input by input."""

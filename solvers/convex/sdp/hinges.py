@@ -91,7 +91,7 @@ def _raised(lift: Lift, value: Value, interval: tuple[FloatArray, FloatArray], l
 
 
 def _outwards(difference: FloatArray, side: float) -> FloatArray:
-    """Return the next number on a side: rounding must not lose a kink. A difference of 0 is exact."""
+    """Return the next number on a side, lest rounding lose a kink; a difference of 0 is exact."""
     return np.where(difference == 0.0, 0.0, np.nextafter(difference, side * np.inf))
 
 

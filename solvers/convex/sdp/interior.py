@@ -232,7 +232,7 @@ class InteriorPoint:
 
     def _residual(self, point: _Iterate) -> FloatArray:
         values = values_of(self.forms, point.primal)
-        return self.right - values + np.where(self.bounded, point.slack, 0.0)
+        return np.asarray(self.right - values + np.where(self.bounded, point.slack, 0.0))
 
     def _begin(self, start: Multipliers | None) -> _Iterate:
         size, coefficients = self._program.size, self._program.objective.coefficients

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InvalidInputError
+from solvers.convex.sdp.clarabel_adapter import solve_with_clarabel
+from solvers.convex.sdp.cone import ConeSolver
+from solvers.convex.sdp.scs_adapter import solve_with_scs
 
-__all__ = ["SdpOptions", "SdpProgress", "SdpResult", "SdpSolver", "SdpStatus"]
+__all__ = ["SdpOptions", "SdpProgress", "SdpResult", "SdpSolver", "SdpStatus", "SolverOutcome"]
 
 
 class SdpSolver(StrEnum):
@@ -44,6 +49,12 @@ class SdpStatus(StrEnum):
     TOO_LARGE = "too large"
 
 
+def _installed_solvers() -> Mapping[SdpSolver, ConeSolver]:
+    return MappingProxyType(
+        {SdpSolver.SCS: solve_with_scs, SdpSolver.CLARABEL: solve_with_clarabel}
+    )
+
+
 @dataclass(frozen=True)
 class SdpOptions:
     """How to bound.
@@ -60,6 +71,7 @@ class SdpOptions:
         memory_bytes: What matrices may take.
         device: Of the first-order method: `cpu`, `cuda`.
         seed: Of its start vectors.
+        cone_solvers: Adapters of `scs` and `clarabel`.
 
     Raises:
         InvalidInputError: A number is out of its range.
@@ -76,6 +88,9 @@ class SdpOptions:
     memory_bytes: int = 2 << 30
     device: str = "cpu"
     seed: int = 0
+    cone_solvers: Mapping[SdpSolver, ConeSolver] = field(
+        default_factory=_installed_solvers, compare=False, repr=False
+    )
 
     def __post_init__(self) -> None:
         if self.rounds < 0 or self.max_products < 0:
@@ -146,4 +161,4 @@ class SolverOutcome:
 
     bound: float
     finished: bool
-    steps: int = field(default=0)
+    steps: int = 0

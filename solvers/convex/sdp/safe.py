@@ -154,7 +154,7 @@ def _repair(matrix: FloatArray) -> tuple[float, float]:
     low = max(0.0, 1e-13 * scale - float(values[0]))
 
     def slope(shift: float) -> float:
-        return float((weights / (values + shift) ** 2).sum()) - size
+        return float((weights / (values + shift) ** 2).sum() - size)
 
     shift = low
     if slope(low) > 0:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 import numpy as np
 
 from solvers.budget import Budget
+from solvers.convex.sdp.cone import ConeRequest, build_cone_program
 from solvers.convex.sdp.interior import InteriorPoint, InteriorSettings
 from solvers.convex.sdp.options import SdpOptions, SdpSolver, SolverOutcome
 from solvers.convex.sdp.program import Program
@@ -20,6 +21,7 @@ StepHook = Callable[[float, int], None]
 _MANY_INPUTS = 100
 """From here on inputs are eliminated, and products that couple two of them left out."""
 _FLOAT = 8
+_CONE_SHARE = 0.7
 
 
 def ascend(
@@ -98,10 +100,55 @@ def _goal(options: SdpOptions) -> float:
     return 0.0 if options.stop_when_positive else np.inf
 
 
-_SOLVERS: Mapping[SdpSolver, Callable[[Program, SdpOptions, Budget, StepHook], SolverOutcome]] = (
-    MappingProxyType({SdpSolver.INTERIOR: _interior})
+def _by_cone_solver(solver: SdpSolver) -> Ascent:
+    """Return an ascent that asks a cone solver first, and believes nothing but what is proved."""
+
+    def run(
+        program: Program, options: SdpOptions, budget: Budget, on_step: StepHook
+    ) -> SolverOutcome:
+        arrays = build_cone_program(program, decompose=options.decompose)
+        # What the solver leaves over is for the polish.
+        share = budget.share(_CONE_SHARE) if options.polish else budget
+        request = ConeRequest(options.iterations, options.tolerance, share)
+        dual, done, steps = options.cone_solvers[solver](arrays, request)
+        multipliers = arrays.multipliers(dual)
+        bound = safe_bound(program, multipliers)
+        on_step(bound, steps)
+        fits = interior_bytes(program, options) <= options.memory_bytes
+        if not options.polish or not fits or budget.exhausted or bound > _goal(options):
+            return SolverOutcome(bound, done, steps)
+        polished = _interior(program, options, budget, on_step, start=multipliers)
+        return SolverOutcome(
+            max(bound, polished.bound), polished.finished, steps + polished.steps
+        )
+
+    return run
+
+
+def _cone_bytes(program: Program, _: SdpOptions) -> int:
+    """Sparse factors of a matrix with a few entries per entry of X, as measured with SCS."""
+    return 60 * _FLOAT * program.size**2
+
+
+def _clarabel_bytes(program: Program, _: SdpOptions) -> int:
+    """Dense factors with one row per entry of X."""
+    return 2 * _FLOAT * (program.size * (program.size + 1) // 2) ** 2
+
+
+Ascent = Callable[[Program, SdpOptions, Budget, StepHook], SolverOutcome]
+
+_SOLVERS: Mapping[SdpSolver, Ascent] = MappingProxyType(
+    {
+        SdpSolver.INTERIOR: _interior,
+        SdpSolver.SCS: _by_cone_solver(SdpSolver.SCS),
+        SdpSolver.CLARABEL: _by_cone_solver(SdpSolver.CLARABEL),
+    }
 )
 
 _BYTES: Mapping[SdpSolver, Callable[[Program, SdpOptions], int]] = MappingProxyType(
-    {SdpSolver.INTERIOR: interior_bytes}
+    {
+        SdpSolver.INTERIOR: interior_bytes,
+        SdpSolver.SCS: _cone_bytes,
+        SdpSolver.CLARABEL: _clarabel_bytes,
+    }
 )
