@@ -86,8 +86,8 @@ def split_dataset(dataset: Dataset, options: SplitOptions | None = None) -> Spli
     """Return training, validation and test parts.
 
     A part that the data set has is taken as it is. The others are cut at random by the seed, with
-    every class in proportion: test from all inputs that belong to no part, validation from what is
-    left for training.
+    every class in proportion: first test, then validation, from the inputs of the training part, or
+    from all that belong to no part.
 
     Raises:
         DataError: There are too few inputs for three parts.
@@ -134,14 +134,15 @@ def stratified(labels: NDArray[np.int64], share: float, seed: int) -> Indices:
         seed: Of the choice.
 
     Returns:
-        Positions in ascending order, about `share * count`.
+        Positions in ascending order, about `share * count`, at least one.
     """
     generator = np.random.default_rng(seed)
     place = np.empty(len(labels))
     for label in np.unique(labels):
         members = generator.permutation(np.flatnonzero(labels == label))
         place[members] = (np.arange(len(members)) + generator.uniform()) / len(members)
-    return np.sort(np.argsort(place, kind="stable")[: round(share * len(labels))])
+    count = max(1, round(share * len(labels)))
+    return np.sort(np.argsort(place, kind="stable")[:count])
 
 
 def channel_statistics(dataset: Dataset) -> tuple[list[float], list[float]]:

@@ -1,0 +1,1 @@
+"""Tests of data sets: every format, whole and malformed."""
