@@ -148,7 +148,7 @@ class _Task:
             form = self.options.feasibility_form
             parts["feasibility"] = feasibility(over.scene, over.worst.row(), bounds, form)
         if self.stage.slack > 0:
-            parts["slack"] = slack(self.network, bounds)
+            parts["slack"] = slack(self.network, over.worst)
         return parts
 
 

@@ -16,10 +16,11 @@ from models.network import Network
 from solvers.bounds import Interval, Scene, relaxed_minimum
 from solvers.bounds.ibp import nonlinear_nodes
 from solvers.bounds.observed import minimising_corner, run_from_entry
+from solvers.bounds.relaxation import ElementwiseRelaxation
 from solvers.bounds.rules import NonlinearRule, rule_for
 from training.errors import UntrainableError
 from training.methods import FeasibilityForm
-from training.worst_case import BoundRow
+from training.worst_case import BoundRow, WorstCase
 
 __all__ = ["feasibility", "slack"]
 
@@ -85,15 +86,15 @@ def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return kept / mask.flatten(1).sum(1).clamp(min=1)
 
 
-def slack(network: Network, intermediate: Bounds) -> Tensor:
+def slack(network: Network, worst: WorstCase) -> Tensor:
     """Return the largest vertical slack of the relaxations, whatever the specification.
 
-    Σ over nodes that bend at zero of the mean over unstable neurons of −u·l/(u − l), which
-    pushes their bounds to one side of zero; the mean over the batch.
+    Σ over nodes that bend at zero of the mean over unstable neurons of −u·l/(u − l), the height
+    of the chord at zero, which pushes their bounds to one side; the mean over the batch.
 
     Args:
         network: Whose nodes were bounded.
-        intermediate: Bounds of its nodes.
+        worst: Its bounds and relaxations.
 
     Raises:
         UntrainableError: No node has such a slack.
@@ -101,12 +102,13 @@ def slack(network: Network, intermediate: Bounds) -> Tensor:
     total: Tensor | None = None
     for node in nonlinear_nodes(network.graph):
         rule = rule_for(node.operator)
-        bounds = intermediate[node.inputs[0]]
-        assert isinstance(rule, NonlinearRule)  # noqa: S101  nonlinear_nodes returns no others
-        height = rule.slack(node.operator, bounds, network.parameters)
-        if height is not None:
-            part = _masked_mean(height, bounds.unstable)
-            total = part if total is None else total + part
+        if not (isinstance(rule, NonlinearRule) and rule.bent_at_zero):
+            continue
+        lines = worst.relaxations(node)
+        assert isinstance(lines, ElementwiseRelaxation)  # noqa: S101  two lines meet in a bend
+        unstable = worst.intermediate[node.inputs[0]].unstable
+        part = _masked_mean(lines.gap_at_zero().squeeze(1), unstable)
+        total = part if total is None else total + part
     if total is None:
         raise UntrainableError(
             f"the network {network.name!r} has no ReLU, so its relaxations have no slack to "

@@ -30,7 +30,7 @@ from solvers.bounds import (
     fused_loss,
     observe,
 )
-from solvers.bounds.backward import Rows
+from solvers.bounds.backward import Relaxations, Rows
 from solvers.bounds.ibp import propagate
 from solvers.bounds.intermediate import relaxations_of, tightened
 from solvers.bounds.relaxation import Relaxation
@@ -70,11 +70,13 @@ class WorstCase:
     Attributes:
         loss: Upper bounds of the cross-entropy, shape `(batch,)`.
         intermediate: Bounds of every node.
+        relaxations: Returns what encloses a nonlinear node on these bounds.
         row: Returns the row of the feasibility regularizer.
     """
 
     loss: Tensor
     intermediate: Mapping[str, Interval]
+    relaxations: Relaxations
     row: Callable[[], BoundRow]
 
 
@@ -109,7 +111,7 @@ def _fused(scene: Scene, margins: Margins) -> WorstCase:
         weight = fused.weights.sum(-1)
         return BoundRow(matrix, offset, fused.observed.lower[:, 0], weight, fused.observed)
 
-    return WorstCase(fused.loss, fused.intermediate, row)
+    return WorstCase(fused.loss, fused.intermediate, fused.relaxations, row)
 
 
 def _intervals(scene: Scene, margins: Margins) -> WorstCase:
@@ -130,7 +132,7 @@ def _intervals(scene: Scene, margins: Margins) -> WorstCase:
         lower = result.lower.gather(1, index.unsqueeze(1)).squeeze(1)
         return _row_of(single, lower, observed)
 
-    return WorstCase(_cross_entropy(result.lower), bounds, row)
+    return WorstCase(_cross_entropy(result.lower), bounds, lines, row)
 
 
 def _per_class(scene: Scene, margins: Margins) -> WorstCase:
@@ -149,14 +151,15 @@ def _backward(
     scene: Scene, margins: Margins, bounds: Mapping[str, Interval], slopes: Slopes
 ) -> WorstCase:
     """Make one pass with all margins over bounds of the nodes."""
-    observed = observe(scene, _rows(scene, margins), relaxations_of(scene, bounds, slopes))
+    lines = relaxations_of(scene, bounds, slopes)
+    observed = observe(scene, _rows(scene, margins), lines)
 
     def row() -> BoundRow:
         index = observed.lower.argmin(1)
         chosen = observed.row(index)
         return _row_of(_single(margins, index), chosen.lower[:, 0], chosen)
 
-    return WorstCase(_cross_entropy(observed.lower), bounds, row)
+    return WorstCase(_cross_entropy(observed.lower), bounds, lines, row)
 
 
 _BOUNDS: Mapping[TrainingMethod, Callable[[Scene, Margins], WorstCase]] = {

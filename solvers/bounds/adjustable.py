@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from solvers.bounds.gradients import SavedContext
 from solvers.bounds.patches import Patches
-from solvers.bounds.relaxation import ElementwiseRelaxation, Relaxation, SavedContext
+from solvers.bounds.relaxation import ElementwiseRelaxation, Relaxation
 
 __all__ = ["AdjustableLines", "AdjustedWhole"]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models.errors import InvalidInputError
 from models.graph import Node
-from solvers.bounds.backward import Rows, Scene, lower_bounds
+from solvers.bounds.backward import Relaxations, Rows, Scene, lower_bounds
 from solvers.bounds.ibp import propagate
 from solvers.bounds.intermediate import relaxations_of
 from solvers.bounds.interval import Interval
@@ -69,12 +69,14 @@ class FusedLoss:
         loss: Upper bounds, shape `(batch,)`.
         weights: Of each margin in the row, never negative, shape `(batch, margins)`.
         intermediate: Interval bounds of every node.
+        relaxations: Returns what encloses a nonlinear node on these bounds.
         observed: The backward pass of the row Σ weights · margins.
     """
 
     loss: Tensor
     weights: Tensor
     intermediate: Bounds
+    relaxations: Relaxations
     observed: ObservedPass
 
 
@@ -108,12 +110,14 @@ def fused_loss(scene: Scene, margins: Margins, known: Bounds | None = None) -> F
     offset = (weights * margins.offset).sum(-1, keepdim=True)
     shape = scene.network.output_shape
     rows = Rows({scene.network.graph.output: row.reshape(scene.batch, 1, *shape)}, -offset)
-    observed = observe(scene, rows, relaxations_of(scene, bounds, Slopes()))
+    lines = relaxations_of(scene, bounds, Slopes())
+    observed = observe(scene, rows, lines)
     total = (at_lower + weights * lower).sum(-1) - observed.lower.squeeze(1)
     # The intervals alone bound the sum as well.
     total = torch.minimum(total.clamp(min=0), at_lower.sum(-1))
     shift = shift.squeeze(-1)
-    return FusedLoss(shift + torch.log(torch.exp(-shift) + total), weights, bounds, observed)
+    loss = shift + torch.log(torch.exp(-shift) + total)
+    return FusedLoss(loss, weights, bounds, lines, observed)
 
 
 def _chord_weights(at_lower: Tensor, at_upper: Tensor, width: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from models.errors import ShapeError
+from solvers.bounds.gradients import halves
 from solvers.problem import Box
 
 __all__ = ["ROUNDING_UNITS", "Interval", "boxes_to_interval"]
@@ -52,16 +53,21 @@ class Interval:
 
     @property
     def careful_radius(self) -> Tensor:
-        """Half the width, widened in float64 by what rounding of a product may cost.
+        """The second of `careful_halves`."""
+        return self.careful_halves()[1]
+
+    def careful_halves(self) -> tuple[Tensor, Tensor]:
+        """Return midpoint and half the width, widened in float64 by what rounding may cost.
 
         Multiplied by |W| like the radius, the extra term exceeds the rounding error of W · centre
         and of the radius itself by an order of magnitude. In float32 nothing is proved, and
         nothing is given up.
         """
+        center, radius = halves(self.lower, self.upper)
         if self.lower.dtype != torch.float64:
-            return self.radius
+            return center, radius
         unit = ROUNDING_UNITS * torch.finfo(torch.float64).eps
-        return self.radius + unit * (self.center.abs() + self.radius)
+        return center, radius + unit * (center.abs() + radius)
 
     @property
     def unstable(self) -> Tensor:
@@ -94,6 +100,9 @@ class Interval:
         A comparison with not a number is false, so that it would pass for a stable neuron.
         """
         inf = torch.inf
+        # One sum tells the usual case, in which nothing has to be written anew.
+        if bool((self.lower.detach().sum() - self.upper.detach().sum()).isfinite()):
+            return self
         return Interval(
             self.lower.nan_to_num(nan=-inf, posinf=-inf, neginf=-inf),
             self.upper.nan_to_num(nan=inf, posinf=inf, neginf=inf),

@@ -28,6 +28,8 @@ _MANY_ROWS = 32
 """Below so many rows per example a product costs less than looking for zeros."""
 _FEW = 0.7
 """Share of coefficients that may be left for leaving out the others to pay."""
+_SMALL = 1 << 13
+"""Below so many weights a product costs less than picking its columns."""
 
 
 class LinearRule(AffineRule[Linear]):
@@ -38,9 +40,9 @@ class LinearRule(AffineRule[Linear]):
     ) -> Interval:
         """Bound by W·centre ± |W|·radius."""
         weight = operator.weight.resolve(parameters)
-        center = functional.linear(inputs[0].center, weight, resolve(operator.bias, parameters))
-        radius = functional.linear(inputs[0].careful_radius, weight.abs())
-        return around(center, radius)
+        middle, half = inputs[0].careful_halves()
+        center = functional.linear(middle, weight, resolve(operator.bias, parameters))
+        return around(center, functional.linear(half, weight.abs()))
 
     def linear(
         self,
@@ -79,10 +81,12 @@ class LinearRule(AffineRule[Linear]):
             return None
         if outputs != coefficients.shape[-1]:
             return None
+        weight = operator.weight.resolve(parameters)
+        if weight.numel() < _SMALL:
+            return None
         alive = (flat != 0).any(dim=1)
         if int(alive.sum()) > _FEW * alive.numel():
             return None
-        weight = operator.weight.resolve(parameters)
         places = [mask.nonzero().squeeze(1) for mask in alive]
         parts = [
             example.index_select(1, place) @ weight.index_select(0, place)

@@ -209,11 +209,14 @@ class NonlinearRule(Rule[OperatorT]):
         optimisable: Whether `Slopes.alpha` changes the lower line.
         settles: Whether tighter bounds can make the relaxation of a value exact, as for a ReLU
             that turns out stable.
+        bent_at_zero: Whether it is linear on either side of 0, where its lines are the furthest
+            apart.
     """
 
     mixes = False
     optimisable: bool = False
     settles: bool = False
+    bent_at_zero: bool = False
 
     def interval(
         self, operator: OperatorT, inputs: Sequence[Interval], parameters: Parameters
@@ -254,20 +257,6 @@ class NonlinearRule(Rule[OperatorT]):
         point is undecided: lines never bound it better than its range does.
         """
         return False
-
-    def slack(self, operator: OperatorT, bounds: Interval, parameters: Parameters) -> Tensor | None:
-        """Return how far the lines are from the operator, at most, whatever the specification.
-
-        Args:
-            operator: The node's operator.
-            bounds: Of its input.
-            parameters: The network's parameters.
-
-        Returns:
-            The largest vertical distance of the outer line from the operator, 0 where the lines
-            are exact, of the shape of the bounds; None where no such measure is known.
-        """
-        return None
 
     def outside(self, operator: OperatorT, bounds: Interval) -> tuple[Tensor, str] | None:
         """Return where an interval leaves the operator's domain.

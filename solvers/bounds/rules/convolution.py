@@ -41,9 +41,9 @@ class _KernelRule(AffineRule[KernelT]):
         """Bound by W∗centre ± |W|∗radius."""
         weight = operator.weight.resolve(parameters)
         bias = resolve(operator.bias, parameters)
-        center = operator.convolve(inputs[0].center, weight, bias)
-        radius = operator.convolve(inputs[0].careful_radius, weight.abs(), None)
-        return around(center, radius)
+        middle, half = inputs[0].careful_halves()
+        center = operator.convolve(middle, weight, bias)
+        return around(center, operator.convolve(half, weight.abs(), None))
 
     def linear(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from models.operators import Clip, LeakyRelu, Operator, PRelu, Relu
 from models.parameters import Parameters
+from solvers.bounds.gradients import chord
 from solvers.bounds.interval import Interval
 from solvers.bounds.relaxation import ElementwiseRelaxation, Relaxation
 from solvers.bounds.rules.base import NonlinearRule, SlopeChoice, Slopes
@@ -41,20 +41,26 @@ class _ReluLines:
 def _relu_lines(bounds: Interval, slopes: Slopes) -> _ReluLines:
     """Enclose max(0, x) (Ehlers 2017; lower slopes after Zhang et al. 2018, Xu et al. 2021)."""
     lower, upper = bounds.lower.unsqueeze(1), bounds.upper.unsqueeze(1)
-    active = (lower >= 0).to(lower.dtype)
-    unstable = (lower < 0) & (upper > 0)
-    # max(0, u) / (max(0, u) − min(0, l)) is the chord's slope where unstable and 0 or 1 elsewhere.
-    positive, negative = upper.clamp(min=0), lower.clamp(max=0)
-    width = (positive - negative).clamp(min=torch.finfo(lower.dtype).tiny)
-    chord = torch.where(unstable, positive / width, active)
-    intercept = torch.where(unstable, -chord * negative, torch.zeros_like(chord))
+    slope, intercept = _chord(lower, upper)
     if slopes.alpha is not None:
-        chosen = torch.where(unstable, slopes.alpha, active)
+        active = (lower >= 0).to(lower.dtype)
+        chosen = torch.where((lower < 0) & (upper > 0), slopes.alpha, active)
     elif slopes.choice is SlopeChoice.PARALLEL:
-        chosen = chord
+        chosen = slope
     else:
-        chosen = torch.where(unstable, (upper > -lower).to(lower.dtype), active)
-    return _ReluLines(chosen, chord, intercept)
+        # True where stably active, false where stably inactive, and else the smaller area.
+        chosen = (upper > -lower).to(lower.dtype)
+    return _ReluLines(chosen, slope, intercept)
+
+
+def _chord(lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+    """Return slope and intercept of the chord, also where an end is infinite."""
+    slope, intercept = chord(lower, upper)
+    if bool((slope.detach().sum() + intercept.detach().sum()).isfinite()):
+        return slope, intercept
+    unstable, active = (lower < 0) & (upper > 0), (lower >= 0).to(lower.dtype)
+    slope = torch.where(unstable, slope, active)
+    return slope, torch.where(unstable, intercept, torch.zeros_like(intercept))
 
 
 class _BentAtZeroRule(NonlinearRule[BentT]):
@@ -62,6 +68,7 @@ class _BentAtZeroRule(NonlinearRule[BentT]):
 
     optimisable = True
     settles = True
+    bent_at_zero = True
 
     def undecided(self, operator: BentT, bounds: Interval, position: int = 0) -> Tensor:
         """Return the unstable neurons."""
@@ -70,15 +77,6 @@ class _BentAtZeroRule(NonlinearRule[BentT]):
     def alpha_start(self, operator: BentT, inputs: Sequence[Interval]) -> Tensor:
         """Start from CROWN's adaptive choice."""
         return (inputs[0].upper > -inputs[0].lower).to(inputs[0].lower.dtype)
-
-    @abstractmethod
-    def bend(self, operator: BentT, parameters: Parameters) -> Tensor | float:
-        """Return by how much the slope grows at 0."""
-
-    def slack(self, operator: BentT, bounds: Interval, parameters: Parameters) -> Tensor:
-        """Return the height of the chord above 0, −u·l/(u − l), times the bend's size."""
-        height = _relu_lines(bounds, Slopes()).upper_intercept.squeeze(1)
-        return height * torch.as_tensor(self.bend(operator, parameters)).abs()
 
 
 class ReluRule(_BentAtZeroRule[Relu]):
@@ -96,10 +94,6 @@ class ReluRule(_BentAtZeroRule[Relu]):
         return ElementwiseRelaxation(
             lines.lower_slope, lines.upper_slope, None, lines.upper_intercept
         )
-
-    def bend(self, operator: Relu, parameters: Parameters) -> float:
-        """Return 1."""
-        return 1.0
 
 
 def _two_piece(bounds: Interval, slope: Tensor, slopes: Slopes) -> ElementwiseRelaxation:
@@ -142,10 +136,6 @@ class LeakyReluRule(_BentAtZeroRule[LeakyRelu]):
         """Enclose with ReLU's lines."""
         return _two_piece(inputs[0], inputs[0].lower.new_tensor(operator.slope), slopes)
 
-    def bend(self, operator: LeakyRelu, parameters: Parameters) -> float:
-        """Return what the slope lacks to 1."""
-        return 1.0 - operator.slope
-
 
 class PReluRule(_BentAtZeroRule[PRelu]):
     """x where positive, a stored slope · x where negative."""
@@ -165,10 +155,6 @@ class PReluRule(_BentAtZeroRule[PRelu]):
     ) -> Relaxation:
         """Enclose with ReLU's lines."""
         return _two_piece(inputs[0], operator.slope.resolve(parameters), slopes)
-
-    def bend(self, operator: PRelu, parameters: Parameters) -> Tensor:
-        """Return what the slope lacks to 1."""
-        return 1 - operator.slope.resolve(parameters)
 
 
 def _bent_interval(
