@@ -98,7 +98,11 @@ def test_counts_and_times_add_up() -> None:
 def test_the_page_at_the_root(api: Api) -> None:
     assert "There are none yet" in api.client.get("/").text
     finished, queued = api.world.finish(), api.world.certify().id
+    training = api.world.train(name="<b>").id
     page = api.client.get("/").text
+    assert f"v1/trainings/{training}/report.html" in page
+    assert "&lt;b&gt;" in page
+    assert page.count("There are none yet") == 1
     assert f"v1/certifications/{finished}/report.html" in page
     assert f'"v1/certifications/{queued}"' in page
 
