@@ -7,7 +7,7 @@ and the service say the same things in the same words.
 from __future__ import annotations
 
 from reports.comparison import comparison_of, comparison_report
-from reports.comparison_html import comparison_html
+from reports.comparison_page import comparison_html
 from reports.csv import items_csv
 from reports.html import certification_html
 from reports.numbers import dump_json, strict

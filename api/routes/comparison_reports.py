@@ -12,7 +12,7 @@ from api.parameters import ComparisonId
 from api.problems import problems
 from api.schemas.comparisons import ComparisonReport
 from api.services import Services, ServicesDependency
-from reports.comparison_html import comparison_html
+from reports.comparison_page import comparison_html
 from reports.csv import comparison_csv
 from store.errors import ConflictError
 
