@@ -5,11 +5,12 @@ imported by their adapters only, when a solver is first asked for.
 """
 
 from solvers.exact.choose import SolverName, SolverSuite
-from solvers.exact.context import EncodingOptions, StableEncoding
+from solvers.exact.context import EncodingOptions, Splits, StableEncoding
 from solvers.exact.encode import EncodedNetwork, encode_network
 from solvers.exact.model import MilpModel
 from solvers.exact.options import (
     BoundTightening,
+    ExactHints,
     ExactMode,
     ExactOptions,
     ExactProgress,
@@ -23,6 +24,7 @@ __all__ = [
     "BoundTightening",
     "EncodedNetwork",
     "EncodingOptions",
+    "ExactHints",
     "ExactMode",
     "ExactOptions",
     "ExactProgress",
@@ -35,6 +37,7 @@ __all__ = [
     "SolveRequest",
     "SolverName",
     "SolverSuite",
+    "Splits",
     "StableEncoding",
     "Tolerances",
     "encode_network",

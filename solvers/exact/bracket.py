@@ -33,6 +33,8 @@ class Bracket:
         incumbent: The best margin known elsewhere.
         mode: What is wanted.
         gap: Absolute, and relative to the margin.
+        partial: Whether bounds are about a part of the region only: then points elsewhere say
+            nothing against them.
 
     Raises:
         ShapeError: `clause_lower` has another shape.
@@ -46,6 +48,7 @@ class Bracket:
         *,
         mode: ExactMode,
         gap: float,
+        partial: bool = False,
     ) -> None:
         given = np.full(clauses, -math.inf) if clause_lower is None else clause_lower
         if given.shape != (clauses,):
@@ -57,28 +60,32 @@ class Bracket:
         self._least = np.full(clauses, math.inf)
         self._mode = mode
         self._gap = gap
+        self._partial = partial
 
     @property
     def lower(self) -> float:
-        """Proved for all clauses; never above the replayed upper bound."""
-        return min(float(self.clause_lower.min()), self.upper)
+        """Proved for all clauses; never above the replayed upper bound of the whole region."""
+        least = float(self.clause_lower.min())
+        return least if self._partial else min(least, self.upper)
 
     @property
     def known(self) -> float:
         """The best margin known, replayed here or elsewhere."""
         return min(self.upper, self._incumbent)
 
-    def replayed(self, x: FloatArray, margins: FloatArray) -> None:
+    def replayed(self, x: FloatArray, margins: FloatArray, *, inner: bool = True) -> None:
         """Take in an input that the network was run on.
 
         Args:
             x: The input.
             margins: Of each clause there.
+            inner: Whether it is in the part that bounds are about.
 
         Raises:
             SolverFailedError: A clause's margin lies below what is proved of it.
         """
-        self._least = np.minimum(self._least, margins)
+        if inner:
+            self._least = np.minimum(self._least, margins)
         if margins.min() < self.upper:
             self.upper, self.candidate = float(margins.min()), x
         self._check()
@@ -94,9 +101,18 @@ class Bracket:
         self.clause_lower[clause] = max(self.clause_lower[clause], lower)
         self._check()
 
+    def close(self) -> None:
+        """Take in that there is no input on the sides of the splits, which has been proved.
+
+        Raises:
+            SolverFailedError: One was replayed.
+        """
+        self.clause_lower[:] = math.inf
+        self._check()
+
     def _check(self) -> None:
-        slack = _DISAGREEMENT * (1.0 + np.abs(self.clause_lower))
-        below = self._least < self.clause_lower - slack
+        finite = np.where(np.isfinite(self.clause_lower), self.clause_lower, 0.0)
+        below = self._least < self.clause_lower - _DISAGREEMENT * (1.0 + np.abs(finite))
         if below.any():
             clause = int(np.flatnonzero(below)[0])
             raise SolverFailedError(
@@ -105,6 +121,8 @@ class Bracket:
                 f"{self._least[clause]:.9g}: solver or bounds disagree with the network"
             )
         least = float(self.clause_lower.min())
+        if self._partial:
+            return
         if self._incumbent < least - _FLOAT32_DISAGREEMENT * (1.0 + abs(least)):
             raise SolverFailedError(
                 f"the margin is said to be at least {least:.9g}, but an input with "

@@ -26,12 +26,16 @@ __all__ = [
     "EncodingContext",
     "EncodingOptions",
     "Hinge",
+    "Splits",
     "StableEncoding",
     "checked_interval",
+    "clipped",
 ]
 
 FloatArray = NDArray[np.float64]
 Bounds = Mapping[str, tuple[FloatArray, FloatArray]]
+Splits = Mapping[str, NDArray[np.int8]]
+"""By node name, 1 where a value is held to be at least 0, −1 at most 0, 0 where it is free."""
 
 
 class StableEncoding(StrEnum):
@@ -99,6 +103,30 @@ def checked_interval(node: Node, bounds: Bounds) -> tuple[FloatArray, FloatArray
     if not (np.isfinite(lower).all() and np.isfinite(upper).all() and (lower <= upper).all()):
         raise BoundsError(f"bounds of node {node.name!r} are empty or not finite")
     return lower, upper
+
+
+def clipped(bounds: Bounds, splits: Splits | None) -> Bounds | None:
+    """Return bounds cut at 0 where splits hold values to a side; None where nothing is left.
+
+    Raises:
+        ShapeError: A split has another size than its node's bounds.
+        BoundsError: A node with a split has no bounds.
+    """
+    inside = dict(bounds)
+    for name, split in (splits or {}).items():
+        if name not in bounds:
+            raise BoundsError(f"node {name!r} is split, but has no bounds")
+        lower, upper = bounds[name]
+        if np.size(split) != lower.size:
+            raise ShapeError(f"a split of {np.size(split)} values for node {name!r}")
+        sides = np.asarray(split).reshape(lower.shape)
+        if ((sides > 0) & (upper < 0)).any() or ((sides < 0) & (lower > 0)).any():
+            return None
+        inside[name] = (
+            np.where(sides > 0, np.maximum(lower, 0.0), lower),
+            np.where(sides < 0, np.minimum(upper, 0.0), upper),
+        )
+    return inside
 
 
 @dataclass(frozen=True, eq=False)

@@ -50,6 +50,7 @@ from solvers.exact.context import (
     EncodingContext,
     EncodingOptions,
     Hinge,
+    Splits,
     checked_interval,
 )
 from solvers.exact.model import MilpModel
@@ -113,6 +114,9 @@ ENCODERS: Mapping[type[Operator], Encoder] = MappingProxyType(
 """Every operator with an encoding; all others are refused by name."""
 
 
+_BENT_AT_ZERO: frozenset[type[Operator]] = frozenset({Relu, LeakyRelu, PRelu})
+
+
 class EncodingStoppedError(UnsupportedMethodError):
     """The budget ran out while the network was encoded."""
 
@@ -129,6 +133,7 @@ class EncodedNetwork:
         columns: The column of each free input.
         values: Every encoded node as a function of the columns, by name.
         hinges: Where undecided hinges have their columns and rows.
+        sources: Name of the node whose value is bent at 0, by name of the hinge's node.
     """
 
     model: MilpModel
@@ -138,6 +143,13 @@ class EncodedNetwork:
     columns: IndexArray
     values: Mapping[str, Affine] = field(default_factory=dict)
     hinges: tuple[Hinge, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def pairs(self) -> IndexArray:
+        """The two columns of every hinge, of which one is 0, shape `(hinges, 2)`."""
+        pairs = [np.stack([h.positive, h.negative], axis=1) for h in self.hinges]
+        return np.concatenate([np.zeros((0, 2), dtype=np.int64), *pairs])
 
     def clause_model(self, clause: Clause) -> MilpModel:
         """Return the program whose minimum is the worst-case margin of a clause."""
@@ -159,6 +171,7 @@ def encode_network(
     options: EncodingOptions,
     budget: Budget | None = None,
     target: str | None = None,
+    splits: Splits | None = None,
 ) -> EncodedNetwork:
     """Encode a network exactly: its graph, given sound bounds, and nothing else, is feasible.
 
@@ -172,6 +185,9 @@ def encode_network(
         options: How to encode.
         budget: Asked after each node; None for no limit.
         target: Encode up to this node instead of the output.
+        splits: By node name, 1 where the node's value is to be at least 0, −1 where at most 0 and
+            0 where it is free, flat or of the node's shape. The program is then of that part of
+            the region, and can be infeasible.
 
     Raises:
         UnsupportedMethodError: An operator has no encoding.
@@ -188,7 +204,7 @@ def encode_network(
     parameters = network.to(torch.float64).parameters
     graph = network.graph
     goal = graph.output if target is None else target
-    needed = _needed(graph, bounds, goal)
+    needed = _needed(graph, bounds, goal, splits or {})
     context = EncodingContext(
         builder, parameters, bounds, options.stable, needed, relaxed=options.relaxed
     )
@@ -207,18 +223,50 @@ def encode_network(
         encoder = ENCODERS.get(type(node.operator), _unsupported)
         sources = [graph.node(name) for name in node.inputs]
         values[node.name] = encoder(context, node, sources, [values[s.name] for s in sources])
-    model = builder.build()
-    return EncodedNetwork(model, values[goal], center, free, columns, values, tuple(context.hinges))
+        if splits is not None and node.name in splits:
+            _hold_split(builder, values[node.name], splits[node.name])
+    return EncodedNetwork(
+        builder.build(),
+        values[goal],
+        center,
+        free,
+        columns,
+        values,
+        tuple(context.hinges),
+        {
+            hinge.node: graph.node(hinge.node).inputs[0]
+            for hinge in context.hinges
+            if type(graph.node(hinge.node).operator) in _BENT_AT_ZERO
+        },
+    )
 
 
-def _needed(graph: Graph, bounds: Bounds, goal: str) -> dict[str, NDArray[np.bool_]]:
-    """Return, for nodes that only Relu reads, which values can pass it."""
+def _hold_split(builder: ModelBuilder, value: Affine, split: NDArray[np.int8]) -> None:
+    """Add the rows of a split."""
+    sides = np.asarray(split).ravel()
+    if sides.size != value.size:
+        raise ShapeError(f"a split of {sides.size} values for a node of {value.size}")
+    for way in (1, -1):
+        at = np.flatnonzero(sides == way)
+        if at.size:
+            builder.add_rows(value.taken(at).scaled(float(way)), 0.0, np.inf)
+
+
+def _needed(
+    graph: Graph, bounds: Bounds, goal: str, splits: Splits
+) -> dict[str, NDArray[np.bool_]]:
+    """Return, for nodes that only Relu reads, which values can pass it or are held to a side."""
     readers: dict[str, set[type[Operator]]] = {}
     for node in graph.ancestors(goal):
         for name in node.inputs:
             readers.setdefault(name, set()).add(type(node.operator))
-    return {
+    needed = {
         name: np.asarray(checked_interval(graph.node(name), bounds)[1] > 0).ravel()
         for name, kinds in readers.items()
         if kinds == {Relu} and name in bounds and name != goal
+    }
+    # the row of a split needs the value itself, also where nothing of it passes
+    return {
+        name: used | (np.asarray(splits[name]).ravel() != 0) if name in splits else used
+        for name, used in needed.items()
     }

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from models.errors import InvalidInputError
 from solvers.exact.choose import SolverName, SolverSuite
-from solvers.exact.context import EncodingOptions
+from solvers.exact.context import EncodingOptions, Splits
 from solvers.exact.seam import Tolerances
 from solvers.results import SolverReport
 
 __all__ = [
     "BoundTightening",
+    "ExactHints",
     "ExactMode",
     "ExactOptions",
     "ExactProgress",
@@ -33,10 +34,19 @@ class ExactMode(StrEnum):
 
 
 class BoundTightening(StrEnum):
-    """Whether to tighten unstable neurons by linear programs before the search."""
+    """How to tighten unstable neurons before the search.
 
+    `lp`: by linear programs, layer after layer, over the whole region. `milp`: the same, and then
+    the most influential ones by short exact searches. `focus`: by linear programs over the part of
+    the region where the margin can lie below what is wanted of it, for each clause anew; see
+    `focus_bounds`. `auto`: `focus` for the solver that is at its best with it, else none.
+    """
+
+    AUTO = "auto"
     NONE = "none"
     LP = "lp"
+    MILP = "milp"
+    FOCUS = "focus"
 
 
 class ExactStatus(StrEnum):
@@ -44,14 +54,16 @@ class ExactStatus(StrEnum):
 
     `decided`: the sign is known. `optimal`: the value is known to the gap. `within tolerance`: the
     margin is too close to 0 for the solver's tolerances. `relaxed`: all was solved, but over a set
-    that encloses an L2 ball, so that the ends of the bracket need not meet. The others say what
-    kept it from an answer; the bracket found so far stands.
+    that encloses an L2 ball, so that the ends of the bracket need not meet. `empty`: no input of
+    the region is on the sides that its splits hold it to. The others say what kept it from an
+    answer; the bracket found so far stands.
     """
 
     DECIDED = "decided"
     OPTIMAL = "optimal"
     WITHIN_TOLERANCE = "within tolerance"
     RELAXED = "relaxed"
+    EMPTY = "empty"
     TIMEOUT = "timeout"
     CANCELLED = "cancelled"
     UNSUPPORTED = "unsupported"
@@ -69,7 +81,8 @@ class ExactOptions:
         threads: For solvers that have threads.
         seed: For solvers that have one.
         tightening: Of unstable neurons before the search.
-        tightening_share: Of the time, for tightening; between 0 and 1.
+        tightening_share: Of the time, for tightening; between 0 and 1. Where it is by clause, of
+            the time that the clause gets.
         encoding: How to encode, with the limit on size.
         suite: Where solvers come from.
 
@@ -82,7 +95,7 @@ class ExactOptions:
     tolerances: Tolerances = field(default_factory=Tolerances)
     threads: int = 1
     seed: int = 0
-    tightening: BoundTightening = BoundTightening.NONE
+    tightening: BoundTightening = BoundTightening.AUTO
     tightening_share: float = 0.25
     encoding: EncodingOptions = field(default_factory=EncodingOptions)
     suite: SolverSuite = field(default_factory=SolverSuite, compare=False, repr=False)
@@ -96,6 +109,23 @@ class ExactOptions:
             )
         if self.encoding.max_nonzeros < 1:
             raise InvalidInputError("max_nonzeros must be 1 or more")
+
+
+@dataclass(frozen=True, eq=False)
+class ExactHints:
+    """What a search that hands over to the exact method knows, beside bounds.
+
+    Attributes:
+        point: The input of least margin known, of any shape with as many values as one input. It
+            is replayed first, and solvers that can start from it.
+        splits: By node name, 1 where the node's value is at least 0, −1 where it is at most 0 and
+            0 where it is free: a leaf of a tree over activations. Bounds and clause bounds given
+            need to hold in that part of the region only, and the answer is about that part,
+            except that the candidate may be any input of the region.
+    """
+
+    point: NDArray[np.floating] | None = None
+    splits: Splits | None = None
 
 
 @dataclass(frozen=True)
@@ -125,7 +155,7 @@ class ExactResult:
 
     Attributes:
         lower: Proved by objective bounds (and the clause bounds given), less a safety for the
-            solver's tolerances; −∞ if nothing is proved.
+            solver's tolerances; −∞ if nothing is proved, ∞ if there is no input.
         upper: The least margin of an input that was run through the network in float64.
         candidate: That input, float64, shape `input_shape`; to be confirmed in the float32 that
             is deployed.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from models.errors import InvalidInputError
 from models.network import Network
 from solvers.errors import SolverFailedError
-from solvers.exact.context import Bounds, checked_interval
+from solvers.exact.context import Bounds, Splits, checked_interval
 from solvers.problem import Case
 
 __all__ = ["Replay"]
@@ -26,16 +26,21 @@ class Replay:
     Args:
         network: The network that the program encodes.
         case: Region and specification.
-        bounds: What the encoding assumes; every replayed point is held against them.
+        bounds: What the encoding assumes; every replayed point is held against them, where there
+            are splits every one on their sides.
+        splits: As for `exact_margin`, or None.
 
     Raises:
         BoundsError: Bounds are not finite or empty.
         ShapeError: Bounds have another shape than their node.
     """
 
-    def __init__(self, network: Network, case: Case, bounds: Bounds) -> None:
+    def __init__(
+        self, network: Network, case: Case, bounds: Bounds, splits: Splits | None = None
+    ) -> None:
         self._network = network.to(torch.float64)
         self._case = case
+        self._splits = splits or {}
         graph = network.graph
         self._bounds = {
             node.name: checked_interval(node, bounds)
@@ -43,14 +48,15 @@ class Replay:
             if node.name in bounds
         }
 
-    def margins(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return the nearest input inside the region and each clause's margin there.
+    def margins(self, x: FloatArray) -> tuple[FloatArray, FloatArray, bool]:
+        """Return the nearest input inside the region, each clause's margin there, and its side.
 
         Args:
             x: Any shape with as many values as one input.
 
         Returns:
-            The input, of the region's shape, and margins of shape `(clauses,)`.
+            The input, of the region's shape; margins of shape `(clauses,)`; and whether it is on
+            the sides of all splits.
 
         Raises:
             SolverFailedError: The point is not a number, or breaks the bounds that the encoding
@@ -64,7 +70,12 @@ class Replay:
         with torch.no_grad():
             tensor = torch.from_numpy(inside[None])
             values = self._network.graph.evaluate(tensor, self._network.parameters)
-        self._check_bounds({name: values[name][0].numpy() for name in self._bounds})
+        inner = all(
+            bool((values[name][0].numpy().ravel() * np.asarray(sides).ravel() >= 0.0).all())
+            for name, sides in self._splits.items()
+        )
+        if inner:
+            self._check_bounds({name: values[name][0].numpy() for name in self._bounds})
         y = values[self._network.graph.output][0].numpy().ravel()
         margins = np.array([float(clause.margin(y)) for clause in specification.clauses])
         if not np.isfinite(margins).all():
@@ -72,7 +83,7 @@ class Replay:
                 "the network's output is not finite at an input of the region; "
                 "check its weights for NaN and infinity"
             )
-        return inside, margins
+        return inside, margins, inner
 
     def _check_bounds(self, values: dict[str, FloatArray]) -> None:
         for name, value in values.items():

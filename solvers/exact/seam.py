@@ -6,7 +6,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -99,6 +99,10 @@ class SolveRequest:
         stop_bound: An objective bound of at least this ends the solve.
         threads: For solvers that have threads.
         seed: For solvers that have one.
+        pairs: Columns of which one in each pair has to be 0, shape `(pairs, 2)`; only for solvers
+            that take them.
+        start: Values of all columns that satisfy every row up to rounding, shape `(columns,)`, for
+            solvers that can begin with a point; None if none is known.
     """
 
     tolerances: Tolerances
@@ -106,6 +110,8 @@ class SolveRequest:
     stop_bound: float = math.inf
     threads: int = 1
     seed: int = 0
+    pairs: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 2), dtype=np.int64))
+    start: FloatArray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +125,8 @@ class MilpOutcome:
         values: That point's watched columns, or None.
         nodes: Of the search tree.
         report: Which solver, under what terms, in its own words.
+        proved: Whether the bound, and that there is no feasible point, were recomputed from
+            multipliers instead of taken from a solver.
     """
 
     status: SolveStatus
@@ -127,6 +135,7 @@ class MilpOutcome:
     values: FloatArray | None
     nodes: int
     report: SolverReport
+    proved: bool = False
 
 
 class Monitor:
@@ -139,7 +148,8 @@ class Monitor:
         budget: Deadline and cancellation.
         on_incumbent: Takes watched values and the solver's objective; True means stop.
         on_bound: Takes objective bound and nodes.
-        stop_bound: An objective bound of at least this ends the solve.
+        stop_bound: An objective bound of at least this ends the solve; a function where it moves
+            with the points that are found.
     """
 
     def __init__(
@@ -148,7 +158,7 @@ class Monitor:
         on_incumbent: Callable[[FloatArray, float], bool],
         on_bound: Callable[[float, int], None],
         *,
-        stop_bound: float = math.inf,
+        stop_bound: float | Callable[[], float] = math.inf,
     ) -> None:
         self._budget = budget
         self._on_incumbent = on_incumbent
@@ -170,10 +180,15 @@ class Monitor:
         """Report the objective bound so far."""
         try:
             self._on_bound(bound, nodes)
-            if bound >= self._stop_bound:
+            if bound >= self.stop_bound:
                 self.stop("bound")
         except Exception as error:  # re-raised by raise_pending
             self._fail(error)
+
+    @property
+    def stop_bound(self) -> float:
+        """An objective bound of at least this is all that is wanted."""
+        return self._stop_bound() if callable(self._stop_bound) else self._stop_bound
 
     @property
     def should_stop(self) -> bool:
@@ -213,6 +228,11 @@ class MilpSolver(ABC):
     @abstractmethod
     def licence(self) -> Licence:
         """State of the licence."""
+
+    @property
+    def takes_pairs(self) -> bool:
+        """Whether requests may have exclusive pairs."""
+        return False
 
     @abstractmethod
     def solve(

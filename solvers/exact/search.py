@@ -3,6 +3,11 @@
 What is believed: objective bounds, less a safety for tolerances, once they agree with every
 replayed point; and margins of points that the network itself was run on. Incumbents, statuses and
 claims of infeasibility are only ever held against these.
+
+Infeasible programs. Without splits and without focus the input's centre is feasible, so a claim
+that nothing is contradicts it. With them it can be true, and is believed only from a solver that
+re-computes it from multipliers (Farkas' lemma); another solver's claim proves nothing. With focus
+it says that the clause's margin is above the cutoff; without, that the splits leave no input.
 """
 
 from __future__ import annotations
@@ -22,11 +27,13 @@ from solvers.balls import Norm
 from solvers.budget import Budget
 from solvers.errors import SolverFailedError, UnsupportedMethodError
 from solvers.exact.bracket import Bracket
-from solvers.exact.context import Bounds
+from solvers.exact.context import Bounds, clipped
 from solvers.exact.encode import EncodedNetwork, EncodingStoppedError, encode_network
+from solvers.exact.focus import Focus, focus_bounds
 from solvers.exact.model import MilpModel, ModelTooLargeError
 from solvers.exact.options import (
     BoundTightening,
+    ExactHints,
     ExactMode,
     ExactOptions,
     ExactProgress,
@@ -61,8 +68,9 @@ def exact_margin(
     progress: ProgressHook | None = None,
     clause_lower: FloatArray | None = None,
     incumbent: float = math.inf,
+    hints: ExactHints | None = None,
 ) -> ExactResult:
-    """Bracket the worst-case margin over a region, or decide its sign.
+    """Bracket the worst-case margin over a region or a part of it, or decide its sign.
 
     Args:
         network: Parameters are read in float64.
@@ -75,6 +83,7 @@ def exact_margin(
         clause_lower: What is already proved of each clause, shape `(clauses,)`.
         incumbent: The best margin of an input known elsewhere. It only cuts work short: the upper
             bound returned counts what was replayed here.
+        hints: A point to start from, and activation splits that cut a part out of the region.
 
     Returns:
         A bracket with its status; limits of time, size and operators are statuses, not errors.
@@ -96,15 +105,26 @@ def exact_margin(
             f"the specification speaks of {case.specification.outputs} outputs, "
             f"the network has {network.output_size}"
         )
+    known = ExactHints() if hints is None else hints
     bracket = Bracket(
         len(case.specification.clauses),
         clause_lower,
         incumbent,
         mode=options.mode,
         gap=options.tolerances.gap,
+        partial=bool(known.splits),
     )
-    search = _Search(network, case, bounds, options, budget, bracket, progress=progress)
+    inside = clipped(bounds, known.splits)
+    if inside is None:
+        bracket.close()
+        lower = bracket.clause_lower
+        return ExactResult(math.inf, math.inf, None, ExactStatus.EMPTY, clause_lower=lower)
+    search = _Search(
+        network, case, inside, options, budget, bracket, hints=known, progress=progress
+    )
     search.take(case.region.center)
+    if known.point is not None:
+        search.take(known.point.astype(np.float64))
     try:
         search.run()
     except ModelTooLargeError as error:
@@ -126,6 +146,7 @@ class _Search:
     options: ExactOptions
     budget: Budget
     bracket: Bracket
+    hints: ExactHints = field(kw_only=True)
     progress: ProgressHook | None = field(kw_only=True)
     started: float = field(default_factory=time.monotonic, kw_only=True)
     reports: list[SolverReport] = field(default_factory=list, kw_only=True)
@@ -133,14 +154,16 @@ class _Search:
     attempts: dict[int, int] = field(default_factory=dict, kw_only=True)
     spent: dict[int, float] = field(default_factory=dict, kw_only=True)
     solved: set[int] = field(default_factory=set, kw_only=True)
+    empty: bool = field(default=False, kw_only=True)
     next_progress: float = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
-        self.replay = Replay(self.network, self.case, self.bounds)
+        self.replay = Replay(self.network, self.case, self.bounds, self.hints.splits)
 
     def take(self, x: FloatArray) -> bool:
         """Replay an input; return whether that decides the search."""
-        self.bracket.replayed(*self.replay.margins(x))
+        inside, margins, inner = self.replay.margins(x)
+        self.bracket.replayed(inside, margins, inner=inner)
         return self.options.mode is ExactMode.DECIDE and self.bracket.upper <= 0.0
 
     def run(self) -> None:
@@ -148,10 +171,12 @@ class _Search:
         if not self._open_clauses() or self.budget.exhausted:
             return
         solver = self.options.suite.choose(self.options.solver)
-        encoded = self._encode()
-        for clause, rows in enumerate(self.case.specification.clauses):
-            self.bracket.prove(clause, encoded.clause_model(rows).minimum_over_boxes())
-        while (left := self._open_clauses()) and not self.budget.exhausted:
+        self._tighten()
+        encoded = self._encode(self.bounds, self.budget, solver)
+        if not self.hints.splits:  # boxes alone do not know of the splits' rows
+            for clause, rows in enumerate(self.case.specification.clauses):
+                self.bracket.prove(clause, encoded.clause_model(rows).minimum_over_boxes())
+        while (left := self._open_clauses()) and not self.budget.exhausted and not self.empty:
             first_pass = left[0] not in self.attempts
             # at first a fair share and as much again: hard clauses need more, but not everything
             fraction = 2.0 / (len(left) + 1) if first_pass else 1.0 / len(left)
@@ -163,13 +188,27 @@ class _Search:
             self._solve(left[0], encoded, solver, share)
             self.spent[left[0]] = time.monotonic() - began
 
-    def _encode(self) -> EncodedNetwork:
-        options, bounds, region = self.options, self.bounds, self.case.region
-        if options.tightening is BoundTightening.LP:
+    def _tighten(self) -> None:
+        """Tighten bounds once for all clauses, where that was asked for."""
+        options = self.options
+        if options.tightening in {BoundTightening.LP, BoundTightening.MILP}:
             share = self.budget.share(options.tightening_share)
-            bounds = tighten_bounds(self.network, region, bounds, options=options, budget=share)
+            region = self.case.region
+            self.bounds = tighten_bounds(
+                self.network, region, self.bounds, options=options, budget=share
+            )
+
+    def _encode(self, bounds: Bounds, budget: Budget, solver: MilpSolver) -> EncodedNetwork:
+        options = self.options.encoding
+        if solver.takes_pairs:
+            options = replace(options, relaxed=True)
         return encode_network(
-            self.network, region, bounds, options=options.encoding, budget=self.budget
+            self.network,
+            self.case.region,
+            bounds,
+            options=options,
+            budget=budget,
+            splits=self.hints.splits,
         )
 
     def _open_clauses(self) -> list[int]:
@@ -191,34 +230,82 @@ class _Search:
             self.take(encoded.input_of(model.best_corner()[encoded.columns]))
             self.solved.add(clause)
             return
-        safety = self.options.tolerances.safety(model)
-        stop_bound = self.bracket.goal + safety * (1.0 + 1e-6) + 1e-12
+        self.attempts[clause] = self.attempts.get(clause, 0) + 1
+        ceiling = math.inf
+        if self._focuses(solver):
+            ceiling = self._cutoff(model)
+            focused = self._focus(clause, ceiling, budget)
+            if focused.empty:
+                self.bracket.prove(clause, ceiling)
+                return
+            try:
+                encoded = self._encode(focused.bounds, budget, solver)
+            except EncodingStoppedError:
+                return  # of this clause's time; others may have some left
+            model = encoded.clause_model(self.case.specification.clauses[clause])
+        safety = 0.0 if solver.takes_pairs else self.options.tolerances.safety(model)
         monitor = Monitor(
             budget,
             on_incumbent=lambda values, _: self.take(encoded.input_of(values)),
-            on_bound=lambda bound, nodes: self._tell(clause, bound - safety, nodes),
-            stop_bound=stop_bound,
+            on_bound=lambda bound, nodes: self._tell(clause, min(bound - safety, ceiling), nodes),
+            stop_bound=lambda: self._stop_bound(safety),
         )
+        outcome = solver.solve(model, self._request(encoded, safety), budget, monitor)
+        _log_solve(clause, outcome, model)
+        self._digest(clause, outcome, encoded, safety=safety, ceiling=ceiling)
+
+    def _stop_bound(self, safety: float) -> float:
+        """Return the objective bound at which a clause needs no more work."""
+        return self.bracket.goal + safety * (1.0 + 1e-6) + 1e-12
+
+    def _focuses(self, solver: MilpSolver) -> bool:
+        tightening = self.options.tightening
+        if tightening is BoundTightening.AUTO:
+            return solver.takes_pairs
+        return tightening is BoundTightening.FOCUS
+
+    def _cutoff(self, model: MilpModel) -> float:
+        """Return the margin above which inputs do not matter: what suffices is below it."""
+        if self.options.mode is ExactMode.DECIDE:
+            return 2.0 * self._stop_bound(self.options.tolerances.safety(model))
+        return self.bracket.known
+
+    def _focus(self, clause: int, cutoff: float, budget: Budget) -> Focus:
+        return focus_bounds(
+            self.network,
+            self.case,
+            self.bounds,
+            clause=self.case.specification.clauses[clause],
+            cutoff=cutoff,
+            options=self.options,
+            budget=budget.share(self.options.tightening_share),
+            splits=self.hints.splits,
+        )
+
+    def _request(self, encoded: EncodedNetwork, safety: float) -> SolveRequest:
         tolerances = self.options.tolerances
         if self.options.mode is ExactMode.DECIDE:
             # the sign may only show when the gap is all but closed
             tolerances = replace(tolerances, gap=0.0)
-        request = SolveRequest(
+        start = self.bracket.candidate
+        return SolveRequest(
             tolerances,
             encoded.columns,
-            stop_bound=stop_bound,
+            stop_bound=self._stop_bound(safety),
             threads=self.options.threads,
             seed=self.options.seed,
+            pairs=encoded.pairs,
+            start=None if start is None else start.ravel()[encoded.free],
         )
-        outcome = solver.solve(model, request, budget, monitor)
-        self._digest(clause, outcome, encoded, safety)
-        _log_solve(clause, outcome, model)
-        self.attempts[clause] = self.attempts.get(clause, 0) + 1
-        if outcome.status is SolveStatus.OPTIMAL:
-            self.solved.add(clause)
 
     def _digest(
-        self, clause: int, outcome: MilpOutcome, encoded: EncodedNetwork, safety: float
+        self,
+        clause: int,
+        outcome: MilpOutcome,
+        encoded: EncodedNetwork,
+        *,
+        safety: float,
+        ceiling: float,
     ) -> None:
         """Hold what the solver says against the network, then take it in."""
         tolerances = {**outcome.report.tolerances, "safety": safety}
@@ -226,10 +313,8 @@ class _Search:
         self.nodes += outcome.nodes
         name, bound = outcome.report.solver, outcome.objective_bound
         if outcome.status is SolveStatus.INFEASIBLE:
-            raise SolverFailedError(
-                f"{name} calls the program infeasible, but every input in the region is a feasible "
-                "point: bounds or solver are wrong"
-            )
+            self._believe_infeasible(clause, outcome, ceiling)
+            return
         allowance = safety + self.options.tolerances.gap * (1.0 + abs(outcome.incumbent))
         if outcome.incumbent < bound - max(allowance, _DISAGREEMENT):
             raise SolverFailedError(
@@ -238,7 +323,25 @@ class _Search:
             )
         if outcome.values is not None:
             self.take(encoded.input_of(outcome.values))
-        self.bracket.prove(clause, bound - safety)
+        self.bracket.prove(clause, min(bound - safety, ceiling))
+        if outcome.status is SolveStatus.OPTIMAL:
+            self.solved.add(clause)
+
+    def _believe_infeasible(self, clause: int, outcome: MilpOutcome, ceiling: float) -> None:
+        """Take in that a program has no point, where that is possible and proved."""
+        name, focused = outcome.report.solver, math.isfinite(ceiling)
+        if not focused and not self.hints.splits:
+            raise SolverFailedError(
+                f"{name} calls the program infeasible, but every input in the region is a feasible "
+                "point: bounds or solver are wrong"
+            )
+        if not outcome.proved:
+            _LOG.warning("%s calls a program infeasible; without a proof it is left open", name)
+        elif focused:
+            self.bracket.prove(clause, ceiling)
+        else:
+            self.bracket.close()
+            self.empty = True
 
     def _tell(self, clause: int, lower: float, nodes: int) -> None:
         now = time.monotonic()
@@ -269,6 +372,8 @@ class _Search:
     def conclusion(self) -> ExactResult:
         """Return the result that the bracket amounts to."""
         bracket = self.bracket
+        if self.empty:
+            return self.result(ExactStatus.EMPTY, None)
         if self.options.mode is ExactMode.DECIDE and bracket.decided:
             return self.result(ExactStatus.DECIDED, None)
         settled = bracket.settled

@@ -39,6 +39,7 @@ REGION = Box(np.full(2, -0.5), np.full(2, 0.5))
 ROW = np.array([[1.0, -1.0]])
 EXACT = brute_force_margin(NETWORK, REGION, Clause(ROW, np.zeros(1)))
 BOUNDS = interval_bounds(NETWORK, REGION)
+SOLVERS = [SolverName.TREE, SolverName.HIGHS, SolverName.SCIP, SolverName.GUROBI]
 REPORT = SolverReport("fake", "1", "open", "as told")
 
 
@@ -210,7 +211,9 @@ def test_unsound_bounds_are_found_by_replay() -> None:
         )
 
 
-@pytest.mark.parametrize("solver", [SolverName.HIGHS, SolverName.SCIP, SolverName.GUROBI])
+@pytest.mark.parametrize(
+    "solver", [SolverName.TREE, SolverName.HIGHS, SolverName.SCIP, SolverName.GUROBI]
+)
 @pytest.mark.parametrize("seconds", [0.0, 0.02])
 def test_no_time_is_a_status(solver: SolverName, seconds: float) -> None:
     result = exact_margin(
@@ -227,7 +230,9 @@ def test_no_time_is_a_status(solver: SolverName, seconds: float) -> None:
     assert result.upper >= 0.1 - 1e-12, "rounding of the replayed margin"
 
 
-@pytest.mark.parametrize("solver", [SolverName.HIGHS, SolverName.SCIP, SolverName.GUROBI])
+@pytest.mark.parametrize(
+    "solver", [SolverName.TREE, SolverName.HIGHS, SolverName.SCIP, SolverName.GUROBI]
+)
 def test_cancelled_in_mid_solve_returns_the_bracket_so_far(solver: SolverName) -> None:
     network = mlp((20, 30, 30, 30, 2), seed=1, scale=1.5)
     region = Box(np.full(20, -1.0), np.full(20, 1.0))

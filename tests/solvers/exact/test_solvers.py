@@ -25,6 +25,7 @@ from solvers.exact.highs import HighsSolver
 from solvers.exact.model import Rows
 from solvers.exact.scip import ScipSolver
 from solvers.exact.seam import Monitor, SolveStatus
+from solvers.exact.tree import TreeSolver
 from tests.helpers.programs import minimum
 
 SOLVERS: list[type[MilpSolver]] = [HighsSolver, ScipSolver, GurobiSolver]
@@ -213,6 +214,15 @@ def test_automatic_choice(licence: Licence | None, scip: bool, expected: str, li
     chosen = suite(licence, scip=scip)
     assert chosen.choose(SolverName.AUTO).name == expected
     assert chosen.choose_linear(SolverName.AUTO).name == linear
+
+
+def test_our_own_tree_goes_before_other_free_solvers() -> None:
+    chosen = SolverSuite(factories={SolverName.TREE: TreeSolver, SolverName.SCIP: ScipSolver})
+    assert chosen.choose(SolverName.AUTO).name == "tree"
+
+
+def test_the_tree_takes_its_linear_programs_from_highs() -> None:
+    assert suite(Licence.FULL).choose_linear(SolverName.TREE).name == "highs"
 
 
 def test_solver_asked_for_is_taken_even_when_restricted() -> None:
