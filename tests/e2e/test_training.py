@@ -113,16 +113,16 @@ def test_a_killed_training_ends_like_one_that_was_left_alone(tmp_path: Path, dig
     folder = tmp_path / "data"
     world = World(service_settings(folder))
     with serving(folder) as (process, visitor):
-        whole = start(visitor, digits, epochs=30, name="whole")
+        whole = start(visitor, digits, epochs=16, name="whole")
         assert final(visitor, f"/v1/trainings/{whole}")["state"] == "succeeded"
 
-        killed = start(visitor, digits, epochs=30, name="killed")
+        killed = start(visitor, digits, epochs=16, name="killed")
         wait_until(lambda: len(finished_epochs(visitor, killed)) >= 3)
         os.kill(worker_of(process.pid), signal.SIGKILL)
         view = final(visitor, f"/v1/trainings/{killed}")
         assert view["state"] == "succeeded", view
         assert world.jobs.get(killed).attempts == 2
-        assert finished_epochs(visitor, killed) == list(range(1, 31))
+        assert finished_epochs(visitor, killed) == list(range(1, 17))
         assert network_sha(visitor, killed) == network_sha(visitor, whole)
         best = [
             {**visitor.http.get(f"/v1/trainings/{one}").json()["arms"]["candidate"]["best"]}

@@ -50,7 +50,8 @@ def changed(work: TrainingWork, **settings: object) -> TrainingWork:
 
 
 def trained(work: TrainingWork, events: list[Mapping[str, Any]] | None = None) -> ArmOutcome:
-    return train_arm(work, lambda: False, [].append if events is None else events.append)
+    seen: list[Mapping[str, Any]] = [] if events is None else events
+    return train_arm(work, lambda: False, seen.append)
 
 
 def test_an_architecture_is_trained_on_its_data(work: TrainingWork) -> None:
@@ -79,7 +80,8 @@ def test_an_architecture_is_trained_on_its_data(work: TrainingWork) -> None:
 def test_equal_work_gives_equal_networks_and_arms_start_alike(
     work: TrainingWork, tmp_path: Path
 ) -> None:
-    first, events = [], []
+    first: list[Mapping[str, Any]] = []
+    events: list[Mapping[str, Any]] = []
     outcome = trained(work, first)
     again = trained(dataclasses.replace(work, checkpoint=tmp_path / "again"))
     assert again.onnx == outcome.onnx
