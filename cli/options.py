@@ -40,6 +40,7 @@ METHOD_NAMES = (
     "fast-lin",
     "crown",
     "alpha-crown",
+    "fastc2v",
     "lp",
     "optc2v",
     "sdp",

@@ -17,6 +17,7 @@ class Method(StrEnum):
     FAST_LIN = "fast-lin"
     CROWN = "crown"
     ALPHA_CROWN = "alpha-crown"
+    FASTC2V = "fastc2v"
     LP = "lp"
     OPTC2V = "optc2v"
     SDP = "sdp"

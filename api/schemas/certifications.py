@@ -39,6 +39,7 @@ MethodName = Literal[
     "fast-lin",
     "crown",
     "alpha-crown",
+    "fastc2v",
     "lp",
     "optc2v",
     "sdp",

@@ -29,7 +29,16 @@ from solvers.bounds.perturbation import Drift, ParameterRadii, PerturbedAffine, 
 from solvers.bounds.relaxation import Relaxation
 from solvers.bounds.rules import AffineRule, rule_for
 
-__all__ = ["Entry", "Rows", "Scene", "concretize", "lower_bounds", "pull_back", "unit_rows"]
+__all__ = [
+    "Entry",
+    "Rows",
+    "Scene",
+    "concretize",
+    "lower_bounds",
+    "pull_back",
+    "pull_to_origins",
+    "unit_rows",
+]
 
 Relaxations = Callable[[Node], Relaxation]
 """Returns what encloses a nonlinear node."""
@@ -257,6 +266,25 @@ def pull_back(
         rows.mirror()
 
 
+def pull_to_origins(scene: Scene, rows: Rows) -> None:
+    """Write linear functions in values that are no affine functions of others, in place.
+
+    What is left are coefficients of the entry and of outputs of nonlinear nodes: the functions are
+    the same as before, nothing is bounded.
+
+    Args:
+        scene: Network and regions.
+        rows: The functions.
+    """
+    entry = scene.entry.node.name
+    for node in reversed(scene.network.graph.nodes):
+        if node.name == entry or node.name not in rows.coefficients:
+            continue
+        rule = rule_for(node.operator)
+        if isinstance(rule, AffineRule) and node.name not in scene.drifts:
+            _cross_affine(scene, node, rule, rows)
+
+
 def _cross_nonlinear(node: Node, relaxation: Relaxation, rows: Rows) -> None:
     """Move coefficients from a nonlinear node to its inputs, through its lines."""
     coefficients = rows.coefficients.pop(node.name)
@@ -266,7 +294,8 @@ def _cross_nonlinear(node: Node, relaxation: Relaxation, rows: Rows) -> None:
     passed, constant = relaxation.backward(whole(coefficients)) if moved is None else moved
     rows.constant = rows.constant + constant
     # Constants in place of the node leave nothing for any input.
-    for name, value in zip(node.inputs, passed, strict=bool(passed)):
+    names = (*node.inputs, *relaxation.beyond)
+    for name, value in zip(names, passed, strict=bool(passed)):
         rows.add(name, value)
 
 

@@ -13,6 +13,7 @@ from models.errors import ShapeError
 from models.graph import Node
 from solvers.bounds.alpha import optimised
 from solvers.bounds.backward import Rows, Scene, lower_bounds
+from solvers.bounds.fastc2v import CUT_COPIES, Tightening, tightened_rows
 from solvers.bounds.forward import forward_bounds, margins_of_form
 from solvers.bounds.ibp import propagate
 from solvers.bounds.intermediate import relaxations_of, tightened
@@ -88,7 +89,7 @@ def bound_margins(
         options: Work and memory limits.
         known: Sound bounds of some nodes over the same regions, from an earlier method; nodes
             found here are not tightened again.
-        budget: Time limit, which only alpha-crown heeds within a batch.
+        budget: Time limit, which only alpha-crown and fastc2v heed within a batch.
 
     Returns:
         Sound lower bounds; not a number becomes −∞.
@@ -221,6 +222,30 @@ def _backward(choice: SlopeChoice) -> Callable[[_Task], MarginBounds]:
     return method
 
 
+def _fastc2v(task: _Task) -> MarginBounds:
+    slopes = Slopes(SlopeChoice.ADAPTIVE)
+    bounds = task.tightened(slopes)
+    start = task.pass_with(relaxations_of(task.scene, bounds, slopes))
+    # A cut is a function of values behind perturbed weights, so it would be wrong for some of them.
+    if task.scene.drifts:
+        return MarginBounds(start, bounds)
+    size = max(1, task.memory.rows(task.scene) // CUT_COPIES)
+    output = task.scene.network.graph.output
+    parts = [
+        tightened_rows(
+            task.scene,
+            {output: task.coefficients[:, first : first + size]},
+            -task.margins.offset[:, first : first + size],
+            bounds,
+            slopes=slopes,
+            tightening=Tightening(),
+            budget=task.budget,
+        )
+        for first in range(0, start.shape[1], size)
+    ]
+    return MarginBounds(torch.fmax(start, torch.cat(parts, dim=1)), bounds)
+
+
 def _alpha_crown(task: _Task) -> MarginBounds:
     slopes = Slopes(SlopeChoice.ADAPTIVE)
     with torch.no_grad():
@@ -242,6 +267,7 @@ _METHODS: Mapping[Method, Callable[[_Task], MarginBounds]] = {
     Method.FAST_LIN: _backward(SlopeChoice.PARALLEL),
     Method.CROWN: _backward(SlopeChoice.ADAPTIVE),
     Method.ALPHA_CROWN: _alpha_crown,
+    Method.FASTC2V: _fastc2v,
 }
 
 

@@ -133,6 +133,18 @@ class Patches:
         canvas = canvas.scatter(3, spread, self.values.flatten(3))[..., :-1]
         return canvas.reshape(batch, rows, 1, channels, height, width)
 
+    def summed(self) -> Tensor:
+        """Return the sum of all windows of each example, shape `(batch, 1, channels, h, w)`."""
+        batch, _, channels = self.values.shape[:3]
+        height, width = self.map_shape
+        down, across = self._reach(0).unsqueeze(-1), self._reach(1).unsqueeze(-2)
+        outside = (down < 0) | (down >= height) | (across < 0) | (across >= width)
+        index = torch.where(outside, height * width, down * width + across).reshape(batch, 1, -1)
+        canvas = self.values.new_zeros(batch, channels, height * width + 1)
+        moved = self.values.permute(0, 2, 1, 3, 4).reshape(batch, channels, -1)
+        canvas = canvas.scatter_add(2, index.expand(batch, channels, -1), moved)[..., :-1]
+        return canvas.reshape(batch, 1, channels, height, width)
+
     def plus(self, other: Patches) -> Patches | None:
         """Return the sum with windows of the same node, or None if the grids do not match."""
         if self.grid.stride != other.grid.stride:

@@ -29,10 +29,11 @@ _LOG = logging.getLogger(__name__)
 
 _STARTS: Mapping[Method, Method] = {
     Method.ALPHA_CROWN: Method.CROWN,
+    Method.FASTC2V: Method.CROWN,
 }
 """Whose node bounds a method's own definition starts from."""
 
-_ITERATING = frozenset({Method.ALPHA_CROWN})
+_ITERATING = frozenset({Method.ALPHA_CROWN, Method.FASTC2V})
 """Methods that heed a budget: the others take one pass, whatever the time."""
 
 

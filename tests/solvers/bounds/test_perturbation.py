@@ -155,8 +155,8 @@ def test_no_radius_changes_nothing(method: Method) -> None:
     plain = bound_margins(Scene(network, region), margins, method).lower
     zero: Mapping[str, float] = dict.fromkeys(weights_of(network), 0.0)
     found = bound_margins(Scene(network, region, parameter_radii=zero), margins, method).lower
-    if method is Method.IBP:
-        # A perturbed last layer is not merged into the margins.
+    if method in {Method.IBP, Method.FASTC2V}:
+        # A perturbed last layer is not merged into the margins, nor are ReLUs behind one cut.
         assert (found <= plain + 1e-9).all()
     else:
         torch.testing.assert_close(found, plain, rtol=1e-9, atol=1e-9)
