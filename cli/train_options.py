@@ -28,6 +28,7 @@ _PLACES: Mapping[str, tuple[str | None, str]] = {
     "epochs": (None, "epochs"),
     "feasibility_weight": (None, "feasibility_weight"),
     "feasibility_form": (None, "feasibility_form"),
+    "feasibility_share": (None, "feasibility_share"),
     "slack_weight": (None, "slack_weight"),
     "loss_fusion": (None, "loss_fusion"),
     "batch_size": (None, "batch_size"),
@@ -123,6 +124,7 @@ _OPTIONS = (
 
 _WEIGHTS = (
     click.option("--feasibility-weight", type=EPSILON, help="λ, of the feasibility regularizer."),
+    click.option("--feasibility-share", type=_SHARE, help="Of each batch that it looks at."),
     click.option("--slack-weight", type=EPSILON, help="γ, of the slack regularizer."),
 )
 _START = (

@@ -98,27 +98,18 @@ def _weighted(parts: Mapping[str, Tensor], robust_share: float, stage: Stage) ->
 
 
 @dataclass(frozen=True)
-class _Bounded:
-    """Bounds over the regions of a scene."""
-
-    scene: Scene
-    worst: WorstCase
-
-
-@dataclass(frozen=True)
 class _Task:
     network: Network
     batch: Batch
     stage: Stage
     options: TrainingOptions
 
-    def bounds(self, region: Interval | None = None) -> _Bounded:
+    def bounds(self, region: Interval | None = None) -> WorstCase:
         """Bound the loss over regions; the whole ones unless others are given."""
         scene = Scene(self.network, self.region(self.stage.epsilon) if region is None else region)
         margins = label_margins(self.batch.labels, self.network.output_size, self.batch.x.dtype)
         fusion = self.options.loss_fusion
-        worst = worst_case(self.options.method, scene, margins, loss_fusion=fusion)
-        return _Bounded(scene, worst)
+        return worst_case(self.options.method, scene, margins, loss_fusion=fusion)
 
     def region(self, radius: float) -> Interval:
         """Return boxes around the inputs."""
@@ -141,18 +132,20 @@ class _Task:
         outputs = self.network(self.adversaries(self.stage.epsilon)).flatten(1)
         return functional.cross_entropy(outputs, self.batch.labels)
 
-    def regularizers(self, over: _Bounded) -> dict[str, Tensor]:
+    def regularizers(self, over: WorstCase) -> dict[str, Tensor]:
         """Return those regularizers that have a weight."""
-        parts, bounds = {}, over.worst.intermediate
+        parts = {}
         if self.stage.feasibility > 0:
-            form = self.options.feasibility_form
-            parts["feasibility"] = feasibility(over.scene, over.worst.row(), bounds, form)
+            # The order of a batch is random, so its first inputs are as good as any.
+            count = max(1, round(self.options.feasibility_share * len(self.batch.x)))
+            row = over.row(count)
+            parts["feasibility"] = feasibility(row, self.options.feasibility_form)
         if self.stage.slack > 0:
-            parts["slack"] = slack(self.network, over.worst)
+            parts["slack"] = slack(self.network, over)
         return parts
 
 
-_Robust = tuple[Tensor | None, _Bounded | None]
+_Robust = tuple[Tensor | None, WorstCase | None]
 """The robust loss, and the bounds it came from."""
 
 
@@ -166,7 +159,7 @@ def _pgd(task: _Task) -> _Robust:
 
 def _bounded(task: _Task) -> _Robust:
     over = task.bounds()
-    return over.worst.loss.mean(), over
+    return over.loss.mean(), over
 
 
 def _sabr(task: _Task) -> _Robust:
@@ -174,14 +167,14 @@ def _sabr(task: _Task) -> _Robust:
     radius = task.options.adversary.box_share * task.stage.epsilon
     center = task.adversaries(task.stage.epsilon - radius)
     over = task.bounds(box_around(center, radius, task.options.valid_range))
-    return over.worst.loss.mean(), over
+    return over.loss.mean(), over
 
 
 def _mtl_ibp(task: _Task) -> _Robust:
     """Mix the losses of adversarial inputs and of intervals (De Palma et al. 2024, section 4)."""
     share = task.options.adversary.mixture
     over = task.bounds()
-    return (1 - share) * task.adversarial_loss() + share * over.worst.loss.mean(), over
+    return (1 - share) * task.adversarial_loss() + share * over.loss.mean(), over
 
 
 _ROBUST: Mapping[TrainingMethod, Callable[[_Task], _Robust]] = {

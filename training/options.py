@@ -208,6 +208,8 @@ class TrainingOptions:
         feasibility_weight: λ, of the feasibility regularizer d.
         slack_weight: γ, of the slack regularizer r.
         feasibility_form: Of d.
+        feasibility_share: Of each batch over which d is computed, since a mean over fewer inputs
+            says nearly as much and costs less.
         loss_fusion: Whether `crown-ibp` bounds the loss by one row for all classes. With one row
             per wrong class the bound is tighter, and a step takes longer, the more classes the
             longer.
@@ -229,6 +231,7 @@ class TrainingOptions:
     feasibility_weight: float = 0.0
     slack_weight: float = 0.0
     feasibility_form: FeasibilityForm = FeasibilityForm.DISTANCE
+    feasibility_share: float = 0.25
     loss_fusion: bool = True
     batch_size: int = 128
     seed: int = 0
@@ -247,6 +250,7 @@ class TrainingOptions:
         _not_negative("feasibility weight", self.feasibility_weight)
         _not_negative("slack weight", self.slack_weight)
         _not_negative("seed", self.seed)
+        _share("share of inputs of the feasibility regularizer", self.feasibility_share)
         _positive("time between checkpoints", self.checkpoint_seconds)
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:

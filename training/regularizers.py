@@ -13,7 +13,7 @@ from torch import Tensor
 
 from models.graph import Node
 from models.network import Network
-from solvers.bounds import Interval, Scene, relaxed_minimum
+from solvers.bounds import Interval, relaxed_minimum
 from solvers.bounds.ibp import nonlinear_nodes
 from solvers.bounds.observed import minimising_corner, run_from_entry
 from solvers.bounds.relaxation import ElementwiseRelaxation
@@ -27,13 +27,11 @@ __all__ = ["feasibility", "slack"]
 Bounds = Mapping[str, Interval]
 
 
-def feasibility(scene: Scene, row: BoundRow, intermediate: Bounds, form: FeasibilityForm) -> Tensor:
-    """Return how far the relaxed optimum is from the network, the mean over the batch.
+def feasibility(row: BoundRow, form: FeasibilityForm) -> Tensor:
+    """Return how far the relaxed optimum is from the network, the mean over the regions.
 
     Args:
-        scene: Network and regions.
         row: The function that was bounded, and the pass that did.
-        intermediate: Bounds that the relaxations stand on.
         form: `distance`: Σ over nonlinear nodes of the mean over undecided neurons of
             |x* − f(z*)|, where z* and x* are the relaxed optimum's input and output of the node.
             `objective`: the row at the relaxed optimum's input minus its bound, in units of one
@@ -43,29 +41,29 @@ def feasibility(scene: Scene, row: BoundRow, intermediate: Bounds, form: Feasibi
         A number, 0 or more up to rounding.
     """
     if form is FeasibilityForm.OBJECTIVE:
-        return _objective_gap(scene, row).mean()
-    return _distance(scene, row, intermediate).mean()
+        return _objective_gap(row).mean()
+    return _distance(row).mean()
 
 
-def _objective_gap(scene: Scene, row: BoundRow) -> Tensor:
+def _objective_gap(row: BoundRow) -> Tensor:
     """Return f(x₁*) − bound per region, shape `(batch,)`."""
-    outputs = run_from_entry(scene, minimising_corner(scene, row.observed))
+    outputs = run_from_entry(row.scene, minimising_corner(row.scene, row.observed))
     reached = (row.matrix * outputs).sum(1) - row.offset
     tiny = torch.finfo(row.weight.dtype).tiny
     # A row without weight bounds nothing, and its gap is 0.
     return (reached - row.lower) / row.weight.clamp(min=tiny)
 
 
-def _distance(scene: Scene, row: BoundRow, intermediate: Bounds) -> Tensor:
+def _distance(row: BoundRow) -> Tensor:
     """Return the relaxed optimum's distance from the network's graph, shape `(batch,)`."""
-    graph = scene.network.graph
+    scene, graph = row.scene, row.scene.network.graph
     values = relaxed_minimum(scene, row.observed)
     total = scene.region.lower.new_zeros(scene.batch)
     for name in row.observed.relaxations:
         node = graph.node(name)
         inputs = [values[source] for source in node.inputs]
         feasible = node.operator.forward(inputs, scene.network.parameters)
-        mask = _undecided(node, intermediate, values[name])
+        mask = _undecided(node, row.intermediate, values[name])
         total = total + _masked_mean((values[name] - feasible).abs(), mask)
     return total
 

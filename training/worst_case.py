@@ -13,7 +13,7 @@ region for the feasibility regularizer:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -40,6 +40,8 @@ from training.methods import TrainingMethod
 
 __all__ = ["BoundRow", "WorstCase", "worst_case"]
 
+Bounds = Mapping[str, Interval]
+
 # A differentiated pass keeps its arrays whatever the size of its pieces.
 _WHOLE = BoundOptions(memory=MemoryBudget(1 << 50))
 
@@ -49,6 +51,8 @@ class BoundRow:
     """One linear function of the outputs per region, and the pass that bounded it.
 
     Attributes:
+        scene: The regions, which may be the first few of a batch.
+        intermediate: Bounds of every node over them.
         matrix: Shape `(batch, outputs)`.
         offset: Shape `(batch,)`.
         lower: The bound of matrix · y − offset that training uses, shape `(batch,)`.
@@ -56,6 +60,8 @@ class BoundRow:
         observed: The pass that chose the lines.
     """
 
+    scene: Scene
+    intermediate: Bounds
     matrix: Tensor
     offset: Tensor
     lower: Tensor
@@ -71,13 +77,13 @@ class WorstCase:
         loss: Upper bounds of the cross-entropy, shape `(batch,)`.
         intermediate: Bounds of every node.
         relaxations: Returns what encloses a nonlinear node on these bounds.
-        row: Returns the row of the feasibility regularizer.
+        row: Returns the row of the feasibility regularizer, for the first so many regions.
     """
 
     loss: Tensor
-    intermediate: Mapping[str, Interval]
+    intermediate: Bounds
     relaxations: Relaxations
-    row: Callable[[], BoundRow]
+    row: Callable[[int], BoundRow]
 
 
 def worst_case(
@@ -105,11 +111,15 @@ def _fused(scene: Scene, margins: Margins) -> WorstCase:
     """CROWN over interval bounds, all classes in one row."""
     fused = fused_loss(scene, margins)
 
-    def row() -> BoundRow:
-        matrix = torch.einsum("br,bro->bo", fused.weights, margins.matrix)
-        offset = (fused.weights * margins.offset).sum(-1)
-        weight = fused.weights.sum(-1)
-        return BoundRow(matrix, offset, fused.observed.lower[:, 0], weight, fused.observed)
+    def row(count: int) -> BoundRow:
+        part = _Part.of(scene, margins, fused.intermediate, count)
+        weights = fused.weights[:count]
+        return part.row(
+            torch.einsum("br,bro->bo", weights, part.margins.matrix),
+            (weights * part.margins.offset).sum(-1),
+            weights.sum(-1),
+            part.of_pass(fused.observed, Slopes()),
+        )
 
     return WorstCase(fused.loss, fused.intermediate, fused.relaxations, row)
 
@@ -118,20 +128,16 @@ def _intervals(scene: Scene, margins: Margins) -> WorstCase:
     """Interval bounds alone."""
     result = bound_margins(scene, margins, Method.IBP, options=_WHOLE)
     bounds = result.intermediate
+
+    def row(count: int) -> BoundRow:
+        part = _Part.of(scene, margins, bounds, count)
+        lower, index = result.lower[:count].min(1)
+        matrix, offset = part.margin(index)
+        observed = part.signs_of(Margins(matrix.unsqueeze(1), offset.unsqueeze(1)))
+        observed = replace(observed, lower=lower.unsqueeze(1))
+        return part.row(matrix, offset, torch.ones_like(lower), observed)
+
     lines = relaxations_of(scene, bounds, Slopes())
-
-    def with_gradient(node: Node) -> Relaxation:
-        with torch.enable_grad():
-            return lines(node)
-
-    def row() -> BoundRow:
-        index = result.lower.argmin(1)
-        single = _single(margins, index)
-        with torch.no_grad():
-            observed = observe(scene, _rows(scene, single), with_gradient)
-        lower = result.lower.gather(1, index.unsqueeze(1)).squeeze(1)
-        return _row_of(single, lower, observed)
-
     return WorstCase(_cross_entropy(result.lower), bounds, lines, row)
 
 
@@ -147,19 +153,73 @@ def _parallel(scene: Scene, margins: Margins) -> WorstCase:
     return _backward(scene, margins, tightened(scene, slopes, memory), slopes)
 
 
-def _backward(
-    scene: Scene, margins: Margins, bounds: Mapping[str, Interval], slopes: Slopes
-) -> WorstCase:
+def _backward(scene: Scene, margins: Margins, bounds: Bounds, slopes: Slopes) -> WorstCase:
     """Make one pass with all margins over bounds of the nodes."""
     lines = relaxations_of(scene, bounds, slopes)
-    observed = observe(scene, _rows(scene, margins), lines)
+    observed = observe(scene, rows_of(scene, margins), lines)
 
-    def row() -> BoundRow:
-        index = observed.lower.argmin(1)
-        chosen = observed.row(index)
-        return _row_of(_single(margins, index), chosen.lower[:, 0], chosen)
+    def row(count: int) -> BoundRow:
+        part = _Part.of(scene, margins, bounds, count)
+        index = observed.lower[:count].argmin(1)
+        matrix, offset = part.margin(index)
+        chosen = part.of_pass(observed, slopes, index)
+        return part.row(matrix, offset, torch.ones_like(offset), chosen)
 
     return WorstCase(_cross_entropy(observed.lower), bounds, lines, row)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The first regions of a batch, with everything that was bounded over them."""
+
+    scene: Scene
+    margins: Margins
+    intermediate: Bounds
+    whole: bool
+
+    @classmethod
+    def of(cls, scene: Scene, margins: Margins, bounds: Bounds, count: int) -> _Part:
+        if count >= scene.batch:
+            return cls(scene, margins, bounds, whole=True)
+        first = slice(0, count)
+        cut = {name: interval[first] for name, interval in bounds.items()}
+        return cls(scene[first], margins[first], cut, whole=False)
+
+    def margin(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return one margin per region: its row of the matrix, and its offset."""
+        regions = torch.arange(len(index), device=index.device)
+        return self.margins.matrix[regions, index], self.margins.offset[regions, index]
+
+    def of_pass(
+        self, observed: ObservedPass, slopes: Slopes, index: Tensor | None = None
+    ) -> ObservedPass:
+        """Return a pass over the whole batch for these regions, and one row of each."""
+        picked = observed.first(self.scene.batch)
+        if index is not None:
+            picked = picked.row(index)
+        if self.whole:
+            return picked
+        lines = relaxations_of(self.scene, self.intermediate, slopes)
+        graph = self.scene.network.graph
+        rebuilt = {name: lines(graph.node(name)) for name in picked.relaxations}
+        return replace(picked, relaxations=rebuilt)
+
+    def signs_of(self, single: Margins) -> ObservedPass:
+        """Make a pass that finds signs only; the lines keep their gradient."""
+        lines = relaxations_of(self.scene, self.intermediate, Slopes())
+
+        def with_gradient(node: Node) -> Relaxation:
+            with torch.enable_grad():
+                return lines(node)
+
+        with torch.no_grad():
+            return observe(self.scene, rows_of(self.scene, single), with_gradient)
+
+    def row(
+        self, matrix: Tensor, offset: Tensor, weight: Tensor, observed: ObservedPass
+    ) -> BoundRow:
+        lower = observed.lower[:, 0]
+        return BoundRow(self.scene, self.intermediate, matrix, offset, lower, weight, observed)
 
 
 _BOUNDS: Mapping[TrainingMethod, Callable[[Scene, Margins], WorstCase]] = {
@@ -170,20 +230,7 @@ _BOUNDS: Mapping[TrainingMethod, Callable[[Scene, Margins], WorstCase]] = {
 }
 
 
-def _rows(scene: Scene, margins: Margins) -> Rows:
+def rows_of(scene: Scene, margins: Margins) -> Rows:
     """Return margins as functions of the output node."""
     shape = (*margins.matrix.shape[:2], *scene.network.output_shape)
     return Rows({scene.network.graph.output: margins.matrix.reshape(shape)}, -margins.offset)
-
-
-def _single(margins: Margins, index: Tensor) -> Margins:
-    """Return one margin per region."""
-    regions = torch.arange(len(index), device=index.device)
-    return Margins(
-        margins.matrix[regions, index].unsqueeze(1), margins.offset[regions, index].unsqueeze(1)
-    )
-
-
-def _row_of(single: Margins, lower: Tensor, observed: ObservedPass) -> BoundRow:
-    weight = torch.ones_like(lower)
-    return BoundRow(single.matrix[:, 0], single.offset[:, 0], lower, weight, observed)

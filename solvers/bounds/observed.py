@@ -43,6 +43,12 @@ class ObservedPass:
     relaxations: Mapping[str, Relaxation]
     entry: Tensor | None
 
+    def first(self, count: int) -> ObservedPass:
+        """Return the pass of the first examples; relaxations stay those of all."""
+        coefficients = {name: values[:count] for name, values in self.coefficients.items()}
+        entry = None if self.entry is None else self.entry[:count]
+        return ObservedPass(self.lower[:count], coefficients, self.relaxations, entry)
+
     def row(self, index: Tensor) -> ObservedPass:
         """Return the pass of one row per example.
 
