@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -20,14 +19,13 @@ from solvers.attack import AttackOptions, attack
 from solvers.balls import Norm
 from solvers.bracket import Bracket, Witness
 from solvers.budget import Budget, never_cancelled
+from solvers.certification.exact import ExactSearch
 from solvers.certification.item import ItemResult
 from solvers.certification.options import CertifyOptions
-from solvers.certification.per_item import MethodStatus, NodeBounds
 from solvers.certification.rungs import Rungs
 from solvers.certification.work import Work
 from solvers.devices import resolve_device
-from solvers.errors import SolverFailedError
-from solvers.exact import ExactMode, ExactOptions, exact_margin
+from solvers.exact import ExactOptions
 from solvers.ladder import CaseBatch
 from solvers.methods import ITEM_METHOD_NAMES, Method
 from solvers.problem import Case, norm_ball, robustness
@@ -90,7 +88,13 @@ class _Certifier:
         self._attacked = _normalised(network.to(torch.float32, device), options)
         self._network = fold_affine(wide)
         self._witness = Witness(wide, self._runtime)
-        self._exact_options = ExactOptions(seed=options.seed)
+        self._exact = ExactSearch(
+            self._attacked,
+            self._network,
+            self._witness,
+            options.exact_mode,
+            ExactOptions(seed=options.seed),
+        )
 
     def checked(self, indices: Sequence[int]) -> list[tuple[int, Case]]:
         """Return the case of every index, so that bad input shows before any work."""
@@ -139,7 +143,8 @@ class _Certifier:
             if self._cancelled():
                 return
             if Method.EXACT in self._options.methods:
-                self._search(work, rungs, list(works).index(index))
+                budget = Budget.of_seconds(self._options.timeout_seconds, self._cancelled)
+                self._exact.search(work, rungs, list(works).index(index), budget)
                 if self._cancelled() and not work.bracket.decided:
                     return
             yield self._item(index, work)
@@ -180,53 +185,6 @@ class _Certifier:
             if method in self._options.methods and not self._cancelled():
                 budget = Budget.of_seconds(self._options.timeout_seconds, self._cancelled)
                 rungs.program(method, position, budget, self._options.seed)
-
-    def _search(self, work: Work, rungs: Rungs, position: int) -> None:
-        """Decide the sign first, then spend what time is left on the value."""
-        began = time.perf_counter()
-        step = rungs.tightest()
-        if step is None:
-            work.ended(Method.EXACT, MethodStatus.MEMORY, "the bounds it builds on failed")
-            return
-        infinite = step.unbounded_reason(position)
-        if infinite is not None:
-            work.ended(Method.EXACT, MethodStatus.UNSUPPORTED, infinite)
-            return
-        budget = Budget.of_seconds(self._options.timeout_seconds, self._cancelled)
-        bounds = step.node_bounds(position)
-        bracket = work.bracket
-        work.ended(Method.EXACT, MethodStatus.DONE, None)
-        modes = [] if bracket.decided else [(ExactMode.DECIDE, budget.share(0.6))]
-        if self._options.exact_mode is ExactMode.OPTIMIZE:
-            modes.append((ExactMode.OPTIMIZE, budget))
-        for mode, share in modes:
-            if share.exhausted:
-                break
-            try:
-                self._solve(work, bounds, mode, share)
-            except SolverFailedError as error:
-                # What a solver said contradicts what is known: believe neither.
-                _LOG.exception("exact search of an input failed")
-                work.ended(Method.EXACT, MethodStatus.FAILED, str(error))
-                break
-        work.seconds[Method.EXACT.value] = time.perf_counter() - began
-        work.lower[Method.EXACT.value] = bracket.lower
-        work.exact = (bracket.lower, bracket.upper)
-
-    def _solve(self, work: Work, bounds: NodeBounds, mode: ExactMode, budget: Budget) -> None:
-        bracket = work.bracket
-        result = exact_margin(
-            self._network,
-            bracket.case,
-            bounds,
-            options=replace(self._exact_options, mode=mode),
-            budget=budget,
-            clause_lower=bracket.clause_lower,
-            incumbent=bracket.upper,
-        )
-        bracket.prove(result.clause_lower)
-        bracket.offer(self._witness, result.candidate)
-        work.note_exact(result)
 
     def _item(self, index: int, work: Work) -> ItemResult:
         bracket = work.bracket

@@ -3,7 +3,9 @@
 `plan` is the one place that says what runs when; `members` are what it can call on.
 """
 
-from solvers.portfolio.decide import decide
+from solvers.portfolio.decide import decide, settle
 from solvers.portfolio.options import DecideOptions
+from solvers.portfolio.plan import searches_of, steps
+from solvers.portfolio.run import Ladder, Run
 
-__all__ = ["DecideOptions", "decide"]
+__all__ = ["DecideOptions", "Ladder", "Run", "decide", "searches_of", "settle", "steps"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from models.network import Network
 from solvers.bracket import Bracket
@@ -10,7 +10,7 @@ from solvers.budget import Budget, never_cancelled
 from solvers.devices import resolve_device
 from solvers.logits import require_same_meaning
 from solvers.portfolio.options import DecideOptions
-from solvers.portfolio.plan import steps
+from solvers.portfolio.plan import Step, steps
 from solvers.portfolio.run import Run, StageHook
 from solvers.problem import Problem
 from solvers.results import Decision
@@ -53,13 +53,18 @@ def decide(
         seed=chosen.seed,
         progress=progress,
     )
-    settle(run)
+    settle(run, steps(run))
     return run.decision()
 
 
-def settle(run: Run) -> None:
-    """Let members take turns, as planned, until the run is finished or nothing is left to try."""
-    for step in steps(run):
+def settle(run: Run, plan: Iterable[Step]) -> None:
+    """Let members take turns until the run is finished or nothing is left to try.
+
+    Args:
+        run: Takes over what they find.
+        plan: What runs when; asked for the next step once the one before has ended.
+    """
+    for step in plan:
         if run.finished:
             return
         step.member(run, run.budget.share(step.share))

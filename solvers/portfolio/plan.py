@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from solvers.budget import Budget
 from solvers.portfolio import members, searches
 from solvers.portfolio.run import Run
-from solvers.search.boxes import suits_boxes
 
-__all__ = ["Step", "steps"]
+__all__ = ["Step", "searches_of", "steps"]
+
+_FEW_UNDECIDED = 150
+"""So many unstable neurons a mixed-integer program mostly settles in seconds."""
 
 Member = Callable[[Run, Budget], None]
 
@@ -39,11 +41,29 @@ def steps(run: Run) -> Iterator[Step]:
         run: Looked at anew before every step.
     """
     yield Step(members.attack_briefly, 0.05)
-    if all(suits_boxes(run.network, bracket.case) for bracket in run.open):
+    if run.few_inputs:
         yield Step(searches.split_inputs, 0.7)
     yield Step(members.crown, 0.5)
     yield Step(members.alpha_margins, 0.05)
     yield Step(members.alpha_crown, 0.08)
     yield Step(members.attack_harder, 0.03)
+    yield from _over_neurons(run)
+
+
+def searches_of(run: Run) -> Iterator[Step]:
+    """Yield the searches alone, for cases that have been attacked and bounded already.
+
+    Args:
+        run: With a ladder of bounds.
+    """
+    if run.few_inputs:
+        yield Step(searches.split_inputs, 0.4)
+    yield from _over_neurons(run)
+
+
+def _over_neurons(run: Run) -> Iterator[Step]:
+    """Yield both searches over neurons; which goes first depends on how many are undecided."""
+    if run.undecided() <= _FEW_UNDECIDED:
+        yield Step(searches.milp, 0.4)
     yield Step(searches.split_neurons, 0.75)
     yield Step(searches.milp, 1.0)

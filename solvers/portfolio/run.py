@@ -13,11 +13,13 @@ from models.fold import fold_affine
 from models.network import Network
 from models.runtime import OnnxRuntime
 from solvers.bounds import Interval
+from solvers.bounds.intermediate import undecided_mask
 from solvers.bracket import Bracket, Witness
 from solvers.budget import Budget
 from solvers.exact import ExactOptions
 from solvers.ladder import LadderStep
 from solvers.results import Decision, Evidence, SolverReport, Stage, Verdict
+from solvers.search.boxes import suits_boxes
 
 __all__ = ["Ladder", "Run", "StageHook"]
 
@@ -122,6 +124,20 @@ class Run:
     def open(self) -> list[Bracket]:
         """Cases without a verdict."""
         return [bracket for bracket in self.brackets if not bracket.decided]
+
+    @property
+    def few_inputs(self) -> bool:
+        """Whether every open case is one for input splitting."""
+        return all(suits_boxes(self.network, bracket.case) for bracket in self.open)
+
+    def undecided(self) -> int:
+        """Return how many values inside the network an open case leaves undecided, at most."""
+        if self.ladder is None or not self.open:
+            return 0
+        graph, known = self.network.graph, self.ladder.known(self.open)
+        masks = [undecided_mask(graph, node, known[node.name]) for node in graph.nodes]
+        counts = torch.stack([mask.flatten(1).sum(1) for mask in masks]).sum(0)
+        return int(counts.max())
 
     @property
     def lower(self) -> float:

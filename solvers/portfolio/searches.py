@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from solvers.bracket import Bracket
 from solvers.budget import Budget
-from solvers.errors import SolverFailedError
+from solvers.errors import MemoryLimitError, SolverFailedError
 from solvers.exact import ExactMode, exact_margin
 from solvers.portfolio.run import Run
 from solvers.search.boxes import BoxSearchOptions, search_boxes
@@ -41,17 +41,24 @@ def split_neurons(run: Run, budget: Budget) -> None:
     for position, bracket in enumerate(waiting):
         if run.falsified or budget.exhausted:
             break
-        began = time.perf_counter()
+        _split_neurons(run, bracket, budget.share(1.0 / (len(waiting) - position)))
+
+
+def _split_neurons(run: Run, bracket: Bracket, budget: Budget) -> None:
+    began = time.perf_counter()
+    try:
         outcome = search_neurons(
             run.network,
             bracket,
             run.witness,
             options=NeuronSearchOptions(seed=run.seed),
-            budget=budget.share(1.0 / (len(waiting) - position)),
+            budget=budget,
             known=None if run.ladder is None else run.ladder.known([bracket]),
             progress=_teller(run, "neuron-splitting", began),
         )
-        _conclude(run, "neuron-splitting", began, outcome)
+    except MemoryLimitError as error:
+        outcome = SearchOutcome(SearchStatus.MEMORY, 0, time.perf_counter() - began, str(error))
+    _conclude(run, "neuron-splitting", began, outcome)
 
 
 def _teller(run: Run, name: str, began: float) -> Callable[[SearchProgress], None]:
@@ -65,7 +72,8 @@ def _teller(run: Run, name: str, began: float) -> Callable[[SearchProgress], Non
 
 def _conclude(run: Run, name: str, began: float, outcome: SearchOutcome) -> None:
     if outcome.status not in {SearchStatus.DECIDED, SearchStatus.TIMEOUT, SearchStatus.CANCELLED}:
-        run.reason = outcome.reason or outcome.status.value
+        memory = outcome.status is SearchStatus.MEMORY
+        run.reason = "memory" if memory else outcome.reason or outcome.status.value
     run.note(name, began, f"{outcome.status.value}, {outcome.domains} domains")
 
 

@@ -13,9 +13,11 @@ import torch
 from models import Dataset, InvalidInputError, Normalization, OnnxRuntime, load_network
 from models.errors import BoundsError, DataError, ShapeError, SpecificationError
 from models.network import Network
-from solvers.certification import CertifyOptions, ItemResult, certifier, certify_items
+from solvers.certification import CertifyOptions, ItemResult, certify_items, exact
 from solvers.exact import ExactMode, ExactResult, ExactStatus
 from solvers.methods import BOUND_METHODS, Method
+from solvers.portfolio import searches
+from solvers.portfolio.plan import Step
 from solvers.problem import linf_ball, robustness
 from solvers.results import Counterexample, Evidence, Verdict
 from tests.helpers.networks import cnn, mlp
@@ -133,7 +135,13 @@ def test_json_is_strict_and_complete(items: list[ItemResult]) -> None:
     for item in items:
         text = json.dumps(item.to_json(), allow_nan=False)
         keys = "index label predicted verdict evidence lower upper exact gap seconds"
-        assert set(json.loads(text)) == {*keys.split(), "counterexample", "reason", "status", "reasons"}
+        assert set(json.loads(text)) == {
+            *keys.split(),
+            "counterexample",
+            "reason",
+            "status",
+            "reasons",
+        }
 
 
 def test_infinite_bounds_become_null() -> None:
@@ -236,7 +244,9 @@ def test_a_lying_solver_is_caught(
         lowers = np.full(clauses, 1e3)
         return ExactResult(1e3, np.inf, None, ExactStatus.OPTIMAL, clause_lower=lowers)
 
-    monkeypatch.setattr(certifier, "exact_margin", lying)
+    monkeypatch.setattr(searches, "exact_margin", lying)
+    monkeypatch.setattr(exact, "exact_margin", lying)
+    monkeypatch.setattr(exact, "searches_of", lambda _: iter([Step(searches.milp, 1.0)]))
     for item in _certify(network, dataset, methods=(Method.EXACT,)):
         assert item.verdict is not Verdict.VERIFIED
 

@@ -13,12 +13,14 @@ from models import InvalidInputError, OnnxRuntime, SpecificationError, load_netw
 from models.errors import ShapeError
 from models.network import Network
 from solvers.bounds import BoundOptions
+from solvers.bracket import Bracket
 from solvers.budget import Budget
 from solvers.errors import MemoryLimitError, SolverFailedError
 from solvers.exact import ExactMode, ExactOptions, ExactResult, ExactStatus, exact_margin
 from solvers.ladder import CaseBatch
 from solvers.methods import Method
-from solvers.portfolio import DecideOptions, decide, plan, searches
+from solvers.portfolio import DecideOptions, Run, decide, members, run, searches, settle
+from solvers.portfolio.plan import Step
 from solvers.problem import Box, Case, Clause, Problem, Specification
 from solvers.results import Decision, Evidence, Stage, Verdict
 from solvers.vnnlib import read_vnnlib
@@ -113,7 +115,7 @@ def test_stages_are_reported_as_they_end(network: Network) -> None:
 @pytest.fixture
 def no_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the case to bounds and programs, as if it had many inputs."""
-    monkeypatch.setattr(plan, "suits_boxes", lambda *_: False)
+    monkeypatch.setattr(run, "suits_boxes", lambda *_: False)
 
 
 @pytest.fixture(scope="module")
@@ -130,13 +132,17 @@ def hard() -> tuple[Network, Problem]:
     return network, _problem(network, 1.0, optimum.lower - 1e-3)
 
 
-@pytest.mark.usefixtures("no_boxes")
 def test_the_solver_is_named_when_one_took_part(hard: tuple[Network, Problem]) -> None:
-    decision = decide(*hard)
+    network, problem = hard
+    brackets = [Bracket(case) for case in problem.cases]
+    device, budget = torch.device("cpu"), Budget.of_seconds(60.0)
+    undecided = Run.of(network, brackets, device=device, budget=budget)
+    settle(undecided, [Step(members.crown, 1.0), Step(searches.milp, 1.0)])
+    decision = undecided.decision()
     assert decision.verdict is Verdict.VERIFIED
     reports = [stage.solver for stage in decision.stages if stage.solver]
     assert reports, "this margin is too tight for propagated bounds"
-    assert {report.solver for report in reports} <= {"scip", "highs", "gurobi"}
+    assert {report.solver for report in reports} <= {"scip", "highs", "gurobi", "tree"}
     assert all(report.licence in {"open", "full"} for report in reports)
 
 
@@ -181,7 +187,7 @@ def test_an_overstated_bound_never_becomes_verified(
         return ExactResult(100.0, np.inf, None, ExactStatus.DECIDED, clause_lower=np.array([100.0]))
 
     monkeypatch.setattr(searches, "exact_margin", lying)
-    decision = decide(*hard)
+    decision = decide(*hard, DecideOptions(timeout_seconds=4.0))
     assert decision.verdict is Verdict.UNKNOWN
     assert decision.reason is not None
     assert "contradict" in decision.reason or "lies above" in decision.reason
@@ -252,7 +258,7 @@ def test_a_solver_that_fails_leaves_unknown_with_its_words(
         raise SolverFailedError("the solver contradicts a replayed input")
 
     monkeypatch.setattr(searches, "exact_margin", failing)
-    decision = decide(*hard)
+    decision = decide(*hard, DecideOptions(timeout_seconds=4.0))
     assert decision.verdict is Verdict.UNKNOWN
     assert decision.reason is not None
     assert "contradicts" in decision.reason

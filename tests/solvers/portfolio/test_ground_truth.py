@@ -21,9 +21,7 @@ from models.network import Network
 from models.operators import Linear
 from solvers.bracket import Bracket
 from solvers.budget import Budget
-from solvers.portfolio import members, searches
-from solvers.portfolio.decide import settle
-from solvers.portfolio.run import Run
+from solvers.portfolio import Run, members, searches, settle, steps
 from solvers.problem import Box, Case, Clause, Specification
 from solvers.results import Decision, Verdict
 from tests.helpers.networks import mlp, model, node
@@ -67,7 +65,7 @@ def _member(name: str, network: Network, case: Case) -> Decision:
 
 def _portfolio(network: Network, case: Case) -> Decision:
     run = _run(network, case)
-    settle(run)
+    settle(run, steps(run))
     return run.decision()
 
 
@@ -204,7 +202,7 @@ def test_crooked_instances(kind: str, box: str, offset: float) -> None:
     case = Case(region, Specification((clause,)))
     exact = exact_margin_of(layers, region, case.specification)
     run = _run(network, case, 5.0)
-    settle(run)
+    settle(run, steps(run))
     decision = run.decision()
     if decision.verdict is Verdict.VERIFIED:
         assert exact > 0
