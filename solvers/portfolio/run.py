@@ -122,8 +122,8 @@ class Run:
 
     @property
     def open(self) -> list[Bracket]:
-        """Cases without a verdict."""
-        return [bracket for bracket in self.brackets if not bracket.decided]
+        """Cases without a verdict, less those whose bounds were found to contradict an input."""
+        return [b for b in self.brackets if not b.decided and b.contradiction is None]
 
     @property
     def few_inputs(self) -> bool:
