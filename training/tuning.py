@@ -107,7 +107,8 @@ class SweepTrial:
     def to_json(self) -> dict[str, Any]:
         """Return the fields, figures beside the others."""
         fields = asdict(self)
-        return {**fields, **fields.pop("figures")}
+        figures: dict[str, float] = fields.pop("figures")
+        return {**fields, **figures}
 
 
 @dataclass(frozen=True)
