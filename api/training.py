@@ -110,13 +110,14 @@ def _training_count(
 ) -> int:
     """Return how many inputs are trained on."""
     count: int = dataset.details["count"]
-    kept = 0 if validation is not None else round(create.selection.share * count)
-    if count - kept < 1 or (validation is None and kept < 1):
+    # As the worker cuts it: at least one input validates.
+    kept = 0 if validation is not None else max(1, round(create.selection.share * count))
+    if count - kept < 1:
         raise refused(
             "DataError",
             "selection.share",
             f"the data set has {count} inputs; {create.selection.share:g} of them for validation "
-            "leaves one part empty",
+            "leave none to train on",
         )
     return count - kept
 

@@ -89,10 +89,10 @@ def _split(
         return data, load_dataset(work.validation, name=work.validation_name), None
     kept = stratified(data.y, options.selection.share, options.seed)
     rest = np.setdiff1d(np.arange(len(data)), kept)
-    if not len(kept) or not len(rest):
+    if not len(rest):
         raise DataError(
-            f"the data set of {len(data)} inputs is too small to keep "
-            f"{options.selection.share:g} of it for validation"
+            f"the data set has {len(data)} inputs; {options.selection.share:g} of them for "
+            "validation leave none to train on"
         )
     return data.take(rest), data.take(kept), tuple(int(index) for index in kept)
 

@@ -14,9 +14,11 @@ from safetensors.numpy import load
 from models.data import load_source
 from models.errors import InvalidInputError
 from models.onnx_import import load_network
-from tests.helpers.service import training_settings
+from tests.helpers.service import SETTINGS, training_settings
 from tests.helpers.small_files import write_data, write_two_class
 from training import UntrainableError
+from worker.certification import certify
+from worker.certifying import CertificationWork
 from worker.trainer import train_arm
 from worker.training import BASELINE, ArmOutcome, TrainingWork
 
@@ -125,6 +127,30 @@ def test_a_network_is_fine_tuned_and_keeps_its_graph(work: TrainingWork, tmp_pat
     assert outcome.onnx != network.read_bytes()
 
 
+def test_the_network_certifies_with_the_figures_of_its_training(
+    work: TrainingWork, tmp_path: Path
+) -> None:
+    outcome = trained(changed(work, epochs=6, epsilon=0.02, optimiser={"learning_rate": 0.01}))
+    (tmp_path / "trained.onnx").write_bytes(outcome.onnx)
+    assert outcome.validation_indices is not None
+    asked = CertificationWork(
+        network=tmp_path / "trained.onnx",
+        network_name="trained",
+        dataset=work.dataset,
+        dataset_name="digits",
+        settings={**SETTINGS, "epsilon": 0.02, "methods": ["crown-ibp"]},
+        indices=outcome.validation_indices,
+        device="cpu",
+    )
+    items = list(certify(asked, lambda: False))
+    verified = sum((entry["lower"].get("crown-ibp") or 0.0) > 0 for entry in items)
+    right = sum(entry["predicted"] == entry["label"] for entry in items)
+    best = outcome.result["best"]
+    assert verified / len(items) == pytest.approx(best["certified_accuracy"])
+    assert right / len(items) == pytest.approx(best["clean_accuracy"])
+    assert 0.1 < best["certified_accuracy"] < best["clean_accuracy"]
+
+
 def test_data_of_its_own_validates(work: TrainingWork, digits: Path) -> None:
     outcome = trained(dataclasses.replace(work, validation=digits, validation_name="others"))
     assert outcome.validation_indices is None
@@ -139,6 +165,6 @@ def test_what_cannot_be_trained_is_refused(work: TrainingWork, tmp_path: Path) -
     gap = write_data(tmp_path / "gap.npz", np.zeros((30, 4), np.float32), [0, 2] * 15)
     with pytest.raises(UntrainableError, match="no input of class 1"):
         trained(dataclasses.replace(work, dataset=gap))
-    tiny = write_data(tmp_path / "tiny.npz", np.zeros((2, 4), np.float32), [0, 1])
-    with pytest.raises(InvalidInputError, match="too small"):
+    tiny = write_data(tmp_path / "tiny.npz", np.zeros((1, 4), np.float32), [1])
+    with pytest.raises(InvalidInputError, match="leave none to train on"):
         trained(dataclasses.replace(work, dataset=tiny))
