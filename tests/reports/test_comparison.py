@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 
 from reports import comparison_html, comparison_of, comparison_report, dump_json
 from reports.csv import comparison_csv
+from tests.helpers.pages import parsed
 from tests.helpers.report_items import METHODS, item, items_strategy
 
 BEFORE = [
@@ -167,38 +167,13 @@ def test_whatever_items_hold_the_report_is_strict_json(
             assert 0 <= change["p_value"] <= 1
 
 
-class Parser(HTMLParser):
-    """Notes what a page refers to, and whether its tags are closed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.links: list[str] = []
-        self.open: list[str] = []
-        self.counts: dict[str, int] = {}
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.counts[tag] = self.counts.get(tag, 0) + 1
-        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
-def parsed(page: str) -> Parser:
-    parser = Parser()
-    parser.feed(page)
-    assert parser.open == []
-    return parser
-
-
 def test_the_page_stands_alone_and_shows_everything() -> None:
     page = comparison_html(report(side("tight", AFTER), side("tighter", AFTER)))
-    parser = parsed(page)
-    assert parser.links == []
-    assert "script" not in parser.counts
-    assert parser.counts["svg"] == 4
+    tags = parsed(page).tags
+    assert not [attributes for _, attributes in tags if {"src", "href"} & set(attributes)]
+    names = [name for name, _ in tags]
+    assert "script" not in names
+    assert names.count("svg") == 4
     for text in ("tight, tighter beside plain", "2 gained, 1 lost", "+20.0 points", "layer 2"):
         assert text in page
     assert "ε = 0.1, values kept in [0, 1]" in page
@@ -206,7 +181,7 @@ def test_the_page_stands_alone_and_shows_everything() -> None:
 
 def test_the_page_without_layers_and_without_changes() -> None:
     page = comparison_html(report(side("same", BEFORE, layers=None)))
-    assert parsed(page).counts["svg"] == 2
+    assert [name for name, _ in parsed(page).tags].count("svg") == 2
     assert "None: both networks are answered alike" in page
 
 

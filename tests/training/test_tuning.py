@@ -182,7 +182,7 @@ def test_the_seed_decides(sweep: Sweep) -> None:
 def test_a_sweep_goes_on_as_if_it_had_never_stopped(
     sweep: Sweep, tmp_path: Path, stop_after: int
 ) -> None:
-    whole, _ = sweep(folder=tmp_path / "whole")
+    whole, _ = sweep()  # in memory, which decides nothing
     folder = tmp_path / "parts"
     part, trainer = sweep(folder=folder, fake=FakeTraining(stop_after=stop_after))
     assert not part.complete
