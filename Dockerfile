@@ -14,6 +14,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY reports ./reports
 COPY models ./models
 COPY solvers ./solvers
+COPY training ./training
 COPY store ./store
 COPY worker ./worker
 COPY api ./api
