@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.data import Dataset
+from models.data import Dataset, fit_dataset
 from models.fold import fold_affine
 from models.network import Network
 from solvers.bounds import Interval, Scene, bound_margins
@@ -60,16 +60,17 @@ def evaluate(
 
     Args:
         network: On the device to compute with.
-        dataset: Raw inputs in the network's shape, with labels.
+        dataset: Raw inputs with labels.
         options: Epsilon, valid range, attack and seed.
         certified_by: Method of the bounds; None for that of the options.
     """
+    fitted = fit_dataset(dataset, network)
     judge = _Judge(network, options, certified_by or options.certified_by)
     count = min(len(dataset), options.selection.count or len(dataset))
     parts = []
     for first in range(0, count, _BATCH):
         chosen = slice(first, min(count, first + _BATCH))
-        parts.append(judge.batch(dataset.x[chosen], dataset.y[chosen], first))
+        parts.append(judge.batch(fitted.x[chosen], fitted.y[chosen], first))
     return _joined(parts)
 
 
