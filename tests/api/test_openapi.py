@@ -104,6 +104,7 @@ def test_the_service_does_what_its_document_says(api: Api, mode: GenerationMode)
     url = f"{api.client.base_url}/openapi.json"
     schema = schemathesis.openapi.from_url(url)
     api.world.finish()
+    api.world.compare()
     api.world.train()
     checked = 0
     for result in schema.get_all_operations():
