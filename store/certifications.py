@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import delete, func, insert, literal, select
+from sqlalchemy import func, insert, literal, select
 from sqlalchemy.orm import Session
 
 from store.answers import answer_values, insert_once
 from store.database import Database
-from store.errors import ConflictError, NotFoundError
-from store.idempotency import Replay, find_replay, forget, remember
+from store.errors import NotFoundError
+from store.idempotency import Replay, find_replay, remember
 from store.identifiers import is_identifier
+from store.job_parts import delete_with_job, newest_first
 from store.jobs import (
-    FINAL_STATES,
     JobState,
     add_job,
     finish_job,
@@ -124,14 +124,8 @@ class Certifications:
         network_id: str | None = None,
     ) -> list[CertificationRow]:
         """Return at most `limit`, newest first, older than `before`, that pass the filters."""
-        query = select(CertificationRow).join(CertificationRow.job)
-        query = query.order_by(CertificationRow.id.desc()).limit(limit)
-        if before is not None:
-            query = query.where(CertificationRow.id < before)
-        if state is not None:
-            query = query.where(JobRow.state == state)
-        if network_id is not None:
-            query = query.where(CertificationRow.network_id == network_id)
+        wanted = [] if network_id is None else [CertificationRow.network_id == network_id]
+        query = newest_first(CertificationRow, *wanted, limit=limit, before=before, state=state)
         with self._database.read() as session:
             return list(session.scalars(query))
 
@@ -213,14 +207,7 @@ class Certifications:
             ConflictError: It is queued or running.
         """
         with self._database.write() as session:
-            row = get_certification(session, certification_id)
-            if row.job.state not in FINAL_STATES:
-                raise ConflictError(
-                    f"certification {certification_id} is {row.job.state}; cancel it, "
-                    "and delete it once it is cancelled"
-                )
-            forget(session, certification_id)
-            session.execute(delete(JobRow).where(JobRow.id == certification_id))
+            delete_with_job(session, get_certification(session, certification_id))
 
 
 def get_certification(session: Session, certification_id: str) -> CertificationRow:

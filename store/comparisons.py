@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import delete, func, insert, literal, select
+from sqlalchemy import func, insert, literal, select
 from sqlalchemy.orm import Session
 
 from store.answers import answer_values, insert_once
 from store.certifications import fingerprint
 from store.database import Database
-from store.errors import ConflictError, NotFoundError
-from store.idempotency import Replay, find_replay, forget, remember
+from store.errors import NotFoundError
+from store.idempotency import Replay, find_replay, remember
 from store.identifiers import is_identifier
+from store.job_parts import delete_with_job, newest_first
 from store.jobs import (
-    FINAL_STATES,
     JobState,
     add_job,
     finish_job,
@@ -124,14 +124,8 @@ class Comparisons:
         network_id: str | None = None,
     ) -> list[ComparisonRow]:
         """Return at most `limit`, newest first, older than `before`, that pass the filters."""
-        query = select(ComparisonRow).join(ComparisonRow.job)
-        query = query.order_by(ComparisonRow.id.desc()).limit(limit)
-        if before is not None:
-            query = query.where(ComparisonRow.id < before)
-        if state is not None:
-            query = query.where(JobRow.state == state)
-        if network_id is not None:
-            query = query.where(ComparisonRow.networks.any(network_id=network_id))
+        wanted = [] if network_id is None else [ComparisonRow.networks.any(network_id=network_id)]
+        query = newest_first(ComparisonRow, *wanted, limit=limit, before=before, state=state)
         with self._database.read() as session:
             return list(session.scalars(query).unique())
 
@@ -230,14 +224,7 @@ class Comparisons:
             ConflictError: It is queued or running.
         """
         with self._database.write() as session:
-            row = get_comparison(session, comparison_id)
-            if row.job.state not in FINAL_STATES:
-                raise ConflictError(
-                    f"comparison {comparison_id} is {row.job.state}; cancel it, "
-                    "and delete it once it is cancelled"
-                )
-            forget(session, comparison_id)
-            session.execute(delete(JobRow).where(JobRow.id == comparison_id))
+            delete_with_job(session, get_comparison(session, comparison_id))
 
 
 def get_comparison(session: Session, comparison_id: str) -> ComparisonRow:

@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from store.blobs import BlobStore
 from store.contents import is_kept
 from store.database import Database
-from store.errors import ConflictError, NotFoundError
-from store.idempotency import Replay, find_replay, forget, remember
+from store.errors import NotFoundError
+from store.idempotency import Replay, find_replay, remember
 from store.identifiers import is_identifier
-from store.jobs import FINAL_STATES, JobState, add_job, finish_job, guarded_update, hold_job
+from store.job_parts import delete_with_job, newest_first
+from store.jobs import JobState, add_job, finish_job, guarded_update, hold_job
 from store.tables import ArtifactRow, JobRow, MetricRow, TrainingRow
 from store.uploads import DATASETS, NETWORKS, get_upload
 
@@ -126,14 +127,8 @@ class Trainings:
         network_id: str | None = None,
     ) -> list[TrainingRow]:
         """Return at most `limit`, newest first, older than `before`, that pass the filters."""
-        query = select(TrainingRow).join(TrainingRow.job)
-        query = query.order_by(TrainingRow.id.desc()).limit(limit)
-        if before is not None:
-            query = query.where(TrainingRow.id < before)
-        if state is not None:
-            query = query.where(JobRow.state == state)
-        if network_id is not None:
-            query = query.where(TrainingRow.network_id == network_id)
+        wanted = [] if network_id is None else [TrainingRow.network_id == network_id]
+        query = newest_first(TrainingRow, *wanted, limit=limit, before=before, state=state)
         with self._database.read() as session:
             return list(session.scalars(query))
 
@@ -307,16 +302,9 @@ class Trainings:
         with self._blobs.lock():
             with self._database.write() as session:
                 row = get_training(session, training_id)
-                if row.job.state not in FINAL_STATES:
-                    raise ConflictError(
-                        f"training {training_id} is {row.job.state}; cancel it, "
-                        "and delete it once it is cancelled"
-                    )
                 named = select(ArtifactRow.sha256).where(ArtifactRow.training_id == training_id)
                 contents = set(session.scalars(named))
-                forget(session, training_id)
-                session.execute(delete(JobRow).where(JobRow.id == training_id))
-                session.flush()
+                delete_with_job(session, row)
                 gone = [content for content in contents if not is_kept(session, content)]
             for content in gone:
                 self._blobs.delete(content)
