@@ -12,10 +12,8 @@ __all__ = [
     "ArtifactName",
     "CertificationId",
     "ComparisonId",
-    "DatasetId",
     "IdempotencyKey",
     "JobId",
-    "NetworkId",
     "TrainingId",
     "UploadName",
     "WaitSeconds",
@@ -23,8 +21,6 @@ __all__ = [
 
 _EXAMPLE = "01jr3v7q9k2m4n6p8r0s2t4v6w"
 
-NetworkId = Annotated[str, Path(description="Of the network.", examples=[f"net_{_EXAMPLE}"])]
-DatasetId = Annotated[str, Path(description="Of the data set.", examples=[f"dat_{_EXAMPLE}"])]
 JobId = Annotated[str, Path(description="Of the job.", examples=[f"job_{_EXAMPLE}"])]
 CertificationId = Annotated[
     str, Path(description="Of the certification.", examples=[f"job_{_EXAMPLE}"])

@@ -14,7 +14,7 @@ from store.idempotency import Replay
 from store.uploads import UploadRow, Uploads
 from worker.inspector import FileKind
 
-__all__ = ["BINARY", "body", "store_upload"]
+__all__ = ["BINARY", "body", "store_upload", "uploads_of"]
 
 BINARY: Mapping[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 _FORM: Mapping[str, Any] = {
@@ -31,6 +31,11 @@ def body(description: str) -> dict[str, Any]:
     """Return the OpenAPI description of a request that carries one file."""
     content = {**dict.fromkeys(RAW_MEDIA_TYPES, BINARY), "multipart/form-data": _FORM}
     return {"requestBody": {"required": True, "description": description, "content": content}}
+
+
+def uploads_of(services: Services, kind: FileKind) -> Uploads:
+    """Return where files of a kind are kept."""
+    return {"network": services.networks, "dataset": services.datasets}[kind]
 
 
 async def store_upload(
@@ -58,7 +63,7 @@ async def store_upload(
         StoreFullError: The disk is full; nothing is stored.
         IdempotencyMismatchError: The key was used for another file.
     """
-    uploads = {"network": services.networks, "dataset": services.datasets}[kind]
+    uploads = uploads_of(services, kind)
     default_name = f"{kind}{uploads.kind.suffix}"
     async with receive_upload(
         request, services.blobs, name=name, default_name=default_name

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from api.schemas.base import Cursor, Name, Wire, example
 
-__all__ = ["DatasetPage", "DatasetPublic", "NetworkPage", "NetworkPublic"]
+__all__ = ["DatasetPage", "DatasetPublic", "NetworkPage", "NetworkPublic", "UploadPublic"]
 
 _NETWORK: dict[str, Any] = {
     "id": "net_01jr3v7q9k2m4n6p8r0s2t4v6w",
