@@ -12,6 +12,7 @@ __all__ = [
     "CompareArguments",
     "LearnArguments",
     "QuestionArguments",
+    "RadiusArguments",
     "TrainArguments",
     "TuneArguments",
     "VerifyArguments",
@@ -55,6 +56,27 @@ class CertifyArguments(QuestionArguments):
     """Arguments of `certify`."""
 
     network: Path
+    json: Path | None
+    html: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RadiusArguments(CommonArguments):
+    """Arguments of `radius`; `timeout` is in seconds and per input."""
+
+    network: Path
+    data: str
+    split: str
+    norm: str
+    count: int
+    max_epsilon: float | None
+    tolerance: float
+    relative_tolerance: float
+    targets: tuple[int, ...] | None
+    timeout: float
+    valid_range: tuple[float, float] | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
     json: Path | None
     html: Path | None
 

@@ -13,12 +13,14 @@ from cli.arguments import (
     BenchArguments,
     CertifyArguments,
     CompareArguments,
+    RadiusArguments,
     TrainArguments,
     TuneArguments,
     VerifyArguments,
 )
 from cli.options import INPUT_FILE, OUTPUT_FILE, RANGE, SECONDS, common_options, version_option
 from cli.question_options import question_options, require_normalization
+from cli.radius_options import radius_options
 from cli.train_options import check_start, learn_options, take_settings, weight_options
 
 __all__ = ["tightrope"]
@@ -72,6 +74,25 @@ def compare(**options: object) -> int:
     from cli import compare as work  # noqa: PLC0415 - loads torch and the solvers
 
     return work.run(CompareArguments(**options))  # type: ignore[arg-type]
+
+
+@tightrope.command(context_settings=_CONTEXT)
+@click.argument("network", type=INPUT_FILE)
+@radius_options
+@click.option("--json", type=OUTPUT_FILE, help="Write the report as JSON; - for standard output.")
+@click.option("--html", type=OUTPUT_FILE, help="Write the report as a page that stands alone.")
+@common_options
+def radius(**options: object) -> int:
+    """Measure how far from each input the nearest other answer is.
+
+    Brackets the smallest distortion that changes the answer: the largest radius that is proved,
+    and the smallest with a counterexample. After Ctrl-C the brackets known by then are kept.
+    """
+    require_normalization(options)
+    _require_distinct("json", "html", options)
+    from cli import radius as work  # noqa: PLC0415 - loads torch and the solvers
+
+    return work.run(RadiusArguments(**options))  # type: ignore[arg-type]
 
 
 @tightrope.command(context_settings=_CONTEXT)

@@ -21,6 +21,7 @@ __all__ = [
     "METHOD_NAMES",
     "NUMBERS",
     "OUTPUT_FILE",
+    "RADIUS",
     "RANGE",
     "SECONDS",
     "SPLIT_NAMES",
@@ -199,6 +200,7 @@ class _OutputFile(click.ParamType[Path]):
 
 
 EPSILON = _Number("NUMBER", zero_allowed=True)
+RADIUS = _Number("NUMBER", zero_allowed=False)
 SECONDS = _Number("SECONDS", zero_allowed=False)
 NUMBERS = _Listed("NUMBERS", float, "numbers separated by commas, such as 0.49,0.48,0.45")
 TARGETS = _Listed("CLASSES", int, "classes separated by commas, such as 3,7")

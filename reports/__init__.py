@@ -11,10 +11,12 @@ from reports.comparison_page import comparison_html
 from reports.csv import items_csv
 from reports.html import certification_html
 from reports.numbers import dump_json, strict
+from reports.radius import accuracy_curve, radius_html, radius_report
 from reports.report import certification_report
 from reports.summary import summarize
 
 __all__ = [
+    "accuracy_curve",
     "certification_html",
     "certification_report",
     "comparison_html",
@@ -22,6 +24,8 @@ __all__ = [
     "comparison_report",
     "dump_json",
     "items_csv",
+    "radius_html",
+    "radius_report",
     "strict",
     "summarize",
 ]

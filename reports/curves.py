@@ -86,7 +86,11 @@ class _Scale:
 
 
 def curve_chart(
-    series: Sequence[Series], *, low: float | None = None, percent: bool = False
+    series: Sequence[Series],
+    *,
+    low: float | None = None,
+    percent: bool = False,
+    whole: bool = True,
 ) -> CurveChart | None:
     """Return the chart of these lines; None where there is no finite number to draw.
 
@@ -94,6 +98,7 @@ def curve_chart(
         series: The lines; those without a finite number are left out.
         low: The vertical axis starts there, if no number lies below.
         percent: Whether numbers are shares, shown in percent on an axis from 0 to 1.
+        whole: Whether the horizontal axis counts, so that only whole numbers are marked on it.
     """
     known = [(line, _finite_points(line)) for line in series]
     known = [(line, points) for line, points in known if any(y is not None for _, y in points)]
@@ -104,9 +109,9 @@ def curve_chart(
     return CurveChart(
         curves=tuple(_curve(line, points, x, y, percent) for line, points in known),
         x_marks=tuple(
-            Mark(x.place(mark), f"{mark:.0f}")
+            Mark(x.place(mark), f"{mark:.0f}" if whole else f"{mark:.4g}")
             for mark in nice_ticks(x.low, x.high, 8)
-            if mark == round(mark)
+            if not whole or mark == round(mark)
         ),
         y_marks=tuple(
             Mark(y.place(mark), _text(mark, percent)) for mark in nice_ticks(y.low, y.high)
