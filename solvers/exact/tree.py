@@ -19,7 +19,6 @@ import math
 from dataclasses import dataclass, field
 from itertools import count
 
-import highspy
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,7 +33,7 @@ from solvers.exact.seam import (
     SolveRequest,
     SolveStatus,
 )
-from solvers.exact.simplex import Relaxed, RelaxedStatus, Simplex
+from solvers.exact.highs_simplex import Relaxed, RelaxedStatus, Simplex
 from solvers.results import SolverReport
 
 __all__ = ["TreeSolver"]
@@ -77,7 +76,7 @@ class TreeSolver(MilpSolver):
         monitor.raise_pending()
         report = SolverReport(
             "tree",
-            f"HiGHS {search.version}",
+            f"HiGHS {search.simplex.version}",
             Licence.OPEN,
             f"{status.value}, {search.programs} programs",
             request.tolerances.to_dict(),
@@ -181,7 +180,7 @@ class _Tree:
         self._model, self._request, self._monitor = model, request, monitor
         # the monitor is asked inside a solve, so that a stop of any kind ends it
         self._budget = Budget(budget.deadline, lambda: monitor.should_stop)
-        self._simplex = Simplex(model, seed=request.seed)
+        self.simplex = Simplex(model, seed=request.seed)
         self._choices = _Choices.of(model, request.pairs)
         self._costs = _Costs(len(self._choices.columns))
         self._made: dict[int, int] = {}
@@ -189,7 +188,6 @@ class _Tree:
         self._open: list[_Node] = []
         self._closed = math.inf
         self._failed = False
-        self.version = highspy.Highs().version()  # type: ignore[no-untyped-call]
         self.nodes = self.programs = 0
         self.incumbent = math.inf
         self.values: FloatArray | None = None
@@ -261,13 +259,13 @@ class _Tree:
         done = [c for c in wanted if wanted[c] != self._made.get(c)]
         free = self._choices.columns[undone].ravel()
         lower, upper = self._model.column_lower, self._model.column_upper
-        self._simplex.set_boxes(free, lower[free], upper[free])
+        self.simplex.set_boxes(free, lower[free], upper[free])
         sides = [wanted[c] for c in done]
         fixed, ends = self._choices.columns[done, sides], self._choices.ends[done, sides]
-        self._simplex.set_boxes(fixed, ends, ends)
+        self.simplex.set_boxes(fixed, ends, ends)
         self._made = wanted
         self.programs += 1
-        return self._simplex.minimise(self._budget, self._limit)
+        return self.simplex.minimise(self._budget, self._limit)
 
     def _select(
         self, decisions: Decisions, values: FloatArray, bound: float
@@ -287,12 +285,12 @@ class _Tree:
         # what was never measured goes first, the most undecided before the others
         order = sorted(candidates, key=lambda c: (-scores[c], -undecided[c]))[:_TRIES]
         best, best_score = int(order[0]), -1.0
-        basis = self._simplex.basis
+        basis = self.simplex.basis
         for candidate in map(int, order):
             score = float(scores[candidate])
             if not self._costs.trusted(candidate):
                 sides = self._try_both(decisions, candidate, bound, float(share[candidate]))
-                self._simplex.basis = basis
+                self.simplex.basis = basis
                 refuted = [side for side in (0, 1) if sides[side] >= self._limit]
                 for side in refuted:
                     self._close(sides[side])

@@ -153,6 +153,11 @@ class Simplex:
         self._highs.changeObjectiveOffset(offset)
 
     @property
+    def version(self) -> str:
+        """Of HiGHS."""
+        return str(self._highs.version())
+
+    @property
     def basis(self) -> Any:  # noqa: ANN401  (highspy has no public type of it)
         """Where the next solve starts from."""
         return self._highs.getBasis()

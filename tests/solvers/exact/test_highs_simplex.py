@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from solvers.budget import Budget
 from solvers.exact import MilpModel
 from solvers.exact.model import Rows
-from solvers.exact.simplex import RelaxedStatus, Simplex
+from solvers.exact.highs_simplex import RelaxedStatus, Simplex
 from tests.helpers.programs import minimum
 
 
