@@ -26,8 +26,8 @@ from solvers.budget import Budget
 from solvers.exact.affine import Affine
 from solvers.exact.context import Bounds, Splits
 from solvers.exact.encode import EncodedNetwork, EncodingStoppedError, encode_network
-from solvers.exact.model import MilpModel, Rows
 from solvers.exact.highs_simplex import RelaxedStatus, Simplex
+from solvers.exact.model import MilpModel, Rows
 from solvers.problem import Case, Clause
 
 if TYPE_CHECKING:

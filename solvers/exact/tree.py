@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from solvers.budget import Budget
 from solvers.exact.affine import IndexArray
+from solvers.exact.highs_simplex import Relaxed, RelaxedStatus, Simplex
 from solvers.exact.model import MilpModel
 from solvers.exact.seam import (
     Licence,
@@ -33,7 +34,6 @@ from solvers.exact.seam import (
     SolveRequest,
     SolveStatus,
 )
-from solvers.exact.highs_simplex import Relaxed, RelaxedStatus, Simplex
 from solvers.results import SolverReport
 
 __all__ = ["TreeSolver"]

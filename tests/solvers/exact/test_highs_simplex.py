@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from solvers.budget import Budget
 from solvers.exact import MilpModel
-from solvers.exact.model import Rows
 from solvers.exact.highs_simplex import RelaxedStatus, Simplex
+from solvers.exact.model import Rows
 from tests.helpers.programs import minimum
 
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from solvers.budget import Budget
 from solvers.exact import MilpModel, MilpOutcome, SolveRequest, Tolerances
+from solvers.exact.highs_simplex import Relaxed, RelaxedStatus, Simplex
 from solvers.exact.model import Rows
 from solvers.exact.seam import Monitor, SolveStatus
-from solvers.exact.highs_simplex import Relaxed, RelaxedStatus, Simplex
 from solvers.exact.tree import TreeSolver
 from tests.helpers.programs import minimum
 
