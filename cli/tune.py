@@ -22,7 +22,8 @@ from models.network import Network
 from reports import dump_json
 from reports.tuning import tuning_html, tuning_report
 from training import TrainingOptions
-from training.tuning import SweepEvent, SweepOptions, SweepResult, tune
+from training.sweep import SweepEvent, SweepOptions, SweepResult
+from training.tuning import tune
 
 __all__ = ["run"]
 

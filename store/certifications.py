@@ -6,10 +6,9 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import func, insert, literal, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from store.answers import answer_values, insert_once
@@ -22,10 +21,10 @@ from store.jobs import (
     JobState,
     add_job,
     finish_job,
-    get_job,
     guarded_update,
     hold_job,
 )
+from store.reuse import reuse_certification
 from store.tables import CertificationRow, ItemRow, JobRow
 from store.uploads import DATASETS, NETWORKS, get_upload
 
@@ -100,7 +99,7 @@ class Certifications:
                 return get_certification(session, known), False
             row = _new_row(session, new)
             if new.reuse:
-                _reuse(session, row)
+                reuse_certification(session, row)
             if replay is not None:
                 remember(session, replay, row.id)
             session.flush()
@@ -238,28 +237,3 @@ def _new_row(session: Session, new: NewCertification) -> CertificationRow:
     session.flush()
     session.refresh(row)
     return row
-
-
-def _reuse(session: Session, row: CertificationRow) -> None:
-    """Take over the answers of a certification that asked the same, where there is one."""
-    earlier = session.scalar(
-        select(CertificationRow)
-        .join(CertificationRow.job)
-        .where(
-            CertificationRow.fingerprint == row.fingerprint,
-            JobRow.state == JobState.SUCCEEDED,
-        )
-        .order_by(CertificationRow.id.desc())
-        .limit(1)
-    )
-    if earlier is None:
-        return
-    copied = (ItemRow.index, ItemRow.verdict, ItemRow.payload, ItemRow.input)
-    items = select(literal(row.id), *copied).where(ItemRow.certification_id == earlier.id)
-    columns = ["certification_id", *(column.key for column in copied)]
-    session.execute(insert(ItemRow).from_select(columns, items))
-    row.summary = earlier.summary
-    job = get_job(session, row.id)
-    now = datetime.now(UTC)
-    job.state, job.cached, job.done = JobState.SUCCEEDED.value, True, job.total
-    job.started_at = job.finished_at = now

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import func, insert, literal, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from store.answers import answer_values, insert_once
@@ -22,16 +21,14 @@ from store.jobs import (
     JobState,
     add_job,
     finish_job,
-    get_job,
     guarded_update,
     hold_job,
 )
+from store.reuse import reuse_comparison, reuse_parts
 from store.tables import (
-    CertificationRow,
     ComparedItemRow,
     ComparedNetworkRow,
     ComparisonRow,
-    ItemRow,
     JobRow,
 )
 from store.uploads import DATASETS, NETWORKS, get_upload
@@ -98,8 +95,9 @@ class Comparisons:
             if replay is not None and (known := find_replay(session, replay)) is not None:
                 return get_comparison(session, known), False
             row = _new_row(session, new)
-            if new.reuse and not _reuse_whole(session, row):
-                _reuse_certifications(session, row)
+            if new.reuse and not reuse_comparison(session, row):
+                reuse_parts(session, row)
+                _count_done(session, row.id)
             if replay is not None:
                 remember(session, replay, row.id)
             session.flush()
@@ -265,75 +263,6 @@ def _new_row(session: Session, new: NewComparison) -> ComparisonRow:
     session.flush()
     session.refresh(row)
     return row
-
-
-def _reuse_whole(session: Session, row: ComparisonRow) -> bool:
-    """Take over a comparison that asked the same; return whether there was one."""
-    earlier = session.scalar(
-        select(ComparisonRow)
-        .join(ComparisonRow.job)
-        .where(ComparisonRow.fingerprint == row.fingerprint, JobRow.state == JobState.SUCCEEDED)
-        .order_by(ComparisonRow.id.desc())
-        .limit(1)
-    )
-    if earlier is None:
-        return False
-    copied = (
-        ComparedItemRow.position,
-        ComparedItemRow.index,
-        ComparedItemRow.verdict,
-        ComparedItemRow.payload,
-    )
-    items = select(literal(row.id), *copied).where(ComparedItemRow.comparison_id == earlier.id)
-    columns = ["comparison_id", *(column.key for column in copied)]
-    session.execute(insert(ComparedItemRow).from_select(columns, items))
-    for own, other in zip(row.networks, earlier.networks, strict=True):
-        own.tightness = other.tightness
-    row.result = _renamed(earlier.result, row)
-    job = get_job(session, row.id)
-    now = datetime.now(UTC)
-    job.state, job.cached, job.done = JobState.SUCCEEDED.value, True, job.total
-    job.started_at = job.finished_at = now
-    return True
-
-
-def _renamed(result: Mapping[str, Any] | None, row: ComparisonRow) -> dict[str, Any] | None:
-    """Return figures under the names that the same contents have in this request."""
-    if result is None:
-        return None
-    names = [entry.network.name for entry in row.networks]
-    return {
-        **result,
-        "baseline": {**result["baseline"], "name": names[0]},
-        "candidates": [
-            {**entry, "name": name}
-            for entry, name in zip(result["candidates"], names[1:], strict=True)
-        ],
-    }
-
-
-def _reuse_certifications(session: Session, row: ComparisonRow) -> None:
-    """Take over the answers of certifications that asked the same of single networks."""
-    for entry in row.networks:
-        earlier = session.scalar(
-            select(CertificationRow.id)
-            .join(CertificationRow.job)
-            .where(
-                CertificationRow.fingerprint == entry.fingerprint,
-                JobRow.state == JobState.SUCCEEDED,
-            )
-            .order_by(CertificationRow.id.desc())
-            .limit(1)
-        )
-        if earlier is None:
-            continue
-        copied = (ItemRow.index, ItemRow.verdict, ItemRow.payload)
-        items = select(literal(row.id), literal(entry.position), *copied).where(
-            ItemRow.certification_id == earlier
-        )
-        columns = ["comparison_id", "position", *(column.key for column in copied)]
-        session.execute(insert(ComparedItemRow).from_select(columns, items))
-    _count_done(session, row.id)
 
 
 def _count_done(session: Session, comparison_id: str) -> None:

@@ -18,8 +18,10 @@ ABSENT = "job_00000000000000000000000000"
 
 
 def result(world: World, row: ComparisonRow) -> dict[str, Any]:
-    names = [entry.network.name for entry in row.networks]
-    return {"baseline": {"name": names[0]}, "candidates": [{"name": name} for name in names[1:]]}
+    sides = [
+        {"name": entry.network.name, "network_id": entry.network_id} for entry in row.networks
+    ]
+    return {"baseline": sides[0], "candidates": sides[1:]}
 
 
 def finish(world: World, row: ComparisonRow) -> None:

@@ -26,7 +26,8 @@ from training import (
     TrainingResult,
 )
 from training import tuning as module
-from training.tuning import SweepOptions, SweepResult, pareto_front, tune
+from training.sweep import SweepOptions, SweepResult, pareto_front
+from training.tuning import tune
 
 OPTIONS = TrainingOptions(method=TrainingMethod.IBP, epsilon=0.05, epochs=1, batch_size=16)
 
