@@ -16,6 +16,7 @@ from solvers.bounds import Interval
 __all__ = ["adversarial_inputs"]
 
 
+@torch.enable_grad()  # also within an evaluation, which needs none of its own
 def adversarial_inputs(
     network: Network,
     region: Interval,

@@ -130,15 +130,14 @@ class _Judge:
         """Return the least margin that the attack finds for each input."""
         options = self.options
         region = box_around(x.to(self.network.dtype), options.epsilon, options.valid_range)
-        with torch.enable_grad():
-            found = adversarial_inputs(
-                self.network,
-                region,
-                labels,
-                steps=options.adversary.evaluation_steps,
-                step_size=options.adversary.step_size,
-                generator=stream(options.seed, "evaluation", first),
-            )
+        found = adversarial_inputs(
+            self.network,
+            region,
+            labels,
+            steps=options.adversary.evaluation_steps,
+            step_size=options.adversary.step_size,
+            generator=stream(options.seed, "evaluation", first),
+        )
         return self._margins(found, labels)
 
 

@@ -274,7 +274,7 @@ class TrainingOptions:
 
     def to_json(self) -> dict[str, Any]:
         """Return the options as plain values."""
-        return asdict(self)
+        return asdict(self, dict_factory=_plain_values)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> TrainingOptions:
@@ -302,6 +302,11 @@ _ENUMS: Mapping[str, type[StrEnum]] = {
     "schedule": LearningRateSchedule,
     "certified_by": Method,
 }
+
+
+def _plain_values(entries: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return names and values with enumerations as the texts that they are."""
+    return {name: value.value if isinstance(value, StrEnum) else value for name, value in entries}
 
 
 def _read(kind: type[_Options], values: Mapping[str, Any], where: str) -> _Options:
