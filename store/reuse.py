@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import insert, literal, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import ColumnElement, insert, literal, select
+from sqlalchemy.orm import Session
 
 from store.jobs import JobState, get_job
 from store.tables import (
     CertificationRow,
     ComparedItemRow,
+    ComparedNetworkRow,
     ComparisonRow,
     ItemRow,
     JobRow,
@@ -21,15 +22,6 @@ from store.tables import (
 __all__ = ["reuse_certification", "reuse_comparison", "reuse_parts"]
 
 Answered = TypeVar("Answered", CertificationRow, ComparisonRow)
-_Columns = tuple[InstrumentedAttribute[Any], ...]
-
-_ANSWER: _Columns = (ItemRow.index, ItemRow.verdict, ItemRow.payload)
-_COMPARED: _Columns = (
-    ComparedItemRow.position,
-    ComparedItemRow.index,
-    ComparedItemRow.verdict,
-    ComparedItemRow.payload,
-)
 
 
 def reuse_certification(session: Session, row: CertificationRow) -> None:
@@ -37,7 +29,7 @@ def reuse_certification(session: Session, row: CertificationRow) -> None:
     earlier = _answered(session, CertificationRow, row.fingerprint)
     if earlier is None:
         return
-    columns = (*_ANSWER, ItemRow.input)
+    columns = (ItemRow.index, ItemRow.verdict, ItemRow.payload, ItemRow.input)
     items = select(literal(row.id), *columns).where(ItemRow.certification_id == earlier.id)
     names = ["certification_id", *(column.key for column in columns)]
     session.execute(insert(ItemRow).from_select(names, items))
@@ -50,27 +42,60 @@ def reuse_comparison(session: Session, row: ComparisonRow) -> bool:
     earlier = _answered(session, ComparisonRow, row.fingerprint)
     if earlier is None:
         return False
-    items = select(literal(row.id), *_COMPARED).where(ComparedItemRow.comparison_id == earlier.id)
-    names = ["comparison_id", *(column.key for column in _COMPARED)]
-    session.execute(insert(ComparedItemRow).from_select(names, items))
     for own, other in zip(row.networks, earlier.networks, strict=True):
-        own.tightness = other.tightness
+        _take(session, own, other)
     row.result = None if earlier.result is None else _renamed(earlier.result, row)
     _succeed(session, row.id)
     return True
 
 
 def reuse_parts(session: Session, row: ComparisonRow) -> None:
-    """Take over the answers of certifications that asked the same of single networks."""
+    """Take over answers for single networks from whatever asked the same of them."""
     for entry in row.networks:
-        earlier = _answered(session, CertificationRow, entry.fingerprint)
-        if earlier is None:
+        compared = _compared(session, entry.fingerprint)
+        if compared is not None:
+            _take(session, entry, compared)
             continue
-        items = select(literal(row.id), literal(entry.position), *_ANSWER).where(
-            ItemRow.certification_id == earlier.id
-        )
-        names = ["comparison_id", "position", *(column.key for column in _ANSWER)]
-        session.execute(insert(ComparedItemRow).from_select(names, items))
+        certified = _answered(session, CertificationRow, entry.fingerprint)
+        if certified is not None:
+            _copy(session, entry, ItemRow, ItemRow.certification_id == certified.id)
+
+
+def _compared(session: Session, fingerprint: str) -> ComparedNetworkRow | None:
+    """Return the latest network that was asked the same in a comparison that has succeeded."""
+    return session.scalar(
+        select(ComparedNetworkRow)
+        .join(JobRow, JobRow.id == ComparedNetworkRow.comparison_id)
+        .where(ComparedNetworkRow.fingerprint == fingerprint, JobRow.state == JobState.SUCCEEDED)
+        .order_by(ComparedNetworkRow.comparison_id.desc())
+        .limit(1)
+    )
+
+
+def _take(session: Session, entry: ComparedNetworkRow, other: ComparedNetworkRow) -> None:
+    """Take over the answers and the tightness of a network of another comparison."""
+    entry.tightness = other.tightness
+    _copy(
+        session,
+        entry,
+        ComparedItemRow,
+        ComparedItemRow.comparison_id == other.comparison_id,
+        ComparedItemRow.position == other.position,
+    )
+
+
+def _copy(
+    session: Session,
+    entry: ComparedNetworkRow,
+    source: type[ItemRow] | type[ComparedItemRow],
+    *conditions: ColumnElement[bool],
+) -> None:
+    """Copy the answers that meet all conditions to a network of a comparison."""
+    key = (literal(entry.comparison_id), literal(entry.position))
+    columns = (source.index, source.verdict, source.payload)
+    names = ["comparison_id", "position", *(column.key for column in columns)]
+    items = select(*key, *columns).where(*conditions)
+    session.execute(insert(ComparedItemRow).from_select(names, items))
 
 
 def _answered(session: Session, table: type[Answered], fingerprint: str) -> Answered | None:

@@ -301,7 +301,7 @@ class ComparedNetworkRow(Base):
     network_id: Mapped[str] = mapped_column(
         ForeignKey("networks.id", ondelete="RESTRICT"), index=True
     )
-    fingerprint: Mapped[str] = mapped_column(String(64))
+    fingerprint: Mapped[str] = mapped_column(String(64), index=True)
     tightness: Mapped[dict[str, Any] | None]
 
     network: Mapped[NetworkRow] = relationship(lazy="joined", innerjoin=True)

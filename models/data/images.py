@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from models.data.limits import DataLimits
+from models.data.npz import read_file
 from models.data.part import ALL, Found, Part, scaled
 from models.errors import DataError
 
@@ -105,23 +108,22 @@ def _listed(root: Path, classes: Sequence[str], limits: DataLimits) -> list[_Fil
 
 def _read(root: Path, files: Sequence[_File], limits: DataLimits) -> Part:
     """Return all images, which have one size; with one channel if all of them are gray."""
-    digest = sha256()
-    first = _header(files[0].path, limits)
-    gray = all(_header(file.path, limits)[1] in _GRAY for file in files)
-    width, height = first[0]
-    channels = 1 if gray else 3
-    limits.check_bytes(4 * len(files) * width * height * channels, str(root))
-    pixels = np.empty((len(files), channels, height, width), np.uint8)
-    for position, file in enumerate(files):
-        size, _ = _header(file.path, limits)
-        if size != (width, height):
+    sizes, modes = zip(*(_header(file.path, limits) for file in files), strict=True)
+    for file, size in zip(files, sizes, strict=True):
+        if size != sizes[0]:
             raise DataError(
                 f"{file.path} is {size[0]} × {size[1]} pixels, {files[0].path.name} "
-                f"{width} × {height}; scale all images to one size first"
+                f"{sizes[0][0]} × {sizes[0][1]}; scale all images to one size first"
             )
-        pixels[position] = _decoded(file.path, "L" if gray else "RGB")
+    gray = set(modes) <= _GRAY
+    shape = (len(files), 1 if gray else 3, *sizes[0][::-1])
+    limits.check_bytes(4 * prod(shape), str(root))
+    pixels, digest = np.empty(shape, np.uint8), sha256()
+    for position, file in enumerate(files):
+        content = read_file(file.path)
+        pixels[position] = _decoded(file.path, content, "L" if gray else "RGB")
         digest.update(f"{file.path.relative_to(root)}\0".encode())
-        digest.update(sha256(file.path.read_bytes()).digest())
+        digest.update(sha256(content).digest())
     labels = np.array([file.label for file in files], np.int64)
     return Part(scaled(pixels), labels, digest.hexdigest())
 
@@ -153,10 +155,10 @@ def _header(path: Path, limits: DataLimits) -> tuple[tuple[int, int], str]:
     return size, mode
 
 
-def _decoded(path: Path, mode: str) -> NDArray[np.uint8]:
+def _decoded(path: Path, content: bytes, mode: str) -> NDArray[np.uint8]:
     """Return the pixels of an image, shape `(channels, height, width)`."""
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             array = np.asarray(image.convert(mode), np.uint8)
     except (*_UNREADABLE, ValueError) as error:
         raise DataError(f"cannot decode the image {path}: {error}") from error

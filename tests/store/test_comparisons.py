@@ -18,9 +18,7 @@ ABSENT = "job_00000000000000000000000000"
 
 
 def result(world: World, row: ComparisonRow) -> dict[str, Any]:
-    sides = [
-        {"name": entry.network.name, "network_id": entry.network_id} for entry in row.networks
-    ]
+    sides = [{"name": entry.network.name, "network_id": entry.network_id} for entry in row.networks]
     return {"baseline": sides[0], "candidates": sides[1:]}
 
 
@@ -144,6 +142,16 @@ def test_answers_of_certifications_are_taken_over(world: World) -> None:
     assert world.comparisons.finished_indices(row.id, 0) == {0, 1}
     assert world.comparisons.finished_indices(row.id, 1) == frozenset()
     assert world.compare([0], reuse=True).job.done == 0
+
+
+def test_answers_of_other_comparisons_are_taken_over(world: World) -> None:
+    finish(world, world.compare())
+    third = world.upload(world.networks, b"third", "third.onnx", NETWORK_DETAILS)
+    row, _ = world.comparisons.create(new(world, network_ids=[world.network, third]))
+    assert (row.job.state, row.job.done) == (JobState.QUEUED, 3)
+    assert [entry.tightness for entry in row.networks] == [{"layers": [{"name": "a0"}]}, None]
+    other = new(world, network_ids=[third, world.network], version="2")
+    assert world.comparisons.create(other)[0].job.done == 0
 
 
 def test_a_network_beside_itself(world: World) -> None:

@@ -36,7 +36,8 @@ def upgrade() -> None:
         sa.Column("fingerprint", sa.String(64), nullable=False),
         sa.Column("tightness", sa.JSON),
     )
-    op.create_index("ix_compared_networks_network_id", "compared_networks", ["network_id"])
+    for column in ("network_id", "fingerprint"):
+        op.create_index(f"ix_compared_networks_{column}", "compared_networks", [column])
     op.create_table(
         "compared_items",
         _reference("comparison_id", "comparisons", ondelete="CASCADE", primary=True),
