@@ -23,7 +23,7 @@ from solvers.convex.sdp.options import (
     SdpStatus,
 )
 from solvers.convex.sdp.program import Program, Scalable, build_program
-from solvers.convex.sdp.solve import ascend, interior_bytes, needed_bytes
+from solvers.convex.sdp.solve import ascend, interior_bytes, interior_seconds, needed_bytes
 from solvers.exact.context import Bounds
 from solvers.exact.model import ModelTooLargeError
 from solvers.problem import Case
@@ -35,6 +35,8 @@ ProgressHook = Callable[[SdpProgress], None]
 
 _LOG = logging.getLogger(__name__)
 _MAX_NONZEROS = 20_000_000
+_PATIENCE = 1.0
+"""Below this many seconds in total the interior-point method is worth starting in any case."""
 
 
 def sdp_margin(
@@ -156,8 +158,11 @@ class _Search:
     def _chosen(self, program: Program) -> SdpSolver:
         if self.options.solver is not SdpSolver.AUTO:
             return self.options.solver
+        rows = sum(len(clause.offset) for clause in self.case.specification.clauses)
+        seconds = rows * interior_seconds(program, self.options)
         fits = interior_bytes(program, self.options) <= self.options.memory_bytes
-        return SdpSolver.INTERIOR if fits else SdpSolver.FIRST_ORDER
+        quick = seconds <= max(self.budget.remaining_seconds, _PATIENCE)
+        return SdpSolver.INTERIOR if fits and quick else SdpSolver.FIRST_ORDER
 
     def _clause(self, clause: int, program: Program, outputs: Scalable, budget: Budget) -> bool:
         """Bound one clause by its rows: it fails everywhere as soon as one of them does."""

@@ -21,7 +21,8 @@ __all__ = ["SdpOptions", "SdpProgress", "SdpResult", "SdpSolver", "SdpStatus", "
 class SdpSolver(StrEnum):
     """Who looks for multipliers; what they prove is computed in the same way for all.
 
-    `auto`: the interior-point method as long as its matrices fit, else the first-order method.
+    `auto`: the interior-point method where its matrices fit and the time will do, else the
+    first-order method, which begins with CROWN's bound and is worth more the shorter the time.
     `interior`: a primal-dual method of this package. `scs`, `clarabel`: general cone solvers,
     whose result the interior-point method goes on from. `first-order`: ascent along eigenvectors,
     for networks whose matrices no other can hold.

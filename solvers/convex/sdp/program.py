@@ -48,12 +48,14 @@ class Forms:
         error: Shape `(forms,)`: how far below 0 a row may be at a run of the network.
         reach: Shape `(forms,)`: largest magnitude of a row for w in the cube.
         height: For every hinge, the form 1 + w of its column, which is a multiple of z.
+        steep: For every hinge, whether upper ≥ −lower.
     """
 
     matrix: SparseMatrix
     error: FloatArray
     reach: FloatArray
     height: IndexArray
+    steep: BoolArray
 
     @property
     def hinges(self) -> int:
@@ -232,7 +234,8 @@ def _forms(lifted: LiftedNetwork, scaling: _Scaling) -> Forms:
     least = np.maximum(reach, np.maximum(all_errors / _ERROR, 1e-300))
     scale = np.where(np.arange(reach.size) <= 2 * columns, 1.0, 2.0 ** -np.ceil(np.log2(least)))
     matrix = (sp.diags_array(scale, format="csr") @ matrix).tocsr()
-    return Forms(matrix, all_errors * scale, reach * scale, 1 + hinges.column)
+    steep = hinges.upper >= -hinges.lower
+    return Forms(matrix, all_errors * scale, reach * scale, 1 + hinges.column, steep)
 
 
 def _hinge_rows(

@@ -17,6 +17,7 @@ import numpy as np
 import scipy.linalg as sla
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from scipy.linalg import lapack
 
 from solvers.convex.sdp.assembly import WorkingForms
 from solvers.convex.sdp.program import Products, Program
@@ -27,6 +28,7 @@ __all__ = ["Multipliers", "safe_bound"]
 FloatArray = NDArray[np.float64]
 
 _ATTEMPTS = 6
+_SANE = 1e100
 _DENSE_SPECTRUM = 1500
 """Up to this size all eigenvalues are computed, which is what repairs best."""
 
@@ -46,9 +48,9 @@ class Multipliers:
     product: FloatArray
 
     def clipped(self) -> Multipliers:
-        """Return them with those of inequalities at least 0; not a number becomes 0."""
-        diagonal = np.nan_to_num(self.diagonal, nan=0.0, posinf=0.0, neginf=0.0)
-        product = np.nan_to_num(self.product, nan=0.0, posinf=0.0, neginf=0.0)
+        """Return them with those of inequalities at least 0; what is no sane number becomes 0."""
+        diagonal = np.where(np.abs(self.diagonal) < _SANE, self.diagonal, 0.0)
+        product = np.where(np.abs(self.product) < _SANE, self.product, 0.0)
         return Multipliers(
             self.products,
             np.maximum(diagonal, 0.0),
@@ -112,6 +114,8 @@ def safe_bound(program: Program, multipliers: Multipliers) -> float:
         return -np.inf
     noise = _assembly_error(program, given, matrix)
     shift, corner = _repair(matrix)
+    if not np.isfinite(corner):
+        return -np.inf
     loss = _form_losses(program, given)
     size = program.size
     step = noise + gamma(4 * size) * float(np.abs(np.diag(matrix)).sum())
@@ -139,6 +143,27 @@ def _in_units(program: Program, bound: float) -> float:
 
 
 def _repair(matrix: FloatArray) -> tuple[float, float]:
+    """Return a shift σ of the inner block and a corner γ that make S positive semidefinite."""
+    thorough = matrix.shape[0] <= _DENSE_SPECTRUM
+    return _best_repair(matrix) if thorough else _quick_repair(matrix)
+
+
+def _quick_repair(matrix: FloatArray) -> tuple[float, float]:
+    """Return the first shift, from none up, with which the inner block can be factorised."""
+    inner, border = matrix[1:, 1:], matrix[1:, 0]
+    index = np.arange(inner.shape[0])
+    scale = float(np.abs(np.diag(inner)).mean()) + 1e-300
+    for shift in (0.0, *(scale * 10.0**power for power in range(-9, 1))):
+        trial = inner.copy()
+        trial[index, index] += shift
+        factor, info = lapack.dpotrf(trial, lower=1, overwrite_a=1)
+        if info == 0:
+            solved = lapack.dpotrs(factor, border[:, None], lower=1)[0][:, 0]
+            return shift, float(matrix[0, 0] - border @ solved)
+    return 0.0, -np.inf
+
+
+def _best_repair(matrix: FloatArray) -> tuple[float, float]:
     """Return the shift σ and the corner γ that maximise γ − (size − 1) σ.
 
     With T the matrix without its first row and column h, S is positive semidefinite where

@@ -9,12 +9,13 @@ import numpy as np
 
 from solvers.budget import Budget
 from solvers.convex.sdp.cone import ConeRequest, build_cone_program
+from solvers.convex.sdp.first_order import FirstOrder, FirstOrderSettings
 from solvers.convex.sdp.interior import InteriorPoint, InteriorSettings
 from solvers.convex.sdp.options import SdpOptions, SdpSolver, SolverOutcome
 from solvers.convex.sdp.program import Program
 from solvers.convex.sdp.safe import Multipliers, safe_bound
 
-__all__ = ["ascend", "interior_bytes", "needed_bytes"]
+__all__ = ["ascend", "interior_bytes", "interior_seconds", "needed_bytes"]
 
 StepHook = Callable[[float, int], None]
 
@@ -22,6 +23,9 @@ _MANY_INPUTS = 100
 """From here on inputs are eliminated, and products that couple two of them left out."""
 _FLOAT = 8
 _CONE_SHARE = 0.7
+_FLOPS = 8e9
+_CERTIFYING = 3e-10
+"""Seconds per cube of the size that factorising S takes."""
 
 
 def ascend(
@@ -96,6 +100,32 @@ def _interior(
     return SolverOutcome(bound, method.finished or bound > settings.goal, method.iterations)
 
 
+def _first_order(
+    program: Program, options: SdpOptions, budget: Budget, on_step: StepHook
+) -> SolverOutcome:
+    scale = program.objective.scale
+    settings = FirstOrderSettings(
+        steps=options.iterations or FirstOrderSettings.steps,
+        # Beyond the goal by what certifying may cost
+        goal=_goal(options) + 1e-4 * scale,
+    )
+    reserve = _CERTIFYING * program.size**3
+    method = FirstOrder(program, settings, options.device, options.seed)
+    working = budget.at_most(max(0.0, budget.remaining_seconds - reserve))
+    multipliers = method.run(working, on_step=lambda estimate: on_step(estimate, method.steps))
+    bound = safe_bound(program, multipliers)
+    done = bound > _goal(options) or method.steps >= settings.steps
+    return SolverOutcome(bound, done, method.steps)
+
+
+def interior_seconds(program: Program, options: SdpOptions) -> float:
+    """Return about how long the interior-point method takes for one row, on one core."""
+    constraints = program.size + _room(program, options) * min(1.0, options.rounds / 4)
+    constraints = max(constraints, program.size + program.products.count)
+    step = 14 * program.size**3 + constraints**3 / 3 + 8 * program.size**2 * constraints
+    return (20 + 12 * options.rounds) * step / _FLOPS
+
+
 def _goal(options: SdpOptions) -> float:
     return 0.0 if options.stop_when_positive else np.inf
 
@@ -118,9 +148,7 @@ def _by_cone_solver(solver: SdpSolver) -> Ascent:
         if not options.polish or not fits or budget.exhausted or bound > _goal(options):
             return SolverOutcome(bound, done, steps)
         polished = _interior(program, options, budget, on_step, start=multipliers)
-        return SolverOutcome(
-            max(bound, polished.bound), polished.finished, steps + polished.steps
-        )
+        return SolverOutcome(max(bound, polished.bound), polished.finished, steps + polished.steps)
 
     return run
 
@@ -128,6 +156,11 @@ def _by_cone_solver(solver: SdpSolver) -> Ascent:
 def _cone_bytes(program: Program, _: SdpOptions) -> int:
     """Sparse factors of a matrix with a few entries per entry of X, as measured with SCS."""
     return 60 * _FLOAT * program.size**2
+
+
+def _first_order_bytes(program: Program, _: SdpOptions) -> int:
+    """The matrix that is factorised at the end, a copy of it, and the basis of Lanczos."""
+    return 5 * _FLOAT * program.size**2
 
 
 def _clarabel_bytes(program: Program, _: SdpOptions) -> int:
@@ -140,6 +173,7 @@ Ascent = Callable[[Program, SdpOptions, Budget, StepHook], SolverOutcome]
 _SOLVERS: Mapping[SdpSolver, Ascent] = MappingProxyType(
     {
         SdpSolver.INTERIOR: _interior,
+        SdpSolver.FIRST_ORDER: _first_order,
         SdpSolver.SCS: _by_cone_solver(SdpSolver.SCS),
         SdpSolver.CLARABEL: _by_cone_solver(SdpSolver.CLARABEL),
     }
@@ -148,6 +182,7 @@ _SOLVERS: Mapping[SdpSolver, Ascent] = MappingProxyType(
 _BYTES: Mapping[SdpSolver, Callable[[Program, SdpOptions], int]] = MappingProxyType(
     {
         SdpSolver.INTERIOR: interior_bytes,
+        SdpSolver.FIRST_ORDER: _first_order_bytes,
         SdpSolver.SCS: _cone_bytes,
         SdpSolver.CLARABEL: _clarabel_bytes,
     }
