@@ -129,10 +129,20 @@ class Rows:
     Attributes:
         coefficients: By node name.
         constant: Shape `(batch, rows)`, or a number while nothing was added.
+        added: Magnitudes of all that was added up to the constant, which may cancel; likewise.
     """
 
     coefficients: dict[str, Coefficients] = field(default_factory=dict)
     constant: Tensor | float = 0.0
+    added: Tensor | float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.added = _magnitude(self.constant)
+
+    def shift(self, by: Tensor) -> None:
+        """Add to the constant."""
+        self.constant = self.constant + by
+        self.added = self.added + _magnitude(by)
 
     def add(self, name: str, coefficients: Coefficients) -> None:
         """Add coefficients to those a node already has."""
@@ -152,18 +162,26 @@ class Rows:
                 value.with_values(scaled) if isinstance(value, Patches) else scaled
             )
         self.constant = self.constant * factors
+        self.added = self.added * factors.detach().abs()
 
     def mirror(self) -> None:
         """Append every row negated."""
-        if not isinstance(self.constant, Tensor):
-            first = next(iter(self.coefficients.values()))
-            like = first.values if isinstance(first, Patches) else first
-            self.constant = like.new_full(like.shape[:2], self.constant)
+        first = next(iter(self.coefficients.values()))
+        like = first.values if isinstance(first, Patches) else first
+        constant, added = (
+            value if isinstance(value, Tensor) else like.new_full(like.shape[:2], value)
+            for value in (self.constant, self.added)
+        )
         self.coefficients = {
             name: value.mirrored() if isinstance(value, Patches) else torch.cat([value, -value], 1)
             for name, value in self.coefficients.items()
         }
-        self.constant = torch.cat([self.constant, -self.constant], dim=1)
+        self.constant = torch.cat([constant, -constant], dim=1)
+        self.added = torch.cat([added, added], dim=1)
+
+
+def _magnitude(value: Tensor | float) -> Tensor | float:
+    return value.detach().abs() if isinstance(value, Tensor) else abs(value)
 
 
 def _sum(one: Coefficients, other: Coefficients) -> Coefficients:
@@ -292,7 +310,7 @@ def _cross_nonlinear(node: Node, relaxation: Relaxation, rows: Rows) -> None:
     if isinstance(coefficients, Patches):
         moved = relaxation.backward_patches(coefficients)
     passed, constant = relaxation.backward(whole(coefficients)) if moved is None else moved
-    rows.constant = rows.constant + constant
+    rows.shift(constant)
     # Constants in place of the node leave nothing for any input.
     names = (*node.inputs, *relaxation.beyond)
     for name, value in zip(names, passed, strict=bool(passed)):
@@ -310,7 +328,7 @@ def _cross_affine(scene: Scene, node: Node, rule: AffineRule[Any], rows: Rows) -
         parameters=scene.network.parameters,
     )
     if added is not None:
-        rows.constant = rows.constant + added
+        rows.shift(added)
     for name, value in zip(node.inputs, passed, strict=True):
         rows.add(name, value)
 
@@ -324,10 +342,14 @@ def concretize(scene: Scene, rows: Rows, entry: Entry | None = None) -> Tensor:
     """
     place = scene.entry if entry is None else entry
     region, left, constant = place.region, rows.coefficients.get(place.node.name), rows.constant
+    unit = ROUNDING_UNITS * torch.finfo(torch.float64).eps
     if left is None:
-        if not isinstance(constant, Tensor):
-            constant = region.lower.new_full((scene.batch, 1), constant)
-        return constant.expand(scene.batch, -1)
+        lowest = (
+            constant if isinstance(constant, Tensor) else region.lower.new_full((1, 1), constant)
+        )
+        if lowest.dtype == torch.float64:
+            lowest = lowest - unit * rows.added
+        return lowest.expand(place.region.batch, -1)
     if place.balls is None:
         lowest, spread = _least_over_box(region, left)
     else:
@@ -336,9 +358,7 @@ def concretize(scene: Scene, rows: Rows, entry: Entry | None = None) -> Tensor:
     # In float32 nothing is proved, so nothing is given up.
     if spread is None:
         return lowest
-    unit = ROUNDING_UNITS * torch.finfo(torch.float64).eps
-    size = constant.abs() if isinstance(constant, Tensor) else abs(constant)
-    return lowest - unit * (spread + size)
+    return lowest - unit * (spread + rows.added)
 
 
 def _least_over_box(region: Interval, left: Coefficients) -> tuple[Tensor, Tensor | None]:

@@ -14,6 +14,7 @@ from solvers.bounds.backward import Rows, concretize, pull_back
 from solvers.bounds.crossing import whole
 from solvers.bounds.ibp import refinable_nodes
 from solvers.bounds.intermediate import relaxations_of, select
+from solvers.bounds.interval import ROUNDING_UNITS
 from solvers.bounds.rules import Slopes
 from solvers.budget import Budget
 from solvers.search.boxes.boxes import Boxes
@@ -62,6 +63,26 @@ class Engine(ABC):
     def scene(self, boxes: Boxes) -> Scene:
         """Return the network over boxes."""
         return Scene(self.network, self.layout.region(boxes.case, boxes.lower, boxes.upper))
+
+    def allowance(self, bounds: Bounds, box: Tensor, matrix: Tensor, offset: Tensor) -> Tensor:
+        """Return what rounding of the margin's own terms may amount to.
+
+        Passes allow for what they add up from the last layer on, and know of it as one number;
+        where outputs cancel in a margin, its terms are larger than that.
+
+        Args:
+            bounds: Of every node over some boxes.
+            box: Which of them each row is about, shape `(rows,)`.
+            matrix: Of rows, shape `(rows, outputs)`.
+            offset: Shape `(rows,)`.
+
+        Returns:
+            Shape `(rows,)`.
+        """
+        output = bounds[self.network.graph.output]
+        size = torch.maximum(output.lower.abs(), output.upper.abs()).flatten(1)
+        unit = ROUNDING_UNITS * torch.finfo(torch.float64).eps
+        return unit * ((matrix.abs() * size[box]).sum(-1) + offset.abs())
 
     def wanted(self, boxes: Boxes) -> Tensor:
         """Return the rows whose clauses are open, a mask of shape `(boxes, rows)`."""
@@ -118,10 +139,18 @@ class PaddedEngine(Engine):
             coefficients = some.reshape(*index.shape, *self.network.output_shape)
             rows = Rows({self.network.graph.output: coefficients}, -offset.gather(1, index))
             pull_back(scene, rows, relaxations)
-            lower.scatter_(1, index, concretize(scene, rows).nan_to_num(nan=-torch.inf))
+            found = concretize(scene, rows) - self._allowed(bounds, some, offset.gather(1, index))
+            lower.scatter_(1, index, found.nan_to_num(nan=-torch.inf))
             pull_back(scene, rows, relaxations, end=start)
             left = rows.coefficients.get(start)
             if left is not None:
                 at_input = whole(left).flatten(2)[..., layout.active]
                 slopes.scatter_(1, index.unsqueeze(-1).expand_as(at_input), at_input)
         return lower, slopes
+
+    def _allowed(self, bounds: Bounds, matrix: Tensor, offset: Tensor) -> Tensor:
+        """Return the allowance of rows of shape `(boxes, rows, outputs)`."""
+        count, rows = offset.shape
+        box = torch.arange(count, device=offset.device).repeat_interleave(rows)
+        flat = self.allowance(bounds, box, matrix.flatten(0, 1), offset.flatten())
+        return flat.reshape(count, rows)

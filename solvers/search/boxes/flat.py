@@ -203,16 +203,20 @@ class FlatPass:
 
     def _concretized(self, rows: Rows, box: Tensor) -> Tensor:
         """Minimise over each row's own box, as examples of one row each."""
-        entry, constant = self._scene.entry, rows.constant
-        if not isinstance(constant, Tensor):
-            constant = entry.region.lower.new_full((1, len(box)), constant)
-        constant = constant.expand(1, len(box))
-        left = rows.coefficients.get(entry.node.name)
-        if left is None:
-            return constant[0]
-        turned = Rows({entry.node.name: whole(left).transpose(0, 1)}, constant.transpose(0, 1))
+        entry, left = self._scene.entry, rows.coefficients.get(self._scene.entry.node.name)
+        turned = Rows()
+        if left is not None:
+            turned.coefficients[entry.node.name] = whole(left).transpose(0, 1)
+        turned.constant = self._column(rows.constant, len(box))
+        turned.added = self._column(rows.added, len(box))
         place = Entry(entry.node, entry.region[box], None)
         return concretize(self._scene, turned, place).squeeze(1)
+
+    def _column(self, value: Tensor | float, rows: int) -> Tensor:
+        """Return numbers of rows as examples of one row each."""
+        if not isinstance(value, Tensor):
+            value = self._scene.region.lower.new_full((1, 1), value)
+        return value.expand(1, rows).transpose(0, 1)
 
     def looseness(self, box: Tensor, seen: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
         """Say how much of some rows' looseness each input is to blame for.

@@ -82,7 +82,9 @@ class FlatEngine(Engine):
     def _traced(self, work: FlatPass, matrix: Tensor, offset: Tensor, box: Tensor) -> Traced:
         coefficients = matrix.reshape(1, -1, *self.network.output_shape)
         rows = Rows({self.network.graph.output: coefficients}, -offset.unsqueeze(0))
-        return work.trace(rows, box, note=True)
+        traced = work.trace(rows, box, note=True)
+        allowed = self.allowance(work.bounds, box, matrix, offset)
+        return replace(traced, lower=traced.lower - allowed)
 
     def _judged(
         self,
