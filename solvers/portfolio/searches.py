@@ -51,7 +51,7 @@ def _split_neurons(run: Run, bracket: Bracket, budget: Budget) -> None:
             run.network,
             bracket,
             run.witness,
-            options=NeuronSearchOptions(seed=run.seed),
+            options=NeuronSearchOptions(),
             budget=budget,
             known=None if run.ladder is None else run.ladder.known([bracket]),
             progress=_teller(run, "neuron-splitting", began),
