@@ -13,7 +13,7 @@ from models.errors import ShapeError
 from models.graph import Node
 from solvers.bounds.alpha import optimised
 from solvers.bounds.backward import Rows, Scene, lower_bounds
-from solvers.bounds.fastc2v import CUT_COPIES, Tightening, tightened_rows
+from solvers.bounds.fastc2v import FastC2V
 from solvers.bounds.forward import forward_bounds, margins_of_form
 from solvers.bounds.ibp import propagate
 from solvers.bounds.intermediate import relaxations_of, tightened
@@ -229,21 +229,10 @@ def _fastc2v(task: _Task) -> MarginBounds:
     # A cut is a function of values behind perturbed weights, so it would be wrong for some of them.
     if task.scene.drifts:
         return MarginBounds(start, bounds)
-    size = max(1, task.memory.rows(task.scene) // CUT_COPIES)
-    output = task.scene.network.graph.output
-    parts = [
-        tightened_rows(
-            task.scene,
-            {output: task.coefficients[:, first : first + size]},
-            -task.margins.offset[:, first : first + size],
-            bounds,
-            slopes=slopes,
-            tightening=Tightening(),
-            budget=task.budget,
-        )
-        for first in range(0, start.shape[1], size)
-    ]
-    return MarginBounds(torch.fmax(start, torch.cat(parts, dim=1)), bounds)
+    method = FastC2V(
+        task.scene, task.coefficients, task.margins.offset, slopes, task.memory, task.budget
+    )
+    return MarginBounds(*method.run(bounds, start))
 
 
 def _alpha_crown(task: _Task) -> MarginBounds:

@@ -186,7 +186,7 @@ _SDP_STATUS: Mapping[SdpStatus, MethodStatus] = MappingProxyType(
 ITEM_METHODS: Mapping[Method, ItemMethod] = MappingProxyType(
     {
         Method.LP: ItemMethod(_lp),
-        Method.OPTC2V: ItemMethod(_optc2v),
+        Method.OPTC2V: ItemMethod(_optc2v, start=Method.FASTC2V),
         Method.SDP: ItemMethod(_sdp),
     }
 )
