@@ -20,9 +20,11 @@ from training.options import (
     TrainingOptions,
 )
 from training.result import EpochMetrics, StopReason, TrainingEvent, TrainingResult
+from training.sweep import SweepEvent, SweepOptions, SweepResult, SweepTrial, pareto_front
 
 if TYPE_CHECKING:
     from training.trainer import train
+    from training.tuning import tune
 
 __all__ = [
     "CERTIFIED_BY",
@@ -38,16 +40,22 @@ __all__ = [
     "RampOptions",
     "SelectionOptions",
     "StopReason",
+    "SweepEvent",
+    "SweepOptions",
+    "SweepResult",
+    "SweepTrial",
     "TrainingError",
     "TrainingEvent",
     "TrainingMethod",
     "TrainingOptions",
     "TrainingResult",
     "UntrainableError",
+    "pareto_front",
     "train",
+    "tune",
 ]
 
-_HOMES = {"train": "training.trainer"}
+_HOMES = {"train": "training.trainer", "tune": "training.tuning"}
 
 
 def __getattr__(name: str) -> object:
