@@ -12,7 +12,8 @@ constraints tighten the bounds of hidden neurons).
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -25,15 +26,15 @@ from models.network import Network
 from solvers.budget import Budget
 from solvers.exact.affine import Affine
 from solvers.exact.context import Bounds, Splits
-from solvers.exact.encode import EncodedNetwork, EncodingStoppedError, encode_network
-from solvers.exact.highs_simplex import RelaxedStatus, Simplex
+from solvers.exact.encode import EncodedNetwork, encode_network
+from solvers.exact.highs_simplex import Simplex
 from solvers.exact.model import MilpModel, Rows
 from solvers.problem import Case, Clause
 
 if TYPE_CHECKING:
     from solvers.exact.options import ExactOptions
 
-__all__ = ["Focus", "focus_bounds", "influences", "with_row"]
+__all__ = ["Focus", "focus_rounds", "influences", "with_row"]
 
 FloatArray = NDArray[np.float64]
 
@@ -52,77 +53,84 @@ class Focus:
 
     Attributes:
         bounds: Of every node, there.
+        cutoff: That cutoff.
         empty: Whether the margin is proved to be above the cutoff everywhere.
+        last: Whether another round is not worth its time.
+        seconds: That all rounds took so far.
     """
 
     bounds: Bounds
+    cutoff: float
     empty: bool
+    last: bool
+    seconds: float
 
 
 @dataclass(frozen=True)
 class _Neuron:
-    """One undecided value: its node, its flat position, and what it is of the columns."""
+    """One undecided value: its node, its flat position, its weight, and its two columns."""
 
     source: str
     at: int
     influence: float
+    positive: int
+    negative: int
 
 
-def focus_bounds(
+def focus_rounds(
     network: Network,
     case: Case,
     bounds: Bounds,
     *,
     clause: Clause,
-    cutoff: float,
+    cutoff: Callable[[], float],
     options: ExactOptions,
     budget: Budget,
     splits: Splits | None = None,
-) -> Focus:
+) -> Iterator[Focus]:
     """Tighten the bounds of undecided neurons for the search of margins up to a cutoff.
+
+    Each round builds the relaxation anew from the bounds of the one before.
 
     Args:
         network: As for `exact_margin`.
         case: Its region counts.
         bounds: By node name, of the node's shape, sound.
         clause: Whose margin is meant.
-        cutoff: Greater margins do not matter.
-        options: Encoding, threads and seed.
-        budget: Tightening ends with it; what is done by then counts.
+        cutoff: Returns the value above which margins do not matter; it may fall between rounds.
+        options: Encoding, threads, seed, and the share of the time.
+        budget: Of the clause; rounds end with a share of it, and what is done by then counts.
         splits: As for `exact_margin`.
+
+    Yields:
+        What is known after each round, until a round was not worth its time or nothing is left.
 
     Raises:
         SolverFailedError: HiGHS stopped with an error.
         UnsupportedMethodError: An operator has no encoding, or the program is too large.
     """
     relaxed = replace(options.encoding, relaxed=True)
-    tightened, root = dict(bounds), -np.inf
-    for _ in range(_ROUNDS):
-        try:
-            encoded = encode_network(
-                network, case.region, tightened, options=relaxed, budget=budget, splits=splits
-            )
-        except EncodingStoppedError:
-            break
-        model = encoded.clause_model(clause)
-        job = _Round(encoded, with_row(model.relaxed(), cutoff), options, budget)
-        before = root
-        answer = job.simplex().minimise(budget)
-        if answer.status is RelaxedStatus.EMPTY or answer.bound > cutoff:
-            return Focus(tightened, empty=True)
-        if answer.values is None or answer.duals is None:
-            break
-        root = answer.bound
-        neurons = influences(encoded, tightened, answer.values, answer.duals)
-        decided = job.tighten(neurons, tightened)
-        if decided is None:
-            return Focus(tightened, empty=True)
-        _LOG.info("cutoff %g, relaxation %g: decided %d of %d", cutoff, root, decided, len(neurons))
-        closed = (root - before) / max(cutoff - before, 1e-12) if np.isfinite(before) else 1.0
-        slow = decided < _WORTHWHILE * len(neurons) and closed < _WORTHWHILE
-        if slow or budget.exhausted or decided == len(neurons):
-            break
-    return Focus(tightened, empty=False)
+    tightened, root, seconds = dict(bounds), -np.inf, 0.0
+    allowed = options.tightening_share * budget.remaining_seconds
+    for number in range(_ROUNDS):
+        began, limit = time.monotonic(), cutoff()
+        share = budget.at_most(max(0.0, allowed - seconds))
+        encoded = encode_network(
+            network, case.region, tightened, options=relaxed, budget=budget, splits=splits
+        )
+        model = with_row(encoded.clause_model(clause).relaxed(), limit)
+        job = _Round(encoded, model, options, share)
+        before, outcome = root, job.run(tightened, limit)
+        root = outcome.relaxation
+        seconds += time.monotonic() - began
+        closed = (root - before) / max(limit - before, 1e-12) if np.isfinite(before) else 1.0
+        slow = outcome.decided < _WORTHWHILE * outcome.neurons and closed < _WORTHWHILE
+        _LOG.info("round %d below %g: %s", number, limit, outcome)
+        done = outcome.decided == outcome.neurons or number == _ROUNDS - 1
+        last = slow or done or share.exhausted
+        yield Focus(dict(tightened), limit, outcome.empty, last, seconds)
+        if last or outcome.empty:
+            return
 
 
 def with_row(model: MilpModel, cutoff: float) -> MilpModel:
@@ -163,9 +171,19 @@ def influences(
         slack = -lower * upper / np.maximum(upper - lower, 1e-300)
         used = np.minimum(values[hinge.positive], values[hinge.negative])
         weight = np.abs(duals[hinge.ties]) * slack + np.abs(used)
-        pairs = zip(hinge.at.tolist(), weight.tolist(), strict=True)
-        neurons += [_Neuron(source, at, influence) for at, influence in pairs]
+        facts = zip(hinge.at, weight, hinge.positive, hinge.negative, strict=True)
+        neurons += [_Neuron(source, int(i), float(w), int(p), int(n)) for i, w, p, n in facts]
     return sorted(neurons, key=lambda neuron: -neuron.influence)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What one round brought: the relaxation before it, and how many neurons it decided."""
+
+    relaxation: float = -np.inf
+    neurons: int = 0
+    decided: int = 0
+    empty: bool = False
 
 
 class _Round:
@@ -177,9 +195,18 @@ class _Round:
         self._encoded, self._model = encoded, model
         self._options, self._budget = options, budget
 
-    def simplex(self) -> Simplex:
-        """Return a session of this round's program."""
-        return Simplex(self._model, seed=self._options.seed)
+    def run(self, bounds: dict[str, tuple[FloatArray, FloatArray]], cutoff: float) -> _Outcome:
+        """Tighten `bounds` in place."""
+        answer = Simplex(self._model, seed=self._options.seed).minimise(self._budget)
+        if answer.bound > cutoff:
+            return _Outcome(answer.bound, empty=True)
+        if answer.values is None or answer.duals is None:
+            return _Outcome()
+        neurons = influences(self._encoded, bounds, answer.values, answer.duals)
+        decided = self.tighten(neurons, bounds)
+        if decided is None:
+            return _Outcome(answer.bound, len(neurons), empty=True)
+        return _Outcome(answer.bound, len(neurons), decided)
 
     def tighten(
         self, neurons: list[_Neuron], bounds: dict[str, tuple[FloatArray, FloatArray]]
@@ -209,7 +236,7 @@ class _Round:
         self, neurons: list[_Neuron], sides: Mapping[str, tuple[FloatArray, FloatArray]]
     ) -> bool:
         """Tighten some neurons in place; return whether no point is left."""
-        simplex = self.simplex()
+        simplex = Simplex(self._model, seed=self._options.seed)
         for neuron in neurons:
             low, high = (side.reshape(-1) for side in sides[neuron.source])
             value, at = self._encoded.values[neuron.source], neuron.at
@@ -224,6 +251,10 @@ class _Round:
                     low[at] = min(max(low[at], bound), high[at])
                 else:
                     high[at] = max(min(high[at], -bound), low[at])
+            # what was found helps those that come after it: z = p − n, with one of the two 0
+            columns = np.array([neuron.positive, neuron.negative])
+            ends = np.maximum([high[at], -low[at]], 0.0)
+            simplex.set_boxes(columns, np.zeros(2), np.minimum(simplex.upper[columns], ends))
         return False
 
     def _minimum(self, simplex: Simplex, value: Affine, at: int, sign: float) -> float:

@@ -15,7 +15,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -29,7 +30,7 @@ from solvers.errors import SolverFailedError, UnsupportedMethodError
 from solvers.exact.bracket import Bracket
 from solvers.exact.context import Bounds, clipped
 from solvers.exact.encode import EncodedNetwork, EncodingStoppedError, encode_network
-from solvers.exact.focus import Focus, focus_bounds
+from solvers.exact.focus import Focus, focus_rounds
 from solvers.exact.model import MilpModel, ModelTooLargeError
 from solvers.exact.options import (
     BoundTightening,
@@ -55,6 +56,7 @@ _LOG = logging.getLogger(__name__)
 _PROGRESS_SECONDS = 0.2
 _ATTEMPTS = 2
 _RESERVE_SECONDS = 0.2
+_FIRST_SECONDS = 0.3
 _DISAGREEMENT = 1e-5
 
 
@@ -185,7 +187,8 @@ class _Search:
                 self.attempts[left[0]] = _ATTEMPTS  # a shorter attempt than the last is no use
                 continue
             began = time.monotonic()
-            self._solve(left[0], encoded, solver, share)
+            with suppress(EncodingStoppedError):  # of this clause's time; others may have some left
+                self._solve(left[0], encoded, solver, share)
             self.spent[left[0]] = time.monotonic() - began
 
     def _tighten(self) -> None:
@@ -231,18 +234,39 @@ class _Search:
             self.solved.add(clause)
             return
         self.attempts[clause] = self.attempts.get(clause, 0) + 1
-        ceiling = math.inf
-        if self._focuses(solver):
-            ceiling = self._cutoff(model)
-            focused = self._focus(clause, ceiling, budget)
-            if focused.empty:
-                self.bracket.prove(clause, ceiling)
+        if not self._focuses(solver):
+            self._search(clause, encoded, solver, budget, ceiling=math.inf)
+            return
+        # what is nearly decided needs no tightening
+        first = budget.at_most(min(_FIRST_SECONDS, 0.1 * budget.remaining_seconds))
+        self._search(clause, encoded, solver, first, ceiling=math.inf)
+        if self._is_done(clause):
+            return
+        for focus in self._focus(clause, model, budget):
+            if focus.empty:
+                self.bracket.prove(clause, focus.cutoff)
                 return
-            try:
-                encoded = self._encode(focused.bounds, budget, solver)
-            except EncodingStoppedError:
-                return  # of this clause's time; others may have some left
-            model = encoded.clause_model(self.case.specification.clauses[clause])
+            # until tightening is done, the search gets as long as that took: much may be decided
+            share = budget if focus.last else budget.at_most(focus.seconds)
+            closer = self._encode(focus.bounds, budget, solver)
+            self._search(clause, closer, solver, share, ceiling=focus.cutoff)
+            if self._is_done(clause) or budget.exhausted:
+                return
+
+    def _is_done(self, clause: int) -> bool:
+        return bool(self.bracket.settled[clause]) or clause in self.solved or self.empty
+
+    def _search(
+        self,
+        clause: int,
+        encoded: EncodedNetwork,
+        solver: MilpSolver,
+        budget: Budget,
+        *,
+        ceiling: float,
+    ) -> None:
+        """Let a solver search; what is above the ceiling is not in the program."""
+        model = encoded.clause_model(self.case.specification.clauses[clause])
         safety = 0.0 if solver.takes_pairs else self.options.tolerances.safety(model)
         monitor = Monitor(
             budget,
@@ -270,15 +294,15 @@ class _Search:
             return 2.0 * self._stop_bound(self.options.tolerances.safety(model))
         return self.bracket.known
 
-    def _focus(self, clause: int, cutoff: float, budget: Budget) -> Focus:
-        return focus_bounds(
+    def _focus(self, clause: int, model: MilpModel, budget: Budget) -> Iterator[Focus]:
+        return focus_rounds(
             self.network,
             self.case,
             self.bounds,
             clause=self.case.specification.clauses[clause],
-            cutoff=cutoff,
+            cutoff=lambda: self._cutoff(model),
             options=self.options,
-            budget=budget.share(self.options.tightening_share),
+            budget=budget,
             splits=self.hints.splits,
         )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from models.network import Network
 from solvers.budget import Budget
 from solvers.exact import BoundTightening, ExactMode, ExactOptions, ExactStatus, exact_margin
-from solvers.exact.focus import Focus, focus_bounds
+from solvers.exact.focus import Focus, focus_rounds
 from solvers.problem import Box, Case, Clause, Specification
 from tests.helpers.graphs import mlp
 from tests.helpers.intervals import interval_bounds
@@ -23,16 +25,22 @@ CLAUSE = Clause(ROW, np.zeros(1))
 CASE = Case(REGION, Specification((CLAUSE,)))
 
 
-def focused(network: Network, cutoff: float, *, threads: int = 1) -> Focus:
-    return focus_bounds(
-        network,
-        CASE,
-        interval_bounds(network, REGION),
-        clause=CLAUSE,
-        cutoff=cutoff,
-        options=ExactOptions(threads=threads),
-        budget=Budget.of_seconds(60),
+def rounds(network: Network, cutoff: float, *, threads: int = 1) -> list[Focus]:
+    return list(
+        focus_rounds(
+            network,
+            CASE,
+            interval_bounds(network, REGION),
+            clause=CLAUSE,
+            cutoff=lambda: cutoff,
+            options=ExactOptions(threads=threads),
+            budget=Budget.of_seconds(60),
+        )
     )
+
+
+def focused(network: Network, cutoff: float, *, threads: int = 1) -> Focus:
+    return rounds(network, cutoff, threads=threads)[-1]
 
 
 def inputs_below(network: Network, cutoff: float, seed: int) -> torch.Tensor:
@@ -60,6 +68,35 @@ def test_no_input_below_the_cutoff_leaves_the_bounds(threads: int, seed: int, sh
             lower, upper = result.bounds[name]
             assert (value.numpy() >= lower - 1e-9).all()
             assert (value.numpy() <= upper + 1e-9).all()
+
+
+def test_rounds_only_tighten_and_say_which_is_the_last() -> None:
+    network = mlp((3, 8, 8, 3), seed=3)
+    found = rounds(network, float(inputs_margin(network)) + 0.3)
+    assert [focus.last for focus in found] == [False] * (len(found) - 1) + [True]
+    for before, after in itertools.pairwise(found):
+        assert before.seconds <= after.seconds
+        for name, (lower, upper) in after.bounds.items():
+            assert (lower >= before.bounds[name][0]).all()
+            assert (upper <= before.bounds[name][1]).all()
+
+
+def test_no_time_for_tightening_ends_it_at_once() -> None:
+    network = mlp((3, 8, 8, 3), seed=3)
+    bounds = interval_bounds(network, REGION)
+    (only,) = focus_rounds(
+        network,
+        CASE,
+        bounds,
+        clause=CLAUSE,
+        cutoff=lambda: 0.0,
+        options=ExactOptions(tightening_share=0.0),
+        budget=Budget.of_seconds(60),
+    )
+    assert only.last
+    assert not only.empty
+    for name, pair in bounds.items():
+        np.testing.assert_array_equal(only.bounds[name], pair)
 
 
 def test_a_smaller_cutoff_leaves_tighter_bounds() -> None:
