@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,14 @@ from training.data import Feed, checked_training_set, checked_validation_set
 from training.errors import DivergedError, UntrainableError
 from training.evaluation import Evaluation, evaluate
 from training.losses import Batch, StepLoss, step_loss
-from training.methods import TrainingMethod
 from training.optimisers import build_optimiser, optimiser_tensors, restore_optimiser
 from training.options import TrainingOptions
 from training.record import require_same, run_settings
 from training.result import EpochMetrics, StopReason, TrainingEvent, TrainingResult
 from training.schedules import learning_rate, ramp_ends, stage_at
 from training.seeds import stream
+from training.selection import is_better
+from training.state import RunState
 from training.trainable import trainable_names
 
 __all__ = ["train"]
@@ -101,48 +101,6 @@ def _algorithms(*, deterministic: bool) -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
-@dataclass
-class _State:
-    """What changes during a run, apart from tensors.
-
-    Attributes:
-        step: Steps done.
-        sums: Of each part of the loss over the inputs of the epoch at hand.
-        counts: Over how many inputs, by part.
-        history: Of finished epochs.
-        best_epoch: From 1; 0 before the first.
-        seconds: Spent by earlier runs of the same checkpoint, and in this one.
-        epoch_seconds: Spent on the epoch at hand.
-    """
-
-    step: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
-    history: list[EpochMetrics] = field(default_factory=list)
-    best_epoch: int = 0
-    seconds: float = 0.0
-    epoch_seconds: float = 0.0
-
-    def to_json(self) -> dict[str, Any]:
-        values = {key: value for key, value in vars(self).items() if key != "history"}
-        return {**values, "history": [entry.to_json() for entry in self.history]}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> _State:
-        history = [EpochMetrics(**entry) for entry in values["history"]]
-        return cls(**{**values, "history": history})
-
-    def add(self, parts: Mapping[str, float], inputs: int) -> None:
-        """Take the loss of a batch into the epoch's means."""
-        for name, value in parts.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value * inputs
-            self.counts[name] = self.counts.get(name, 0) + inputs
-
-    def means(self) -> dict[str, float]:
-        """Return the epoch's mean of each part."""
-        return {name: total / self.counts[name] for name, total in self.sums.items()}
-
-
 class _Run:
     """One training run on its device."""
 
@@ -168,7 +126,7 @@ class _Run:
         self.feed = Feed(sets[0], options, device=device, dtype=network.dtype)
         self.steps = self.feed.batches * options.epochs
         self.optimiser = build_optimiser(list(self.leaves.values()), options.optimiser)
-        self.state = _State()
+        self.state = RunState()
         self.best = self._tensors()
         self.folder: Path | None = None
         self._clock = self._saved = time.perf_counter()
@@ -273,8 +231,8 @@ class _Run:
         state = self.state
         state.history.append(metrics)
         state.sums, state.counts, state.epoch_seconds = {}, {}, 0.0
-        rank = _RANKS.get(self.options.method, _certified_first)
-        if not state.best_epoch or rank(metrics) >= rank(state.history[state.best_epoch - 1]):
+        best = state.history[state.best_epoch - 1] if state.best_epoch else None
+        if best is None or not is_better(best, metrics, self.options.method):
             state.best_epoch, self.best = metrics.epoch, self._tensors()
         _LOG.info("epoch %d: certified accuracy %.4f", metrics.epoch, metrics.certified_accuracy)
         return TrainingEvent(
@@ -334,7 +292,7 @@ class _Run:
                 name: found.tensors[f"best/{name}"].to(value) for name, value in self.best.items()
             }
         restore_optimiser(self.optimiser, found.tensors)
-        self.state = _State.from_json(found.state["run"])
+        self.state = RunState.from_json(found.state["run"])
         self._clock = self._saved = time.perf_counter()
 
     def result(self, stopped: StopReason) -> TrainingResult:
@@ -348,22 +306,3 @@ class _Run:
             seconds=self.state.seconds,
             settings=self.settings,
         )
-
-
-def _certified_first(metrics: EpochMetrics) -> tuple[float, ...]:
-    return (metrics.certified_accuracy, metrics.empirical_accuracy, metrics.clean_accuracy)
-
-
-_RANKS: Mapping[TrainingMethod, Callable[[EpochMetrics], tuple[float, ...]]] = {
-    TrainingMethod.STANDARD: lambda metrics: (
-        metrics.clean_accuracy,
-        metrics.empirical_accuracy,
-        metrics.certified_accuracy,
-    ),
-    TrainingMethod.PGD: lambda metrics: (
-        metrics.empirical_accuracy,
-        metrics.clean_accuracy,
-        metrics.certified_accuracy,
-    ),
-}
-"""What makes an epoch better than another, where that is not certified accuracy."""

@@ -20,13 +20,14 @@ import numpy as np
 import torch
 
 from benchmarks.shared import shared_folder
-from models.architectures import build_architecture
+from models.architectures import Initialisation, build_architecture
 from models.data import Dataset
 from solvers.methods import Method
 from training import (
     FeasibilityForm,
     OptimiserOptions,
     RampOptions,
+    SelectionOptions,
     TrainingMethod,
     TrainingOptions,
     train,
@@ -61,6 +62,7 @@ class Run:
     epochs: int
     batch: int
     learning_rate: float
+    initialisation: str
     loss_fusion: bool
 
     @property
@@ -78,6 +80,7 @@ class Run:
             seed=self.seed,
             optimiser=OptimiserOptions(learning_rate=self.learning_rate),
             ramp=RampOptions(warm_up=0.1, ramp=0.5),
+            selection=SelectionOptions(count=300),
         )
 
     @property
@@ -101,7 +104,13 @@ def mnist(images: int, tests: int) -> tuple[Dataset, Dataset, Dataset]:
 def measured(run: Run, data: tuple[Dataset, Dataset, Dataset]) -> dict[str, Any]:
     """Train, measure the best epoch on the test images, and return the line of the results."""
     training, validation, test = data
-    network = build_architecture(run.architecture, training.shape, 10, seed=run.seed)
+    network = build_architecture(
+        run.architecture,
+        training.shape,
+        10,
+        seed=run.seed,
+        initialisation=Initialisation(run.initialisation),
+    )
     result = train(network, training, validation, run.options)
     began = time.perf_counter()
     certified = {
@@ -179,6 +188,7 @@ def planned(arguments: argparse.Namespace) -> Iterator[Run]:
                         epochs=arguments.epochs,
                         batch=arguments.batch,
                         learning_rate=arguments.learning_rate,
+                        initialisation=arguments.initialisation,
                         loss_fusion=arguments.loss_fusion,
                     )
 
@@ -190,11 +200,12 @@ def main() -> None:
     parser.add_argument("--methods", default="crown-ibp,ibp,fast-lin")
     parser.add_argument("--epsilons", default="0.1,0.3")
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--images", type=int, default=4000)
     parser.add_argument("--tests", type=int, default=1000)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--initialisation", default="ibp")
     parser.add_argument("--loss-fusion", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
