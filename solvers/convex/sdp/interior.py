@@ -33,6 +33,7 @@ from solvers.convex.sdp.newton import newton_matrix, values_of
 from solvers.convex.sdp.program import Products, Program
 from solvers.convex.sdp.safe import Multipliers, dual_matrix
 from solvers.convex.sdp.separation import violated_products
+from solvers.errors import SolverFailedError
 
 __all__ = ["InteriorPoint", "InteriorSettings"]
 
@@ -41,6 +42,7 @@ FloatArray = NDArray[np.float64]
 _MARGIN = 0.95
 """How much of the way to the boundary a step may go."""
 _STALLED = 1e-3
+_RAISES = 200
 _RIDGES = (1e-14, 1e-11, 1e-8)
 _NEAR = 0.05
 _FAR = 0.5
@@ -255,7 +257,7 @@ class InteriorPoint:
     ) -> tuple[float, FloatArray, FloatArray]:
         """Make multipliers strictly feasible: raise κ, then lower γ, as far as needed."""
         floor = max(float(diagonal.mean()), 1e-9) * 1e-3
-        while True:
+        for _ in range(_RAISES):
             matrix = dual_matrix(self._program, Multipliers(self.products, diagonal, product))
             inner, border = matrix[1:, 1:], matrix[1:, 0]
             factor, info = lapack.dpotrf(inner, lower=1)
@@ -266,6 +268,9 @@ class InteriorPoint:
                 matrix[0, 0] -= corner
                 return corner, diagonal, matrix
             diagonal, floor = diagonal + floor, 4.0 * floor
+        raise SolverFailedError(
+            "no strictly feasible multipliers were found; a coefficient of the program is not finite"
+        )
 
     def _step(self, point: _Iterate) -> _Iterate | None:
         """Return the next iterate; None where rounding leaves no way up."""

