@@ -130,7 +130,7 @@ def _show_tightness(
     if before is None or after is None:
         console.print("unstable neurons: not measured, crown does not fit into memory")
         return
-    console.print(
-        f"unstable neurons {before['unstable']:.1f} before, {after['unstable']:.1f} now; "
-        f"slack {before['slack']:.4g} before, {after['slack']:.4g} now"
-    )
+    words = [f"unstable neurons {before['unstable']:.1f} before, {after['unstable']:.1f} now"]
+    if before["slack"] is not None and after["slack"] is not None:
+        words.append(f"slack {before['slack']:.4g} before, {after['slack']:.4g} now")
+    console.print("; ".join(words))

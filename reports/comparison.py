@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.numbers import strict
+from reports.numbers import finite, strict
 from reports.statistics import Interval, mcnemar, paired_mean, paired_shares, wilson
 from reports.summary import certified, correct, gap_of, summarize
 
@@ -134,11 +134,14 @@ def _intervals(items: Sequence[Item], methods: Sequence[str]) -> dict[str, Any]:
 
 def _tightness(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the layers with their sums; the slack of a network adds up over its layers."""
-    return {
-        "unstable": sum(layer["unstable"] for layer in layers),
-        "slack": sum(layer["slack"] for layer in layers),
-        "layers": list(layers),
-    }
+    return {name: _total(layers, name) for name in ("unstable", "slack")} | {"layers": list(layers)}
+
+
+def _total(layers: Sequence[Mapping[str, Any]], name: str) -> float | None:
+    """Return the sum over all layers; None where bounds were infinite and one is not known."""
+    values = [finite(layer[name]) for layer in layers]
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
 
 
 def _withstands(item: Item) -> bool:

@@ -36,7 +36,8 @@ class LayerTightness:
         name: Of the node.
         neurons: Of the layer.
         unstable: How many of them are unstable, the mean over all inputs.
-        slack: Mean of −ul/(u − l) over the unstable ones of all inputs; 0 where there is none.
+        slack: Mean of −ul/(u − l) over the unstable ones of all inputs; 0 where there is none, not
+            a number where a bound is infinite.
     """
 
     name: str
@@ -55,7 +56,7 @@ def relu_slack(bounds: Interval) -> Tensor:
     Args:
         bounds: Of the pre-activations, any shape.
 
-    Source: design of the triangle relaxation, Ehlers 2017: the upper line's height at 0.
+    Source: Ehlers 2017, the linear relaxation of ReLU: the height of its upper line at 0.
     """
     lower, upper = bounds.lower, bounds.upper
     unstable = (lower < 0) & (upper > 0)

@@ -16,7 +16,7 @@ from cli.main import main
 from cli.options import METHOD_NAMES
 from solvers.methods import Method
 
-COMMANDS = ["certify", "compare", "verify", "train", "tune", "bench", "serve"]
+COMMANDS = ["certify", "compare", "radius", "verify", "train", "tune", "bench", "serve"]
 
 
 def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:

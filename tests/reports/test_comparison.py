@@ -132,6 +132,14 @@ def test_other_inputs_are_not_compared() -> None:
         report(side("odd", relabelled))
 
 
+def test_slack_that_is_not_known_is_not_added_up() -> None:
+    odd = [LAYERS[0], {**LAYERS[1], "slack": None}]
+    (candidate,) = report(side("odd", BEFORE, layers=odd))["candidates"]
+    assert candidate["tightness"]["slack"] is None
+    assert candidate["tightness"]["unstable"] == 3.0
+    assert "slack of all layers" in comparison_html(report(side("odd", BEFORE, layers=odd)))
+
+
 def test_nothing_to_compare() -> None:
     found = comparison_of(side("a", []), [side("b", [], layers=None)], methods=["crown"])
     (candidate,) = found["candidates"]

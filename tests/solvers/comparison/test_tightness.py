@@ -17,7 +17,7 @@ from solvers.bounds import Interval
 from solvers.certification import CertifyOptions
 from solvers.comparison import layer_tightness
 from solvers.comparison.tightness import relu_slack
-from tests.helpers.networks import cnn, mlp
+from tests.helpers.networks import cnn, mlp, model, node
 from tests.helpers.small_files import write_mlp
 
 OPTIONS = CertifyOptions(epsilon=0.1, device="cpu")
@@ -92,6 +92,24 @@ def test_a_network_without_relus_has_no_layers() -> None:
     network = load_network(mlp(activation="Tanh"))
     data = Dataset(np.full((1, 4), 0.5, np.float32), np.array([0]))
     assert layer_tightness(network, data, OPTIONS) == ()
+
+
+def test_infinite_bounds_are_no_number() -> None:
+    # The region holds 0, where 1/x has a pole; behind it nothing is known.
+    nodes = [
+        node("Reciprocal", ["x"], ["r"]),
+        node("Add", ["r", "s"], ["z"]),
+        node("Relu", ["z"], ["y"]),
+    ]
+    weights = {"s": np.array([-1.5, -1.5], np.float32)}
+    network = load_network(model(nodes, shape=(1, 2), weights=weights))
+    data = Dataset(np.array([[0.5, 0.9]], np.float32), np.array([1]))
+    wide = CertifyOptions(epsilon=1.0, device="cpu", valid_range=None)
+    (layer,) = layer_tightness(network, data, wide)
+    assert layer.unstable == 2
+    assert not np.isfinite(layer.slack)
+    (narrow,) = layer_tightness(network, data, OPTIONS)
+    assert np.isfinite(narrow.slack)
 
 
 def test_cancelling_stops_between_batches() -> None:
