@@ -11,19 +11,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from models.graph import Node
 from models.network import Network
 from solvers.bounds import Interval, Scene
-from solvers.bounds.backward import Relaxations, Rows, concretize, pull_back
+from solvers.bounds.backward import Relaxations, Rows, concretize, pull_back, unit_rows
 from solvers.bounds.balls import Balls
-from solvers.bounds.crossing import whole
+from solvers.bounds.crossing import Coefficients, whole
+from solvers.bounds.relaxation import Relaxation
 from solvers.budget import Budget
 from solvers.search.neurons.crossing import ReluLines, Terms, Traces, relaxations_in
 from solvers.search.neurons.layout import Layout
 
-__all__ = ["Bounder", "Climb", "Functions"]
+__all__ = ["Bounder", "Climb", "Functions", "Start"]
 
 _MOMENTS = (0.5, 0.999)
 _DECAY = 0.97
@@ -49,9 +53,47 @@ class Functions:
         """Return some of the rows."""
         return Functions(self.coefficients[index], self.offset[index])
 
-    def to(self, dtype: torch.dtype) -> Functions:
-        """Return the functions in another dtype."""
-        return Functions(self.coefficients.to(dtype), self.offset.to(dtype))
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        return int(self.offset.shape[0])
+
+    def rows(self, scene: Scene) -> Rows:
+        """Return the rows in the scene's precision."""
+        kind = scene.network.dtype
+        return Rows(
+            {scene.network.graph.output: self.coefficients.to(kind).unsqueeze(0)},
+            -self.offset.to(kind).unsqueeze(0),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Single values of one node, one per row, times a sign.
+
+    Attributes:
+        node: Whose values.
+        indices: Flat indices into the node, shape `(rows,)`.
+        signs: 1 or −1, the same shape.
+    """
+
+    node: Node
+    indices: Tensor
+    signs: Tensor
+
+    def __getitem__(self, index: Tensor | slice) -> Start:
+        """Return some of the rows."""
+        return Start(self.node, self.indices[index], self.signs[index])
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        return int(self.indices.shape[0])
+
+    def rows(self, scene: Scene) -> Rows:
+        """Return the rows in the scene's precision."""
+        signs = self.signs.to(scene.network.dtype).unsqueeze(0)
+        return unit_rows(scene, self.node, self.indices.unsqueeze(0), signs)
 
 
 @dataclass(eq=False)
@@ -129,30 +171,50 @@ class Bounder:
         """The region in the network's own precision."""
         return self._scenes[self.exact_dtype]
 
-    def lower(self, functions: Functions, terms: Terms) -> Tensor:
+    def lower(self, functions: Functions | Start, terms: Terms) -> Tensor:
         """Bound rows in the network's precision, shape `(rows,)`; not a number becomes −∞."""
         with torch.no_grad():
             value = self._pass(functions, terms.to(self.exact_dtype))[0]
         return torch.where(value.isnan(), torch.full_like(value, -torch.inf), value)
 
-    def estimate(self, functions: Functions, terms: Terms) -> Tensor:
+    def estimate(self, functions: Functions | Start, terms: Terms) -> Tensor:
         """Bound rows in the precision of climbs, shape `(rows,)`; proves nothing."""
         with torch.no_grad():
             return self._pass(functions, terms.to(self.dtype))[0]
 
+    def linear(self, functions: Functions | Start, terms: Terms) -> NDArray[np.float64]:
+        """Return linear functions of the input below the rows, in the network's precision.
+
+        Returns:
+            Coefficients with the constant behind, shape `(rows, inputs + 1)`.
+        """
+        scene = self.scene
+        with torch.no_grad():
+            rows = functions.rows(scene)
+            relaxations = relaxations_in(self.layout, terms.to(self.exact_dtype))
+            pull_back(scene, rows, relaxations, end=scene.network.graph.input.name)
+            left = rows.take(scene.network.graph.input.name)
+        table = np.zeros((functions.count, scene.network.graph.input.size + 1))
+        if left is not None:
+            table[:, :-1] = whole(left)[0].flatten(1).cpu().numpy()
+        constant = rows.constant
+        table[:, -1] = constant[0].cpu().numpy() if isinstance(constant, Tensor) else constant
+        return table
+
     def climb(
         self,
-        functions: Functions,
+        functions: Functions | Start,
         terms: Terms,
         *,
         steps: int,
         budget: Budget,
         rate: float = 0.4,
         patience: float = 0.02,
+        until_positive: bool = True,
     ) -> Climb:
         """Ascend slopes and multipliers of every row.
 
-        Rows leave once they are positive. The climb ends when what is left gains little.
+        The climb ends when what is left gains little.
 
         Args:
             functions: What is bounded.
@@ -162,19 +224,23 @@ class Bounder:
             rate: Length of the first step, in slopes; multipliers move in proportion to the
                 coefficients that they are added to.
             patience: The share of what is missing to zero that steps have to gain, on average.
+            until_positive: Whether rows leave once they are positive.
         """
-        terms, functions = terms.to(self.dtype), functions.to(self.dtype)
+        terms = terms.to(self.dtype)
         state = _Ascent(terms, self.layout, rate)
         found = Climb.starting_at(terms, self.scene.region.lower.to(self.dtype))
-        rows = torch.arange(len(functions.offset), device=functions.offset.device)
+        rows = torch.arange(functions.count, device=terms.lower.device)
         for step in range(1, max(1, steps) + 1):
             traces = Traces.like(state.terms)
             value, minimiser = self._differentiated(functions, state, traces)
             gain = found.note(rows, value, state.terms)
             best = found.lower[rows]
             stop = step >= steps or budget.exhausted
-            stop = stop or (step > 2 and gain < -patience * float(best.clamp(max=0).mean()))
             open_ = best <= 0
+            if until_positive:
+                stop = stop or (step > 2 and gain < -patience * float(best.clamp(max=0).mean()))
+            else:
+                open_ = torch.ones_like(open_)
             if stop or not bool(open_.any()):
                 found.trace(rows, traces, minimiser)
                 break
@@ -189,37 +255,44 @@ class Bounder:
         return found
 
     def _differentiated(
-        self, functions: Functions, state: _Ascent, traces: Traces
+        self, functions: Functions | Start, state: _Ascent, traces: Traces
     ) -> tuple[Tensor, Tensor]:
-        start = functions.coefficients.detach().requires_grad_()
         with torch.enable_grad():
-            value, minimiser = self._pass(
-                Functions(start, functions.offset), state.terms, traces, state.lines
-            )
-            # Not `backward`, which would leave gradients in the network's own parameters.
-            torch.autograd.grad(value.sum(), start)
+            value, minimiser = self._pass(functions, state.terms, traces, state=state)
         assert minimiser is not None  # noqa: S101  asked for with the traces
         return value.detach(), minimiser
 
     def _pass(
         self,
-        functions: Functions,
+        functions: Functions | Start,
         terms: Terms,
         traces: Traces | None = None,
-        lines: ReluLines | None = None,
+        *,
+        state: _Ascent | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Make one backward pass; return bounds, and where traced the relaxed minimisers."""
         scene = self._scenes[terms.lower.dtype]
-        output = scene.network.graph.output
-        like = functions.to(terms.lower.dtype)
-        rows = Rows({output: like.coefficients.unsqueeze(0)}, -like.offset.unsqueeze(0))
-        relaxations = relaxations_in(self.layout, terms, traces, lines)
+        rows = functions.rows(scene)
+        leaves = []
+        if traces is not None:
+            # What is differentiated: the coefficients that rows start with. The nodes behind them
+            # write down what they need on the way back.
+            rows.coefficients = {name: _leaf(value) for name, value in rows.coefficients.items()}
+            leaves = [whole(value) for value in rows.coefficients.values()]
+        lines, inner = (None, None) if state is None else (state.lines, state.enclosures)
+        relaxations = relaxations_in(self.layout, terms, traces, lines=lines, inner=inner)
         pull_back(scene, rows, relaxations)
         value = concretize(scene, rows)[0]
         if traces is None:
             return value, None
+        # Not `backward`, which would leave gradients in the network's own parameters.
+        torch.autograd.grad(value.sum(), leaves)
         with torch.no_grad():
             return value, _minimiser(scene, rows, relaxations)
+
+
+def _leaf(value: Coefficients) -> Tensor:
+    return whole(value).detach().requires_grad_()
 
 
 def _scene(network: Network, region: Interval, balls: Balls | None) -> Scene:
@@ -252,6 +325,7 @@ class _Ascent:
     def __init__(self, terms: Terms, layout: Layout, rate: float) -> None:
         self.terms = replace(terms, alpha=terms.alpha.clone(), gamma=terms.gamma.clone())
         self.lines = ReluLines.of(self.terms)
+        self.enclosures: dict[str, Relaxation] = {}
         self._rate, self._taken = rate, 0
         self._moments = [torch.zeros_like(terms.alpha) for _ in range(4)]
         self._scale: Tensor | None = None
@@ -261,6 +335,7 @@ class _Ascent:
     def keep(self, rows: Tensor) -> None:
         """Go on with some of the rows."""
         self.terms, self.lines = self.terms[rows], self.lines.rows(rows)
+        self.enclosures = {}
         self._moments = [moment[rows] for moment in self._moments]
         self._free = self._free[rows]
         if self._scale is not None:

@@ -63,9 +63,10 @@ class Brancher:
         undecided = self._layout.undecided(terms.lower, terms.upper)
         loss, reach = _losses(self._layout, terms, traces)
         count = min(self._count, self._layout.size)
-        loss = torch.where(undecided, loss, -torch.ones_like(loss))
+        # Rounding must not hide what is still undecided.
+        loss = torch.where(undecided, loss.clamp(min=0).nan_to_num(), -torch.ones_like(loss))
         first = loss.topk(count, dim=1)
-        reach = torch.where(undecided, reach, -torch.ones_like(reach))
+        reach = torch.where(undecided, reach.clamp(min=0).nan_to_num(), -torch.ones_like(reach))
         second = reach.scatter(1, first.indices, -1.0).topk(self.width - count, dim=1)
         values = torch.cat([first.values, second.values], dim=1)
         places = torch.cat([first.indices, second.indices], dim=1)
@@ -110,7 +111,7 @@ class Brancher:
     def _gains(
         self, domains: Domains, functions: Functions, values: Tensor, points: Tensor
     ) -> Tensor:
-        """Return the product of what both children gain, shape `(domains, width)`."""
+        """Return what both children gain together, shape `(domains, width)`."""
         count, width = values.shape
         rows = domains.alpha.shape[1]
         repeated = torch.arange(count, device=values.device).repeat_interleave(width)
@@ -128,9 +129,9 @@ class Brancher:
         lower = torch.cat(parts, dim=1).reshape(2, count, width)
         lower = torch.nan_to_num(lower, nan=-torch.inf, neginf=-1e30, posinf=1e30)
         base = domains.floor.to(lower.dtype).clamp(max=-1e-9).reshape(1, count, 1)
-        # More than zero is not needed.
-        gain = ((lower.clamp(max=0) - base) / -base).clamp(min=1e-4)
-        return gain[0] * gain[1]
+        # More than zero is not needed. Where a child's own multiplier is still missing, its bound
+        # may lie below the parent's, which says nothing of the split.
+        return ((lower.clamp(max=0) - base) / -base).clamp(min=0).sum(0)
 
 
 def children_of(domains: Domains, values: Tensor, points: Tensor) -> Domains:

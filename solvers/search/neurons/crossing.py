@@ -259,7 +259,8 @@ def _general_loss(note: _Note, a: Tensor, place: Tensor) -> tuple[Tensor, Tensor
     lower, upper = crossing.terms.lower[:, slot.part], crossing.terms.upper[:, slot.part]
     inner = crossing.inner
     if not isinstance(inner, ElementwiseRelaxation) or note.outputs is None:
-        spread = a.abs() * (upper - lower)
+        # What reads several values may read one of them with coefficient zero, as a maximum does.
+        spread = (a.abs() + a.abs().mean(1, keepdim=True)) * (upper - lower)
         return spread, spread
     outputs = note.outputs.squeeze(0).flatten(1).index_select(1, slot.indices)
 
@@ -278,7 +279,12 @@ def _general_loss(note: _Note, a: Tensor, place: Tensor) -> tuple[Tensor, Tensor
 
 
 def relaxations_in(
-    layout: Layout, terms: Terms, traces: Traces | None = None, lines: ReluLines | None = None
+    layout: Layout,
+    terms: Terms,
+    traces: Traces | None = None,
+    *,
+    lines: ReluLines | None = None,
+    inner: dict[str, Relaxation] | None = None,
 ) -> Relaxations:
     """Return what encloses each nonlinear node in the domain of every row.
 
@@ -287,8 +293,11 @@ def relaxations_in(
         terms: Bounds, slopes and multipliers of the rows, in the dtype of the pass.
         traces: Filled by the way back through the pass, if there is one.
         lines: Of the terms, where they are at hand.
+        inner: What encloses nodes other than ReLUs on the bounds of the terms, by name; what is
+            missing is added.
     """
     kept: dict[str, Relaxation] = {}
+    enclosures = {} if inner is None else inner
     triangles = ReluLines.of(terms) if lines is None else lines
 
     def built(node: Node) -> Relaxation:
@@ -302,15 +311,16 @@ def relaxations_in(
         places = {name: layout.by_node.get(name) for name in node.inputs}
         if not any(places.values()):
             return layout.settled(node, terms.lower.dtype)
-        inputs = [layout.full(name, terms.lower, terms.upper) for name in node.inputs]
-        parameters = layout.parameters(terms.lower.dtype)
-        inner = rule.relax(node.operator, inputs, parameters, Slopes())
+        if node.name not in enclosures:
+            inputs = [layout.full(name, terms.lower, terms.upper) for name in node.inputs]
+            parameters = layout.parameters(terms.lower.dtype)
+            enclosures[node.name] = rule.relax(node.operator, inputs, parameters, Slopes())
         owned: dict[str, tuple[int, Slot]] = {}
         for position, name in enumerate(node.inputs):
             place = places[name]
             if place is not None and place.owner is node and name not in owned:
                 owned[name] = (position, place)
-        return _GeneralCrossing(node, inner, tuple(owned.values()), terms, traces)
+        return _GeneralCrossing(node, enclosures[node.name], tuple(owned.values()), terms, traces)
 
     def relaxation(node: Node) -> Relaxation:
         if node.name not in kept:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -47,6 +47,36 @@ class Domains:
     def __getitem__(self, index: Tensor | slice) -> Domains:
         """Return some of the domains."""
         return Domains(*(getattr(self, f.name)[index] for f in fields(self)))
+
+    def numbered(self, number: Tensor) -> Domains:
+        """Return the domains under other numbers."""
+        return replace(self, number=number)
+
+    def bounded(self, floor: Tensor, terms: Terms, candidates: Tensor) -> Domains:
+        """Return the domains with what bounding them found.
+
+        Args:
+            floor: Shape `(domains,)`.
+            terms: Of every row, shape `(domains · rows, size)` each.
+            candidates: Shape `(domains, count)`.
+        """
+        shape = self.alpha.shape
+        return replace(
+            self,
+            floor=floor,
+            alpha=terms.alpha.reshape(shape),
+            gamma=terms.gamma.reshape(shape),
+            candidates=candidates,
+        )
+
+    def replaced(self, index: Tensor, other: Domains) -> Domains:
+        """Return the domains with those at some places replaced."""
+        return Domains(
+            *(
+                getattr(self, f.name).index_copy(0, index, getattr(other, f.name))
+                for f in fields(self)
+            )
+        )
 
     @property
     def terms(self) -> Terms:

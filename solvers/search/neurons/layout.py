@@ -25,7 +25,7 @@ from solvers.bounds.intermediate import undecided_mask
 from solvers.bounds.relaxation import Relaxation
 from solvers.bounds.rules import NonlinearRule, Slopes, rule_for
 
-__all__ = ["Layout", "Slot", "layout_of", "outward"]
+__all__ = ["Layout", "Slot", "layout_of", "outward", "rounded_out"]
 
 _NARROW = 1e-6
 """Intervals narrower than this, relative to 1 + their size, are not split any more."""
@@ -210,11 +210,16 @@ def outward(bounds: Interval) -> Interval:
     """Return the bounds rounded outward to numbers that float32 holds, in their own dtype."""
     if bounds.lower.dtype == torch.float32:
         return bounds
-    low, high = bounds.lower.to(torch.float32), bounds.upper.to(torch.float32)
-    infinity = torch.full_like(low, torch.inf)
-    low = torch.where(low.to(torch.float64) > bounds.lower, torch.nextafter(low, -infinity), low)
-    high = torch.where(high.to(torch.float64) < bounds.upper, torch.nextafter(high, infinity), high)
+    low, high = rounded_out(bounds.lower, up=False), rounded_out(bounds.upper, up=True)
     return Interval(low.to(bounds.lower.dtype), high.to(bounds.upper.dtype))
+
+
+def rounded_out(values: Tensor, *, up: bool) -> Tensor:
+    """Return the nearest float32 numbers that are not below, or not above."""
+    near = values.to(torch.float32)
+    beyond = near.to(values.dtype) < values if up else near.to(values.dtype) > values
+    infinity = torch.full_like(near, torch.inf if up else -torch.inf)
+    return torch.where(beyond, torch.nextafter(near, infinity), near)
 
 
 def _splittable(graph: Graph) -> list[tuple[Node, Node]]:

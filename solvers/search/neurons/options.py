@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from models.errors import InvalidInputError
+from solvers.search.neurons.recording import LeafRecorder
 
 __all__ = ["NeuronSearchOptions"]
 
@@ -23,7 +24,7 @@ class NeuronSearchOptions:
             computed from them in the network's own precision, so that nothing is lost but digits
             of the multipliers.
         falsify: Whether relaxed minimisers are tried as counterexamples.
-        seed: Of whatever is random.
+        recorder: Receives every leaf of the tree, or None.
 
     Raises:
         InvalidInputError: A number is out of range.
@@ -31,12 +32,12 @@ class NeuronSearchOptions:
 
     root_iterations: int = 40
     iterations: int = 12
-    candidates: int = 3
+    candidates: int = 1
     batch: int | None = None
     memory_bytes: int = 1 << 30
     single_precision: bool = True
     falsify: bool = True
-    seed: int = 0
+    recorder: LeafRecorder | None = None
 
     def __post_init__(self) -> None:
         least = {

@@ -11,24 +11,33 @@ import torch
 from torch import Tensor
 
 from models.network import Network
-from solvers.bounds import (
-    BoundOptions,
-    Interval,
-    boxes_to_interval,
-    regions_to_balls,
-)
+from solvers.bounds import BoundOptions, Interval, boxes_to_interval, regions_to_balls
 from solvers.bracket import Bracket, Witness
 from solvers.budget import Budget
 from solvers.ladder import CaseBatch
 from solvers.methods import Method
 from solvers.search.contract import ProgressHook, SearchOutcome, SearchProgress, SearchStatus
-from solvers.search.neurons.bounding import Bounder, Functions
+from solvers.search.neurons.bounding import Bounder, Climb
 from solvers.search.neurons.branching import Brancher, children_of
+from solvers.search.neurons.clauses import ClauseRows
 from solvers.search.neurons.domains import Domains, Pool
+from solvers.search.neurons.falsifying import Falsifier
 from solvers.search.neurons.layout import Layout, layout_of
+from solvers.search.neurons.leaves import LeafSolver
 from solvers.search.neurons.options import NeuronSearchOptions
+from solvers.search.neurons.pace import Effort, Pace
+from solvers.search.neurons.recording import SplitLog
+from solvers.search.neurons.refining import Refiner
 
 __all__ = ["search_neurons"]
+
+_ROW_BYTES = 1 << 26
+"""What the coefficients of one pass may take; more leaves the processor's caches."""
+_COPIES = 6
+_DEEP_FILL = 0.5
+"""From this share of the memory on, the newest domains come first, which keeps the pool small."""
+_BURST = 8
+"""Every so many rounds the newest domains come first, on the way to a counterexample."""
 
 
 def search_neurons(
@@ -41,7 +50,7 @@ def search_neurons(
     known: Mapping[str, Interval] | None = None,
     progress: ProgressHook | None = None,
 ) -> SearchOutcome:
-    """Decide a case by splitting the values inside its network.
+    """Decide a case by splitting values inside its network.
 
     Args:
         network: Folded; in float64 if what is found is to be proved.
@@ -49,173 +58,233 @@ def search_neurons(
         witness: Judges counterexamples.
         options: How to work.
         budget: When to stop.
-        known: Sound bounds of nodes over the case's region, batch 1, from an earlier method.
+        known: Sound bounds of nodes over the case's region, batch 1, from an earlier method; None
+            to begin with CROWN's.
         progress: Called after every round.
 
     Source: Bunel et al. 2020 (branch and bound); Wang et al. 2021 (β-CROWN); Shi et al. 2024
     (general nonlinearities).
     """
     began = time.perf_counter()
+    if bracket.decided:
+        return SearchOutcome(SearchStatus.DECIDED, 0, 0.0)
     if known is None:
         known = _crown(network, bracket, budget)
-    search = _Search(network, bracket, witness, options, budget, known)
-    status, reason = search.run(progress, began)
+        if bracket.decided:
+            return SearchOutcome(SearchStatus.DECIDED, 0, time.perf_counter() - began)
+    search = _Search(network, bracket, witness, options=options, budget=budget, known=known)
+    status, reason = search.run(progress)
     return SearchOutcome(status, search.bounded, time.perf_counter() - began, reason)
 
 
 def _crown(network: Network, bracket: Bracket, budget: Budget) -> Mapping[str, Interval]:
-    step = CaseBatch(network, [bracket.case]).bound(
-        Method.CROWN, options=BoundOptions(), budget=budget
-    )
+    batch = CaseBatch(network, [bracket.case])
+    step = batch.bound(Method.CROWN, options=BoundOptions(), budget=budget)
     bracket.prove(step.clause_lower[0])
     return step.intermediate
 
 
-class _Clauses:
-    """The clauses' rows, padded to the same number by repeating the first."""
-
-    def __init__(self, network: Network, bracket: Bracket) -> None:
-        clauses = bracket.case.specification.clauses
-        self.rows = max(len(clause.offset) for clause in clauses)
-        index = [
-            np.r_[np.arange(len(c.offset)), np.zeros(self.rows - len(c.offset), dtype=int)]
-            for c in clauses
-        ]
-        matrix = np.stack([c.matrix[i] for c, i in zip(clauses, index, strict=True)])
-        offset = np.stack([c.offset[i] for c, i in zip(clauses, index, strict=True)])
-        self._matrix = (
-            torch.from_numpy(matrix)
-            .to(network.device, network.dtype)
-            .reshape(len(clauses), self.rows, *network.output_shape)
-        )
-        self._offset = torch.from_numpy(offset).to(network.device, network.dtype)
-
-    def functions(self, clause: Tensor) -> Functions:
-        """Return the rows of clauses, one after the other."""
-        return Functions(self._matrix[clause].flatten(0, 1), self._offset[clause].flatten(0, 1))
-
-
 class _Search:
+    """The state of one search."""
+
     def __init__(
         self,
         network: Network,
         bracket: Bracket,
         witness: Witness,
+        *,
         options: NeuronSearchOptions,
         budget: Budget,
         known: Mapping[str, Interval],
     ) -> None:
-        self._network, self._bracket, self._witness = network, bracket, witness
-        self._options, self._budget = options, budget
-        self._layout: Layout = layout_of(network, known)
-        region = [bracket.case.region]
+        self._began = time.perf_counter()
+        self._bracket, self._options, self._budget = bracket, options, budget
+        case = bracket.case
+        self._device = network.device
+        region = boxes_to_interval([case.region], network.dtype, network.device)
+        balls = regions_to_balls([case.region], network.dtype, network.device)
         dtype = torch.float32 if options.single_precision else network.dtype
-        self._bounder = Bounder(
-            self._layout,
-            boxes_to_interval(region, network.dtype, network.device),
-            regions_to_balls(region, network.dtype, network.device),
-            dtype=dtype,
-        )
-        self._clauses = _Clauses(network, bracket)
+        self._layout: Layout = layout_of(network, known)
+        self._bounder = Bounder(self._layout, region, balls, dtype=dtype)
+        self._clauses = ClauseRows(network, case.specification)
+        limit = _row_limit(network)
         self._brancher = Brancher(
-            self._layout, self._bounder, candidates=options.candidates, row_limit=512
+            self._layout, self._bounder, candidates=options.candidates, row_limit=limit
         )
-        count = len(bracket.case.specification.clauses)
-        self._closed_floor = np.full(count, math.inf)
-        self._stuck_floor = np.full(count, math.inf)
+        self._refiner = Refiner(self._layout, self._bounder, row_limit=limit)
+        self._effort = Effort(options.iterations)
+        self._pace = Pace(options.batch, max(1, limit // (2 * self._clauses.rows)))
+        box = (case.region.lower.ravel(), case.region.upper.ravel())
+        self._leaf_solver = LeafSolver(self._layout, self._bounder, box)
+        self._falsifier = (
+            Falsifier(self._layout.in_dtype(dtype), region, bracket, witness)
+            if options.falsify
+            else None
+        )
+        self._log = None
+        if options.recorder is not None:
+            self._log = SplitLog(self._layout, options.recorder)
+        # The least bound of every clause's domains that need no more, or cannot get more, work.
+        self._settled_floor = np.full(self._clauses.clauses, math.inf)
+        self._numbered = 0
         self.bounded = 0
-        self._batch = options.batch or 64
-        self.log: list[tuple[float, ...]] = []
 
-    def run(self, progress: ProgressHook | None, began: float) -> tuple[SearchStatus, str | None]:
+    def run(self, progress: ProgressHook | None) -> tuple[SearchStatus, str | None]:
         """Search until there is a verdict or a limit is reached."""
-        if self._bracket.decided:
-            return SearchStatus.DECIDED, None
-        root = self._root()
-        root = self._bound(root, self._options.root_iterations)
+        root = self._bound(self._root(), self._options.root_iterations)
         pool = Pool(root, self._options.memory_bytes)
+        if not pool.fits(len(root)):
+            return SearchStatus.MEMORY, "not even the region itself fits into the memory allowed"
         self._settle(root, pool)
-        while True:
-            if self._bracket.decided:
-                return SearchStatus.DECIDED, None
+        rounds = 0
+        while not self._bracket.decided:
             stop = self._budget.stop_reason
             if stop is not None:
                 return SearchStatus(stop), None
             if len(pool) == 0:
-                return SearchStatus.STALLED, "no value is left that could be split"
-            taken = pool.take(self._batch)
-            t0 = time.perf_counter()
-            functions = self._clauses.functions(taken.clause)
-            values, points = self._brancher.choose(taken, functions)
-            children = children_of(taken, values, points)
-            t1 = time.perf_counter()
-            children = self._bound(children, self._options.iterations)
-            t2 = time.perf_counter()
-            self._settle(children, pool)
-            self.log.append(
-                (len(taken), t1 - t0, t2 - t1, self.steps, len(pool), self._bracket.lower)
-            )
+                return SearchStatus.STALLED, self._why_stalled()
+            newest = pool.fill > _DEEP_FILL or rounds % _BURST == _BURST - 1
+            taken = pool.take(self._pace.size, newest=newest)
+            if not pool.fits(2 * len(taken)):
+                return SearchStatus.MEMORY, "open domains fill the memory allowed for them"
+            self._round(taken, pool)
+            rounds += 1
             if progress is not None:
-                progress(
-                    SearchProgress(
-                        self._bracket.lower,
-                        self._bracket.upper,
-                        self.bounded,
-                        len(pool),
-                        time.perf_counter() - began,
-                    )
-                )
+                progress(self._progress(pool))
+        return SearchStatus.DECIDED, None
+
+    def _round(self, taken: Domains, pool: Pool) -> None:
+        """Split domains and bound their children."""
+        began = time.perf_counter()
+        functions = self._clauses.functions(taken.clause)
+        values, points = self._brancher.choose(taken, functions)
+        children = self._numbers(children_of(taken, values, points))
+        if self._log is not None:
+            self._log.note(children, taken.number, values, points)
+        children = self._refined(children)
+        if len(children) > 0:
+            children = self._bound(children, self._effort.steps)
+        self._settle(children, pool)
+        self._effort.note(self._bracket.lower)
+        self._pace.note(len(taken), time.perf_counter() - began)
+
+    def _refined(self, children: Domains) -> Domains:
+        """Tighten bounds where few values are left; close what turns out empty."""
+        cheap = self._refiner.cheap(children)
+        if not bool(cheap.any()):
+            return children
+        place = cheap.nonzero().squeeze(1)
+        refined = self._refiner.refine(children[place], self._budget)
+        children = children.replaced(place, refined)
+        empty = children.floor > 0
+        self._close(children[empty])
+        return children[~empty]
 
     def _root(self) -> Domains:
-        layout, bracket = self._layout, self._bracket
-        clause = torch.from_numpy(np.flatnonzero(bracket.clause_lower <= 0))
-        count, rows = len(clause), self._clauses.rows
-        shape = (count, rows, layout.size)
+        """Return the region, once per clause that is open."""
+        layout, lower = self._layout, self._bracket.clause_lower
+        clause = torch.from_numpy(np.flatnonzero(lower <= 0)).to(self._device)
+        count = len(clause)
+        shape = (count, self._clauses.rows, layout.size)
         start = (layout.upper > -layout.lower).to(torch.float32)
-        return Domains(
-            clause,
-            torch.from_numpy(bracket.clause_lower[clause.numpy()]),
-            torch.zeros(count, dtype=torch.long),
-            torch.arange(count),
-            layout.lower.repeat(count, 1),
-            layout.upper.repeat(count, 1),
-            start.expand(shape).clone(),
-            torch.zeros(shape),
-            torch.full((count, self._brancher.width), -1),
+        zeros = torch.zeros(count, dtype=torch.long, device=self._device)
+        return self._numbers(
+            Domains(
+                clause,
+                torch.from_numpy(lower[lower <= 0]).to(self._device),
+                zeros,
+                zeros,
+                layout.lower.repeat(count, 1),
+                layout.upper.repeat(count, 1),
+                start.expand(shape).clone(),
+                torch.zeros(shape, device=self._device),
+                torch.full((count, self._brancher.width), -1, device=self._device),
+            )
         )
+
+    def _numbers(self, domains: Domains) -> Domains:
+        """Give domains numbers of their own."""
+        first, self._numbered = self._numbered, self._numbered + len(domains)
+        return domains.numbered(torch.arange(first, self._numbered, device=self._device))
 
     def _bound(self, domains: Domains, steps: int) -> Domains:
-        functions = self._clauses.functions(domains.clause)
-        rows = self._clauses.rows
-        climb = self._bounder.climb(functions, domains.terms, steps=steps, budget=self._budget)
-        self.steps = climb.steps
-        proved = self._bounder.lower(functions, climb.terms).reshape(-1, rows)
-        self.bounded += len(domains)
-        best = proved.argmax(1)
-        index = torch.arange(len(domains)) * rows + best
-        candidates = self._brancher.candidates(climb.terms[index], climb.traces.rows(index))
-        shape = (len(domains), rows, -1)
-        return Domains(
-            domains.clause,
-            torch.fmax(domains.floor, proved.amax(1).to(torch.float64)),
-            domains.depth,
-            torch.arange(self.bounded - len(domains), self.bounded),
-            domains.lower,
-            domains.upper,
-            climb.terms.alpha.reshape(shape),
-            climb.terms.gamma.reshape(shape),
-            candidates,
+        """Improve slopes, multipliers and floors of domains, and find what to split next."""
+        functions, rows = self._clauses.functions(domains.clause), self._clauses.rows
+        climb = self._bounder.climb(
+            functions,
+            domains.terms,
+            steps=steps,
+            budget=self._budget,
+            patience=self._effort.patience,
         )
+        proved = self._bounder.lower(functions, climb.terms).reshape(-1, rows).to(torch.float64)
+        self.bounded += len(domains)
+        floor, best = proved.max(1)
+        index = torch.arange(len(domains), device=self._device) * rows + best
+        terms = climb.terms.to(torch.float32)
+        candidates = self._brancher.candidates(terms[index], climb.traces.rows(index))
+        bounded = domains.bounded(torch.fmax(domains.floor, floor), terms, candidates)
+        self._falsify(bounded, climb, index)
+        return bounded
+
+    def _falsify(self, domains: Domains, climb: Climb, index: Tensor) -> None:
+        open_ = domains.floor <= 0
+        if self._falsifier is not None and bool(open_.any()):
+            corners = climb.minimiser[index[open_]]
+            self._falsifier.try_corners(corners, domains.clause[open_], self._budget)
 
     def _settle(self, domains: Domains, pool: Pool) -> None:
+        """Sort domains into proved, open and exhausted ones, and tell the bracket."""
+        stuck = (domains.floor <= 0) & ~self._splittable(domains)
+        if bool(stuck.any()):
+            domains = self._solved(domains, stuck)
         closed = domains.floor > 0
-        # What cannot be split any more keeps its clause open for good.
-        stuck = ~closed & (domains.candidates < 0).all(1)
-        for kind, floor in ((closed, self._closed_floor), (stuck, self._stuck_floor)):
-            np.minimum.at(
-                floor, domains.clause[kind].cpu().numpy(), domains.floor[kind].cpu().numpy()
-            )
+        stuck &= ~closed
+        self._close(domains[closed | stuck])
         pool.add(domains[~closed & ~stuck])
-        lower = np.minimum(pool.least(len(self._closed_floor)), self._closed_floor)
-        lower = np.minimum(lower, self._stuck_floor)
+        lower = np.minimum(pool.least(self._clauses.clauses), self._settled_floor)
         self._bracket.prove(np.where(np.isinf(lower), -np.inf, lower))
+
+    def _close(self, domains: Domains) -> None:
+        """Take leave of domains, proved or not."""
+        if self._log is not None:
+            self._log.leaves(domains[domains.floor > 0])
+        floor = domains.floor.cpu().numpy()
+        np.minimum.at(self._settled_floor, domains.clause.cpu().numpy(), floor)
+
+    def _splittable(self, domains: Domains) -> Tensor:
+        """Return which domains have a value left to split, shape `(domains,)`."""
+        return (domains.candidates >= 0).any(1)
+
+    def _solved(self, domains: Domains, stuck: Tensor) -> Domains:
+        """Try the linear programs of domains that cannot be split."""
+        place = stuck.nonzero().squeeze(1)
+        part = domains[place]
+        functions = self._clauses.functions(part.clause)
+        solved, points = self._leaf_solver.solve(part, functions, self._budget)
+        usable = points.isfinite().all(1)
+        if self._falsifier is not None and bool(usable.any()):
+            shape = (-1, *self._layout.network.input_shape)
+            corners = points[usable].reshape(shape).to(self._device)
+            self._falsifier.try_corners(corners, part.clause[usable], self._budget)
+        return domains.replaced(place, solved)
+
+    def _why_stalled(self) -> str:
+        if self._layout.size == 0 or not np.isfinite(self._bracket.lower):
+            return "bounds inside the network are infinite or leave nothing to split"
+        return "no value is left that could be split"
+
+    def _progress(self, pool: Pool) -> SearchProgress:
+        return SearchProgress(
+            self._bracket.lower,
+            self._bracket.upper,
+            self.bounded,
+            len(pool),
+            time.perf_counter() - self._began,
+        )
+
+
+def _row_limit(network: Network) -> int:
+    """Return how many rows one pass may have."""
+    widest = max(node.size for node in network.graph.nodes)
+    return max(2, _ROW_BYTES // (widest * 4 * _COPIES))

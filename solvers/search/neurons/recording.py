@@ -1,0 +1,115 @@
+"""Leaves of the search tree, for whoever wants to prove them again.
+
+Off, nothing is kept. On, every domain remembers which split of which domain it came from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from solvers.search.neurons.domains import Domains
+from solvers.search.neurons.layout import Layout
+
+__all__ = ["Leaf", "LeafRecorder", "Split", "SplitLog"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """One step from a domain to one of its halves.
+
+    Attributes:
+        node: Name of the node that is split.
+        index: Flat index of the value.
+        point: Where.
+        upper: Whether the half is the one with values from `point` up.
+    """
+
+    node: str
+    index: int
+    point: float
+    upper: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Leaf:
+    """A domain in which a clause is proved to fail.
+
+    Attributes:
+        clause: Which clause.
+        splits: From the region down.
+        floor: Proved lower bound of the clause's margin; infinite where the domain is empty.
+        values: The values that bounds, slopes and multipliers belong to: node names and flat
+            indices.
+        lower, upper: Their bounds in the domain, shape `(values,)`; those that splits do not
+            imply follow from bounds of earlier nodes.
+        alpha, gamma: Slopes and multipliers of every row of the clause, shape `(rows, values)`;
+            positive multipliers belong to upper bounds, negative ones to lower bounds.
+    """
+
+    clause: int
+    splits: tuple[Split, ...]
+    floor: float
+    values: tuple[tuple[str, Tensor], ...]
+    lower: Tensor
+    upper: Tensor
+    alpha: Tensor
+    gamma: Tensor
+
+
+class LeafRecorder(Protocol):
+    """Receives every leaf, once, in the order in which they are proved."""
+
+    def record(self, leaf: Leaf) -> None:
+        """Take a leaf."""
+        ...
+
+
+class SplitLog:
+    """Remembers how domains came about, by their numbers.
+
+    Args:
+        layout: Numbers the values.
+        recorder: Receives the leaves.
+    """
+
+    def __init__(self, layout: Layout, recorder: LeafRecorder) -> None:
+        self._layout, self._recorder = layout, recorder
+        self._origin: dict[int, tuple[int, int, float, bool]] = {}
+        self._values = tuple((slot.node.name, slot.indices) for slot in layout.slots)
+
+    def note(self, children: Domains, parents: Tensor, values: Tensor, points: Tensor) -> None:
+        """Remember the children of domains: first all lower halves, then all upper ones."""
+        count = len(parents)
+        rows = zip(children.number.tolist(), parents.repeat(2).tolist(), strict=True)
+        places, at = values.repeat(2).tolist(), points.repeat(2).tolist()
+        for position, (number, parent) in enumerate(rows):
+            self._origin[number] = (parent, places[position], at[position], position >= count)
+
+    def leaves(self, domains: Domains) -> None:
+        """Hand proved domains to the recorder."""
+        for position in range(len(domains)):
+            self._recorder.record(
+                Leaf(
+                    int(domains.clause[position]),
+                    self._splits(int(domains.number[position])),
+                    float(domains.floor[position]),
+                    self._values,
+                    domains.lower[position].clone(),
+                    domains.upper[position].clone(),
+                    domains.alpha[position].clone(),
+                    domains.gamma[position].clone(),
+                )
+            )
+
+    def _splits(self, number: int) -> tuple[Split, ...]:
+        found: list[Split] = []
+        while number in self._origin:
+            number, value, point, upper = self._origin[number]
+            depth = int(self._layout.depth[value])
+            slot = self._layout.slots[depth]
+            index = int(slot.indices[value - slot.part.start])
+            found.append(Split(slot.node.name, index, point, upper))
+        return tuple(reversed(found))

@@ -1,0 +1,101 @@
+"""Bounds inside the network, tightened for single domains.
+
+A split makes relaxations tighter, and with them the bounds of everything behind them. Bounding them
+again takes two rows per value, so that it pays where few values are left undecided: there it ends
+the search of networks whose curves would otherwise be split for ever, and finds empty domains.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from solvers.budget import Budget
+from solvers.search.neurons.bounding import Bounder, Start
+from solvers.search.neurons.crossing import Terms
+from solvers.search.neurons.domains import Domains
+from solvers.search.neurons.layout import Layout, Slot, rounded_out
+
+__all__ = ["Refiner"]
+
+_FEW = 24
+"""So many undecided values cost about as much as a climb of a dozen steps."""
+
+
+class Refiner:
+    """Tightens the bounds of values that are still undecided.
+
+    Args:
+        layout: Numbers the values.
+        bounder: Bounds them.
+        row_limit: Most rows of one pass.
+    """
+
+    def __init__(self, layout: Layout, bounder: Bounder, *, row_limit: int) -> None:
+        self._layout, self._bounder, self._row_limit = layout, bounder, row_limit
+
+    def cheap(self, domains: Domains) -> Tensor:
+        """Return where tightening costs little beside a climb, shape `(domains,)`."""
+        if len(self._behind()) == 0:
+            return torch.zeros(len(domains), dtype=torch.bool, device=domains.clause.device)
+        undecided = self._layout.undecided(domains.lower, domains.upper)
+        undecided[:, self._layout.slots[0].part] = False
+        count = undecided.sum(1)
+        return (count > 0) & (count <= _FEW)
+
+    def refine(self, domains: Domains, budget: Budget) -> Domains:
+        """Tighten the bounds of domains; those found empty get an infinite floor."""
+        lower, upper = domains.lower, domains.upper
+        for slot in self._behind():
+            rows = self._rows(slot, lower, upper)
+            for part in _pieces(rows, self._row_limit):
+                if budget.exhausted:
+                    break
+                start = self._start(slot, part[:, 1], part[:, 2])
+                found = self._bounder.lower(start, self._terms(lower, upper, part))
+                lower, upper = _tightened(lower, upper, part, found)
+        empty = (lower > upper).any(1)
+        floor = torch.where(empty, torch.full_like(domains.floor, torch.inf), domains.floor)
+        lower = torch.where(empty.unsqueeze(1), domains.lower, lower)
+        upper = torch.where(empty.unsqueeze(1), domains.upper, upper)
+        return replace(domains, lower=lower, upper=upper, floor=floor)
+
+    def _behind(self) -> tuple[Slot, ...]:
+        return self._layout.slots[1:]
+
+    def _rows(self, slot: Slot, lower: Tensor, upper: Tensor) -> Tensor:
+        """Return domain, value and side of every bound worth a row, shape `(rows, 3)`."""
+        undecided = torch.zeros_like(lower, dtype=torch.bool)
+        undecided[:, slot.part] = self._layout.undecided(lower, upper)[:, slot.part]
+        undecided &= ~(lower > upper).any(1, keepdim=True)
+        places = undecided.nonzero()
+        side = torch.zeros_like(places[:, :1])
+        return torch.cat([torch.cat([places, side], 1), torch.cat([places, side + 1], 1)])
+
+    def _start(self, slot: Slot, value: Tensor, side: Tensor) -> Start:
+        index = slot.indices[value - slot.part.start]
+        signs = 1.0 - 2.0 * side
+        return Start(slot.node, index, signs)
+
+    def _terms(self, lower: Tensor, upper: Tensor, rows: Tensor) -> Terms:
+        domain = rows[:, 0]
+        low, high = lower[domain], upper[domain]
+        return Terms(low, high, (high > -low).to(low.dtype), torch.zeros_like(low))
+
+
+def _pieces(rows: Tensor, size: int) -> tuple[Tensor, ...]:
+    return tuple(rows[first : first + size] for first in range(0, len(rows), size))
+
+
+def _tightened(lower: Tensor, upper: Tensor, rows: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
+    """Return bounds with those that rows found, rounded outward."""
+    domain, value, side = rows.unbind(1)
+    lower, upper = lower.clone(), upper.clone()
+    below, above = side == 0, side == 1
+    d, v = domain[below], value[below]
+    lower[d, v] = torch.maximum(lower[d, v], rounded_out(found[below], up=False))
+    d, v = domain[above], value[above]
+    upper[d, v] = torch.minimum(upper[d, v], rounded_out(-found[above], up=True))
+    return lower, upper
