@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -93,6 +94,9 @@ def train(
 @contextmanager
 def _algorithms(*, deterministic: bool) -> Iterator[None]:
     """Allow only repeatable algorithms while training, where that was asked for."""
+    if deterministic:
+        # What cuBLAS needs for it, read when its first handle is made.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(deterministic or before)
     try:
