@@ -1,0 +1,103 @@
+"""What runs when: the order of the members follows the network, the region and what is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from models import load_network
+from models.network import Network
+from solvers.bracket import Bracket
+from solvers.budget import Budget
+from solvers.portfolio import Run, members, plan, searches, searches_of, settle, steps
+from solvers.portfolio.plan import Step
+from solvers.problem import Box, Case, robustness
+from solvers.results import Stage
+from tests.helpers.networks import mlp
+
+
+@pytest.fixture(scope="module")
+def narrow() -> Network:
+    return load_network(mlp((4, 12, 12, 3), seed=1))
+
+
+@pytest.fixture(scope="module")
+def wide() -> Network:
+    return load_network(mlp((40, 30, 30, 3), seed=1))
+
+
+def _run(network: Network, width: float = 0.3, **settings: object) -> Run:
+    center = np.zeros(network.input_shape)
+    case = Case(Box(center - width, center + width), robustness(0, 3))
+    budget = Budget.of_seconds(20.0)
+    device = torch.device("cpu")
+    return Run.of(network, [Bracket(case)], device=device, budget=budget, **settings)  # type: ignore[arg-type]
+
+
+def _names(run: Run) -> list[str]:
+    return [step.member.__name__ for step in steps(run)]
+
+
+def test_few_inputs_are_split_before_anything_is_bounded(narrow: Network) -> None:
+    names = _names(_run(narrow))
+    assert names[:2] == ["attack_briefly", "split_inputs"]
+    assert names[-1] == "milp"
+
+
+def test_many_inputs_are_never_split(wide: Network) -> None:
+    assert "split_inputs" not in _names(_run(wide))
+
+
+def test_programs_go_first_only_where_little_is_undecided(
+    wide: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = _run(wide)
+    members.crown(run, run.budget)
+    undecided = run.undecided()
+    assert 0 < undecided <= 60
+    for limit, first in ((undecided, "milp"), (undecided - 1, "split_neurons")):
+        monkeypatch.setattr(plan, "_FEW_UNDECIDED", limit)
+        assert next(searches_of(run)).member.__name__ == first
+
+
+def test_undecided_values_are_counted_where_bounds_cross_zero(wide: Network) -> None:
+    run = _run(wide)
+    assert run.undecided() == 0
+    members.crown(run, run.budget)
+    assert run.ladder is not None
+    step = run.ladder.step
+    inputs = {n.inputs[0] for n in run.network.graph.nodes if type(n.operator).__name__ == "Relu"}
+    bounds = [step.intermediate[name] for name in inputs]
+    crossing = sum(int(((b.lower < 0) & (b.upper > 0)).sum()) for b in bounds)
+    assert run.undecided() == crossing
+
+
+def test_nothing_runs_once_the_answer_is_known(wide: Network) -> None:
+    """A region that is a point is decided by the attack or by CROWN."""
+    run = _run(wide, width=0.0)
+    settle(run, steps(run))
+    assert run.finished
+    assert {stage.name for stage in run.stages} <= {"attack", "crown"}
+
+
+def test_every_member_gets_its_share_of_the_time_left(wide: Network) -> None:
+    given: list[float] = []
+
+    def member(_run: Run, budget: Budget) -> None:
+        given.append(budget.remaining_seconds)
+
+    run = _run(wide)
+    settle(run, [Step(member, 0.5), Step(member, 0.25), Step(member, 1.0)])
+    assert given[0] == pytest.approx(10.0, abs=1.0)
+    assert given[1] == pytest.approx(5.0, abs=1.0)
+    assert given[2] == pytest.approx(20.0, abs=1.0)
+
+
+def test_searches_tell_of_themselves_while_they_run(narrow: Network) -> None:
+    told: list[Stage] = []
+    run = _run(narrow, width=1.0, progress=told.append)
+    searches.split_inputs(run, run.budget)
+    assert told[-1] == run.stages[-1]
+    assert {stage.name for stage in told} == {"input-splitting"}
+    assert all("domains" in (stage.detail or "") for stage in told)
