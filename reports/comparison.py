@@ -71,13 +71,14 @@ def comparison_of(
         seed: Of the bootstrap.
 
     Returns:
-        `baseline`, with `name`, `summary`, `intervals` and `tightness`, and `candidates`, each with
-        these and more. `difference` by method: `certified_accuracy`, candidate minus baseline, the
-        ends `low` and `high` of its 95 % interval from a paired bootstrap, the `p_value` of McNemar's
-        exact test; `gained` and `lost` count the inputs that only one of both proves; `mean_gap` is
-        the mean change of the gap with its interval. `accuracy`: the same of `clean` and `empirical`
-        accuracy. `certified_gap`: its change. `gained` and `lost`: the inputs that are `verified` for
-        one of both only. `changes`: every input whose verdict changed.
+        `baseline`, with `name`, `summary`, `intervals` and `tightness`, and `candidates`, each
+        with these and more. `difference` by method: `certified_accuracy`, candidate minus
+        baseline, the ends `low` and `high` of its 95 % interval from a paired bootstrap, the
+        `p_value` of McNemar's exact test; `gained` and `lost` count the inputs that only one of
+        both proves; `mean_gap` is the mean change of the gap with its interval. `accuracy`: the
+        same of `clean` and `empirical` accuracy. `certified_gap`: its change. `gained` and
+        `lost`: the inputs that are `verified` for one of both only. `changes`: every input whose
+        verdict changed.
 
     Raises:
         ValueError: A candidate was certified on other inputs than the baseline.
