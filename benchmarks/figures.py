@@ -1,6 +1,7 @@
 """Print the figures: `python -m benchmarks.figures [SECTION ...]`, all of them by default.
 
-Sections: bounds, certify, large, neurons, instances.
+Sections: bounds, certify, large, neurons, instances, relaxations, semidefinite,
+first-order.
 """
 
 from __future__ import annotations
@@ -12,7 +13,16 @@ import sys
 # Before torch loads: threads that spin on busy cores cost more than they bring.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-SECTIONS = ("bounds", "certify", "large", "neurons", "instances")
+SECTIONS = (
+    "bounds",
+    "certify",
+    "large",
+    "neurons",
+    "instances",
+    "relaxations",
+    "semidefinite",
+    "first-order",
+)
 
 
 def main() -> None:
@@ -33,7 +43,9 @@ def _run(section: str) -> None:
     from benchmarks import (  # noqa: PLC0415  after the environment is set
         bounds_beside_peers,
         certify_mnist,
+        convex_relaxations,
         large_network,
+        semidefinite,
         vnnlib_categories,
     )
 
@@ -43,6 +55,9 @@ def _run(section: str) -> None:
         "large": large_network.run,
         "neurons": large_network.run_neurons,
         "instances": vnnlib_categories.run,
+        "relaxations": convex_relaxations.run,
+        "semidefinite": semidefinite.run,
+        "first-order": semidefinite.run_first_order,
     }
     sections[section]()
 
