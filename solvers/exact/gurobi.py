@@ -115,6 +115,9 @@ class GurobiSolver(MilpSolver):
         _configure(problem, request, budget)
         watched = [columns[int(index)] for index in request.watched]
         is_mip = model.integers > 0
+        if request.start is not None and is_mip:
+            for variable, value in zip(watched, request.start.tolist(), strict=True):
+                variable.Start = value
 
         def callback(caller: gurobipy.Model, where: int) -> None:
             if where == GRB.Callback.MIPSOL:

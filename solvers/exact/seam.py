@@ -101,8 +101,8 @@ class SolveRequest:
         seed: For solvers that have one.
         pairs: Columns of which one in each pair has to be 0, shape `(pairs, 2)`; only for solvers
             that take them.
-        start: Values of all columns that satisfy every row up to rounding, shape `(columns,)`, for
-            solvers that can begin with a point; None if none is known.
+        start: Values of the watched columns of a good point, which determine the others, for
+            solvers that can begin with a part of a point; None if none is known.
     """
 
     tolerances: Tolerances

@@ -157,6 +157,7 @@ class _Search:
     spent: dict[int, float] = field(default_factory=dict, kw_only=True)
     solved: set[int] = field(default_factory=set, kw_only=True)
     empty: bool = field(default=False, kw_only=True)
+    focused: dict[int, Bounds] = field(default_factory=dict, kw_only=True)
     next_progress: float = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -178,18 +179,30 @@ class _Search:
         if not self.hints.splits:  # boxes alone do not know of the splits' rows
             for clause, rows in enumerate(self.case.specification.clauses):
                 self.bracket.prove(clause, encoded.clause_model(rows).minimum_over_boxes())
+        if self._focuses(solver):
+            self._try_all(encoded, solver)
         while (left := self._open_clauses()) and not self.budget.exhausted and not self.empty:
             first_pass = left[0] not in self.attempts
             # at first a fair share and as much again: hard clauses need more, but not everything
             fraction = 2.0 / (len(left) + 1) if first_pass else 1.0 / len(left)
             share = _with_reserve(self.budget.share(min(1.0, fraction)))
-            if share.remaining_seconds <= self.spent.get(left[0], 0.0):
+            resumed = left[0] in self.focused
+            if not resumed and share.remaining_seconds <= self.spent.get(left[0], 0.0):
                 self.attempts[left[0]] = _ATTEMPTS  # a shorter attempt than the last is no use
                 continue
             began = time.monotonic()
             with suppress(EncodingStoppedError):  # of this clause's time; others may have some left
                 self._solve(left[0], encoded, solver, share)
             self.spent[left[0]] = time.monotonic() - began
+
+    def _try_all(self, encoded: EncodedNetwork, solver: MilpSolver) -> None:
+        """Search every open clause for a moment: what is nearly decided needs no tightening."""
+        for clause in self._open_clauses():
+            model = encoded.clause_model(self.case.specification.clauses[clause])
+            if self._is_done(clause) or not model.row_count:
+                continue
+            share = self.budget.at_most(min(_FIRST_SECONDS, 0.03 * self.budget.remaining_seconds))
+            self._search(clause, encoded, solver, share, ceiling=math.inf)
 
     def _tighten(self) -> None:
         """Tighten bounds once for all clauses, where that was asked for."""
@@ -237,15 +250,11 @@ class _Search:
         if not self._focuses(solver):
             self._search(clause, encoded, solver, budget, ceiling=math.inf)
             return
-        # what is nearly decided needs no tightening
-        first = budget.at_most(min(_FIRST_SECONDS, 0.1 * budget.remaining_seconds))
-        self._search(clause, encoded, solver, first, ceiling=math.inf)
-        if self._is_done(clause):
-            return
         for focus in self._focus(clause, model, budget):
             if focus.empty:
                 self.bracket.prove(clause, focus.cutoff)
                 return
+            self.focused[clause] = focus.bounds
             # until tightening is done, the search gets as long as that took: much may be decided
             share = budget if focus.last else budget.at_most(focus.seconds)
             closer = self._encode(focus.bounds, budget, solver)
@@ -298,7 +307,8 @@ class _Search:
         return focus_rounds(
             self.network,
             self.case,
-            self.bounds,
+            # of an attempt before; cutoffs only fall, so that they hold below this one too
+            self.focused.get(clause, self.bounds),
             clause=self.case.specification.clauses[clause],
             cutoff=lambda: self._cutoff(model),
             options=self.options,

@@ -16,6 +16,7 @@ from models.network import Network
 from solvers.budget import Budget
 from solvers.errors import SolverFailedError
 from solvers.exact import (
+    BoundTightening,
     ExactHints,
     ExactMode,
     ExactOptions,
@@ -195,3 +196,23 @@ def test_an_input_inside_contradicts_emptiness() -> None:
     bracket.replayed(np.zeros(3), np.array([0.5]))
     with pytest.raises(SolverFailedError, match="disagree"):
         bracket.close()
+
+
+@pytest.mark.parametrize("solver", [s for s in SolverName if s is not SolverName.AUTO])
+@pytest.mark.parametrize("x", [np.zeros(3), np.array([0.7, -0.7, 0.1])])
+def test_starting_from_a_point_changes_no_answer(solver: SolverName, x: np.ndarray) -> None:
+    network = mlp((3, 3, 3, 3), seed=6)
+    result = exact_margin(
+        network,
+        CASE,
+        interval_bounds(network, REGION),
+        options=ExactOptions(
+            mode=ExactMode.OPTIMIZE, solver=solver, tightening=BoundTightening.NONE
+        ),
+        budget=Budget.of_seconds(60),
+        hints=ExactHints(point=x),
+    )
+    exact = brute_force_margin(network, REGION, CLAUSE)
+    assert result.status is ExactStatus.OPTIMAL
+    assert result.lower <= exact + 1e-7
+    assert result.upper - result.lower <= 3e-4
