@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from models.network import Network
-from solvers.attack.descent import Descent, descend
-from solvers.attack.objectives import ClauseBatch
-from solvers.attack.options import AttackOptions
+from solvers.attack import AttackOptions, attack
 from solvers.bracket import Bracket, Witness
 from solvers.budget import Budget
+from solvers.problem import Box, Case
 from solvers.search.boxes.boxes import Boxes
 from solvers.search.boxes.layout import Layout
 from solvers.search.boxes.levels import Bounded
@@ -24,8 +22,12 @@ __all__ = ["Probe"]
 _MEMORY = 1 << 28
 _OFFERS = 4
 """Inputs of one batch that are handed to the independent runtime."""
-_STARTS = 12
-"""Inputs that descents begin from."""
+_ATTACKED = 8
+"""Boxes that are attacked because they look promising; as many others are, too."""
+_NARROW = AttackOptions(restarts=4, samples=16, steps=20, diversify_steps=2, stop_at_first=True)
+_WIDE = AttackOptions(restarts=200, samples=800, stop_at_first=True)
+_MOST_DOUBLINGS = 3
+"""Attacks of whole regions take twice as many restarts each time, so many times."""
 
 
 class Probe:
@@ -45,7 +47,10 @@ class Probe:
         self._brackets, self._witness = brackets, witness
         activations = sum(node.size for node in network.graph.nodes)
         self._at_once = max(1, _MEMORY // (8 * activations))
-        self._best: tuple[Tensor, Tensor, Tensor] | None = None
+        self._attacked = network.to(torch.float32, network.device)
+        self._random = torch.Generator().manual_seed(0)
+        self._last: Boxes | None = None
+        self._attacks = 0
 
     @property
     def falsified(self) -> bool:
@@ -63,7 +68,8 @@ class Probe:
         case = boxes.case.repeat(2)
         margins = self._margins(case, values)
         self._offer(case, values, margins)
-        return replace(boxes, reached=torch.minimum(*margins.chunk(2)))
+        self._last = replace(boxes, reached=torch.minimum(*margins.chunk(2)), bounds={})
+        return replace(boxes, reached=self._last.reached)
 
     def _margins(self, case: Tensor, values: Tensor) -> Tensor:
         parts = []
@@ -75,10 +81,9 @@ class Probe:
         return torch.cat(parts)
 
     def _offer(self, case: Tensor, values: Tensor, margins: Tensor) -> None:
-        """Offer the best inputs, and keep some for descents."""
-        best = margins.topk(min(_STARTS, len(margins)), largest=False).indices
-        self._best = (case[best], values[best], margins[best])
-        for position in best[:_OFFERS].tolist():
+        """Offer the best inputs."""
+        best = margins.topk(min(_OFFERS, len(margins)), largest=False).indices
+        for position in best.tolist():
             bracket = self._brackets[int(case[position])]
             margin = float(margins[position])
             if margin > 0 and margin >= bracket.upper:
@@ -89,36 +94,44 @@ class Probe:
                 break
 
     def descend(self, budget: Budget) -> None:
-        """Go downhill from the best inputs of the last batch, within their whole regions."""
-        if self._best is None:
-            return
-        case, values, _ = self._best
-        cases = [self._brackets[int(index)].case for index in case]
-        start = self._layout.inputs(case, values).float().unsqueeze(1)
-        with torch.no_grad():
-            y = self._network(start.squeeze(1).double()).flatten(1).cpu().numpy()
-        clauses = []
-        for one, outputs in zip(cases, y, strict=True):
-            ranked = sorted(one.specification.clauses, key=lambda c: float(c.margin(outputs)))
-            clauses.append(ranked[:1])
-        count, shape = len(cases), start.shape[2:]
-        descent = Descent(
-            run=lambda x: self._network(x.double()).flatten(1).float(),
-            lower=self._corner([c.region.lower for c in cases], shape),
-            upper=self._corner([c.region.upper for c in cases], shape),
-            start=start,
-            clauses=ClauseBatch.of(clauses, start.device),
-            target=torch.zeros(count, 1, dtype=torch.long, device=start.device),
-            stride=torch.ones(count, 1, device=start.device),
-            direction=torch.zeros(count, 1, self._network.output_size, device=start.device),
-        )
-        options = AttackOptions(steps=15, diversify_steps=0, step_fraction=0.03)
-        found = descend(descent, options, budget)
-        best = int(found.margin.argmin())
-        bracket = self._brackets[int(case[best])]
-        if float(found.margin[best]) < bracket.upper:
-            bracket.offer(self._witness, found.x[best].double().cpu().numpy())
+        """Attack whole regions, and boxes of the last batch, by turns."""
+        self._attacks += 1
+        if self._attacks % 2 or self._last is None:
+            more = 2 ** min(self._attacks // 2, _MOST_DOUBLINGS)
+            wide = replace(_WIDE, restarts=more * _WIDE.restarts, samples=more * _WIDE.samples)
+            self._attack(self._open_cases(), wide, budget)
+        else:
+            self._attack(self._some_boxes(self._last), _NARROW, budget)
 
-    def _corner(self, corners: Sequence[np.ndarray], shape: torch.Size) -> Tensor:
-        stacked = torch.from_numpy(np.stack(corners)).float()
-        return stacked.reshape(-1, 1, *shape).to(self._network.device)
+    def _open_cases(self) -> list[tuple[Bracket, Case]]:
+        """Return the cases without a verdict that came closest to a counterexample."""
+        waiting = [bracket for bracket in self._brackets if not bracket.decided]
+        waiting.sort(key=lambda bracket: bracket.upper)
+        return [(bracket, bracket.case) for bracket in waiting[:_ATTACKED]]
+
+    def _some_boxes(self, boxes: Boxes) -> list[tuple[Bracket, Case]]:
+        """Return the boxes of least margin as cases, and as many others."""
+        best = boxes.reached.topk(min(_ATTACKED, len(boxes)), largest=False).indices
+        others = torch.randperm(len(boxes), generator=self._random)[:_ATTACKED]
+        some = boxes[torch.cat([best, others.to(best.device)])]
+        region = self._layout.region(some.case, some.lower, some.upper)
+        corners = zip(region.lower.cpu().numpy(), region.upper.cpu().numpy(), strict=True)
+        brackets = [self._brackets[place] for place in some.case.tolist()]
+        return [
+            (bracket, Case(Box(lower, upper), bracket.case.specification))
+            for (lower, upper), bracket in zip(corners, brackets, strict=True)
+        ]
+
+    def _attack(
+        self, targets: Sequence[tuple[Bracket, Case]], options: AttackOptions, budget: Budget
+    ) -> None:
+        if not targets:
+            return
+        seeded = replace(options, seed=self._attacks)
+        results = attack(self._attacked, [case for _, case in targets], seeded, budget=budget)
+        order = sorted(range(len(results)), key=lambda place: results[place].margin)
+        for place in order[:_OFFERS]:
+            bracket, found = targets[place][0], results[place]
+            if found.margin > 0 and found.margin >= bracket.upper:
+                break
+            bracket.offer(self._witness, found.candidate)

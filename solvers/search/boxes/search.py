@@ -31,8 +31,10 @@ from solvers.search.contract import ProgressHook, SearchOutcome, SearchProgress,
 __all__ = ["search_boxes"]
 
 _REPORT_SECONDS = 0.25
-_DESCENT_SHARE = 0.1
-"""Of the time, for descents from the best inputs."""
+_DESCENT_SHARE = 0.15
+"""Of the time, for attacks."""
+_DESCENT_SECONDS = 1.0
+"""The longest attack; it looks at the budget between its steps."""
 
 
 def search_boxes(
@@ -205,7 +207,7 @@ class _Search:
     def _descend(self, budget: Budget) -> None:
         began = time.perf_counter()
         with torch.enable_grad():
-            self._probe.descend(budget.at_most(self._options.round_seconds))
+            self._probe.descend(budget.at_most(_DESCENT_SECONDS))
         self._descending += time.perf_counter() - began
 
     def _prove(self) -> None:
