@@ -10,11 +10,13 @@ import pytest
 import torch
 from torch.nn import functional
 
+from models import load_network
 from models import operators as ops
 from models.data import Dataset
 from models.errors import InvalidInputError
 from models.network import Network
 from solvers.methods import Method
+from tests.helpers import networks
 from tests.helpers.random_graphs import GraphBuilder, relu_chain
 from tests.helpers.training import batch_of, blobs, options, small_network
 from training import AugmentationOptions, CheckpointError, UntrainableError
@@ -252,3 +254,20 @@ def test_what_is_trained() -> None:
     assert not {"running_mean1", "running_var1"} & set(trainable_names(small_network("cnn7")))
     with pytest.raises(UntrainableError, match="no parameters to train"):
         trainable_names(relu_chain((2, 3, 2), 0))
+
+
+def test_biases_are_trained_and_a_shift_of_the_input_is_not() -> None:
+    weights = {
+        name: np.ones(shape, dtype=np.float32)
+        for name, shape in (("mean", 3), ("w1", (3, 3)), ("b1", 3), ("w2", (3, 2)), ("b2", 2))
+    }
+    nodes = [
+        networks.node("Sub", ["x", "mean"], ["c"]),
+        networks.node("MatMul", ["c", "w1"], ["z1"]),
+        networks.node("Add", ["z1", "b1"], ["s1"]),
+        networks.node("Relu", ["s1"], ["a1"]),
+        networks.node("MatMul", ["a1", "w2"], ["z2"]),
+        networks.node("Add", ["z2", "b2"], ["y"]),
+    ]
+    network = load_network(networks.model(nodes, shape=("n", 3), weights=weights))
+    assert trainable_names(network) == ("b1", "b2", "w1", "w2")
