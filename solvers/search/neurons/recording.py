@@ -5,6 +5,7 @@ Off, nothing is kept. On, every domain remembers which split of which domain it 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -72,13 +73,17 @@ class SplitLog:
 
     Args:
         layout: Numbers the values.
+        kept: Which values of a node the layout's network has, by name; all where it is missing.
         recorder: Receives the leaves.
     """
 
-    def __init__(self, layout: Layout, recorder: LeafRecorder) -> None:
+    def __init__(self, layout: Layout, kept: Mapping[str, Tensor], recorder: LeafRecorder) -> None:
         self._layout, self._recorder = layout, recorder
         self._origin: dict[int, tuple[int, int, float, bool]] = {}
-        self._values = tuple((slot.node.name, slot.indices) for slot in layout.slots)
+        self._values = tuple(
+            (name, kept[name][indices] if name in kept else indices)
+            for name, indices in ((slot.node.name, slot.indices) for slot in layout.slots)
+        )
 
     def note(self, children: Domains, parents: Tensor, values: Tensor, points: Tensor) -> None:
         """Remember the children of domains: first all lower halves, then all upper ones."""
@@ -109,7 +114,7 @@ class SplitLog:
         while number in self._origin:
             number, value, point, upper = self._origin[number]
             depth = int(self._layout.depth[value])
-            slot = self._layout.slots[depth]
-            index = int(slot.indices[value - slot.part.start])
-            found.append(Split(slot.node.name, index, point, upper))
+            name, indices = self._values[depth]
+            index = int(indices[value - self._layout.slots[depth].part.start])
+            found.append(Split(name, index, point, upper))
         return tuple(reversed(found))

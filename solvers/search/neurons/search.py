@@ -28,6 +28,7 @@ from solvers.search.neurons.options import NeuronSearchOptions
 from solvers.search.neurons.pace import Effort, Pace
 from solvers.search.neurons.recording import SplitLog
 from solvers.search.neurons.refining import Refiner
+from solvers.search.neurons.shrinking import Shrunk, shrink
 
 __all__ = ["search_neurons"]
 
@@ -72,7 +73,8 @@ def search_neurons(
         known = _crown(network, bracket, budget)
         if bracket.decided:
             return SearchOutcome(SearchStatus.DECIDED, 0, time.perf_counter() - began)
-    search = _Search(network, bracket, witness, options=options, budget=budget, known=known)
+    shrunk = shrink(network, known)
+    search = _Search(shrunk, bracket, witness, options=options, budget=budget)
     status, reason = search.run(progress)
     return SearchOutcome(status, search.bounded, time.perf_counter() - began, reason)
 
@@ -89,22 +91,21 @@ class _Search:
 
     def __init__(
         self,
-        network: Network,
+        shrunk: Shrunk,
         bracket: Bracket,
         witness: Witness,
         *,
         options: NeuronSearchOptions,
         budget: Budget,
-        known: Mapping[str, Interval],
     ) -> None:
         self._began = time.perf_counter()
         self._bracket, self._options, self._budget = bracket, options, budget
-        case = bracket.case
+        case, network = bracket.case, shrunk.network
         self._device = network.device
         region = boxes_to_interval([case.region], network.dtype, network.device)
         balls = regions_to_balls([case.region], network.dtype, network.device)
         dtype = torch.float32 if options.single_precision else network.dtype
-        self._layout: Layout = layout_of(network, known)
+        self._layout: Layout = layout_of(network, shrunk.bounds)
         self._bounder = Bounder(self._layout, region, balls, dtype=dtype)
         self._clauses = ClauseRows(network, case.specification)
         limit = _row_limit(network)
@@ -123,7 +124,7 @@ class _Search:
         )
         self._log = None
         if options.recorder is not None:
-            self._log = SplitLog(self._layout, options.recorder)
+            self._log = SplitLog(self._layout, shrunk.kept, options.recorder)
         # The least bound of every clause's domains that need no more, or cannot get more, work.
         self._settled_floor = np.full(self._clauses.clauses, math.inf)
         self._numbered = 0
