@@ -56,7 +56,7 @@ class FirstOrderSettings:
     steps: int = 5000
     rate: float = 0.3
     final_rate: float = 1e-3
-    lanczos: int = 12
+    lanczos: int = 8
     every: int = 25
     careful: int = 60
     goal: float = np.inf
@@ -71,18 +71,25 @@ class DualOperator:
     """
 
     def __init__(self, program: Program, device: str) -> None:
-        forms, products = program.forms.matrix, program.products
+        products = program.products
+        both = np.concatenate([products.left, products.right])
+        used, place = np.unique(both, return_inverse=True)
+        rows = program.forms.matrix[used]
         self.device = torch.device(device)
-        self._left = _on_device(forms[products.left], self.device)
-        self._right = _on_device(forms[products.right], self.device)
-        self._left_back = _on_device(forms[products.left].T.tocsr(), self.device)
-        self._right_back = _on_device(forms[products.right].T.tocsr(), self.device)
+        # Every form is evaluated once, however many products it is part of.
+        self._rows = _on_device(rows, self.device)
+        self._back = _on_device(rows.T.tocsr(), self.device)
+        places = torch.from_numpy(place.astype(np.int64)).to(self.device)
+        self._left, self._right = places[: products.count], places[products.count :]
         self._cost = torch.from_numpy(program.objective.coefficients).to(self.device)
 
     def apply(self, corner: Tensor, diagonal: Tensor, product: Tensor, vector: Tensor) -> Tensor:
         """Return S v for multipliers γ, κ and y."""
-        left, right = self._left @ vector, self._right @ vector
-        result = -(self._left_back @ (product * right) + self._right_back @ (product * left)) / 2
+        values = self._rows @ vector
+        weights = torch.zeros_like(values)
+        weights.index_add_(0, self._left, product * values[self._right])
+        weights.index_add_(0, self._right, product * values[self._left])
+        result = (self._back @ weights) / -2
         first = vector[0]
         result += self._cost * (first / 2)
         result[0] += self._cost @ vector / 2 - (corner + diagonal.sum()) * first
@@ -92,7 +99,8 @@ class DualOperator:
     def derivatives(self, vector: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the derivatives of vᵀSv by γ, κ and y."""
         squares = vector**2
-        product = -(self._left @ vector) * (self._right @ vector)
+        values = self._rows @ vector
+        product = -values[self._left] * values[self._right]
         return -squares[0], squares[1:] - squares[0], product
 
 
@@ -175,6 +183,11 @@ class FirstOrder:
             optimiser.param_groups[0]["lr"] = self._settings.rate * fall ** min(done, 1.0)
             self._project(point)
         size = self._program.size
+        values = (point.detach() * units).clone()
+        estimate, _, shift = self._estimate(values, self._settings.careful)
+        if estimate > best:
+            kept = values.clone()
+            kept[1:size] += shift * self._scale[1:]
         final = kept.cpu().numpy()
         return Multipliers(self._program.products, final[1:size], final[size:])
 

@@ -269,7 +269,7 @@ class InteriorPoint:
                 return corner, diagonal, matrix
             diagonal, floor = diagonal + floor, 4.0 * floor
         raise SolverFailedError(
-            "no strictly feasible multipliers were found; a coefficient of the program is not finite"
+            "no strictly feasible multipliers exist: a coefficient of the program is not finite"
         )
 
     def _step(self, point: _Iterate) -> _Iterate | None:

@@ -164,7 +164,7 @@ def test_a_convolutional_network_of_images_goes_far_beyond_crown() -> None:
         network,
         case.case,
         case.bounds,
-        options=SdpOptions(solver=SdpSolver.FIRST_ORDER, iterations=50),
+        options=SdpOptions(solver=SdpSolver.FIRST_ORDER, iterations=150),
         budget=Budget(),
     )
     assert result.size > 2000
