@@ -23,7 +23,7 @@ def items_csv(items: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> str
     Args:
         items: As a certification reports them.
         methods: The methods to list; each bound method gives a column `lower_METHOD`, and each
-            method `gap_METHOD` and `seconds_METHOD`.
+            method `gap_METHOD`, `seconds_METHOD` and `status_METHOD`.
     """
     bounds = [method for method in methods if method != EXACT]
     header = [
@@ -34,6 +34,7 @@ def items_csv(items: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> str
         "exact_upper",
         *(f"gap_{method}" for method in methods),
         *(f"seconds_{method}" for method in methods),
+        *(f"status_{method}" for method in methods),
         "reason",
     ]
     text = io.StringIO()
@@ -97,6 +98,7 @@ def _row(
         *bracket(item),
         *(gap_of(item, method) for method in methods),
         *(finite(seconds.get(method)) for method in methods),
+        *(_text((item.get("status") or {}).get(method)) for method in methods),
         _text(item.get("reason")),
     ]
 

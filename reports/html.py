@@ -32,10 +32,11 @@ VERDICTS = ("verified", "falsified", "unknown", "misclassified")
 
 @dataclass(frozen=True)
 class _Cell:
-    """One number of the table; `good` where it proves the answer."""
+    """One number of the table; `good` where it proves the answer, `note` for who points at it."""
 
     text: str
     good: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,6 @@ def _settings_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _row(item: Mapping[str, Any], bounds: Sequence[str]) -> dict[str, Any]:
     """Return one line of the table of inputs."""
-    lower = item.get("lower") or {}
     low, high = bracket(item)
     seconds = [finite(value) or 0.0 for value in (item.get("seconds") or {}).values()]
     exact = MISSING if low is None and high is None else f"[{number(low)}, {number(high)}]"
@@ -147,15 +147,25 @@ def _row(item: Mapping[str, Any], bounds: Sequence[str]) -> dict[str, Any]:
         "predicted": item.get("predicted"),
         "verdict": str(item.get("verdict")),
         "evidence": item.get("evidence") or MISSING,
-        "lower": [
-            _Cell(number(lower.get(method)), good=(finite(lower.get(method)) or 0.0) > 0)
-            for method in bounds
-        ],
+        "lower": [_bound_cell(item, method) for method in bounds],
         "exact": _Cell(exact, good=low is not None and low > 0),
         "upper": number(item.get("upper")),
         "seconds": duration(sum(seconds)) if seconds else MISSING,
         "reason": item.get("reason") or "",
     }
+
+
+def _bound_cell(item: Mapping[str, Any], method: str) -> _Cell:
+    """Return a method's bound, or in its place how the method ended; the rest is in the note."""
+    bound = finite((item.get("lower") or {}).get(method))
+    status = (item.get("status") or {}).get(method, "done")
+    notes = [
+        f"gap {number((item.get('gap') or {}).get(method))}",
+        duration(finite((item.get("seconds") or {}).get(method)) or 0.0),
+        str((item.get("reasons") or {}).get(method) or status),
+    ]
+    text = number(bound) if bound is not None or status == "done" else str(status)
+    return _Cell(text, good=(bound or 0.0) > 0, note=", ".join(notes))
 
 
 def _examples(

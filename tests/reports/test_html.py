@@ -63,6 +63,14 @@ def test_names_and_reasons_are_escaped() -> None:
     assert "".join(parsed(page).text).count(hostile) >= 4
 
 
+def test_a_method_without_a_bound_says_how_it_ended() -> None:
+    status = {"ibp": "done", "crown": "unsupported"}
+    ended: dict[str, Any] = {"status": status, "reasons": {"crown": "uses <Tanh>"}}
+    page = certification_html(report_of([item(0, "unknown", **ended)]))
+    assert ">unsupported</td>" in page
+    assert "uses &lt;Tanh&gt;" in page
+
+
 def test_page_of_no_input_says_so() -> None:
     page = parsed(certification_html(report_of([])))
     text = " ".join(page.text)

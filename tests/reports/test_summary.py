@@ -137,17 +137,23 @@ def test_csv_has_a_column_for_every_figure() -> None:
     lines = items_csv(FIVE_ITEMS, METHODS).splitlines()
     assert lines[0] == (
         "index,label,predicted,verdict,evidence,lower_ibp,lower_crown,upper,exact_lower,"
-        "exact_upper,gap_ibp,gap_crown,gap_exact,seconds_ibp,seconds_crown,seconds_exact,reason"
+        "exact_upper,gap_ibp,gap_crown,gap_exact,seconds_ibp,seconds_crown,seconds_exact,"
+        "status_ibp,status_crown,status_exact,reason"
     )
     assert len(lines) == 6
-    assert lines[1] == "0,3,3,verified,solver,-4.0,0.5,1.0,1.0,1.0,5.0,0.5,0.0,0.25,0.5,1.0,"
+    assert lines[1] == "0,3,3,verified,solver,-4.0,0.5,1.0,1.0,1.0,5.0,0.5,0.0,0.25,0.5,1.0,,,,"
     assert lines[5].startswith("4,1,7,misclassified,checked,,,")
 
 
 def test_csv_leaves_cells_empty_for_numbers_that_are_not_finite() -> None:
     item = {"index": 0, "lower": {"ibp": -math.inf}, "upper": math.nan, "label": -1}
     row = items_csv([item], ["ibp"]).splitlines()[1]
-    assert row == "0,-1,,,,,,,,,,"
+    assert row == "0,-1,,,,,,,,,,,"
+
+
+def test_csv_says_how_each_method_ended() -> None:
+    item = {"index": 0, "status": {"lp": "timeout", "ibp": "done"}}
+    assert items_csv([item], ["ibp", "lp"]).splitlines()[1].endswith(",done,timeout,")
 
 
 def test_csv_does_not_let_text_run_as_a_formula() -> None:
