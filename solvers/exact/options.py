@@ -36,8 +36,7 @@ class ExactMode(StrEnum):
 class BoundTightening(StrEnum):
     """How to tighten unstable neurons before the search.
 
-    `lp`: by linear programs, layer after layer, over the whole region. `milp`: the same, and then
-    the most influential ones by short exact searches. `focus`: by linear programs over the part of
+    `lp`: by linear programs, layer after layer, over the whole region. `focus`: by linear programs over the part of
     the region where the margin can lie below what is wanted of it, for each clause anew; see
     `focus_bounds`. `auto`: `focus` for the solver that is at its best with it, else none.
     """
@@ -45,7 +44,6 @@ class BoundTightening(StrEnum):
     AUTO = "auto"
     NONE = "none"
     LP = "lp"
-    MILP = "milp"
     FOCUS = "focus"
 
 

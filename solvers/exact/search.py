@@ -28,6 +28,7 @@ from solvers.balls import Norm
 from solvers.budget import Budget
 from solvers.errors import SolverFailedError, UnsupportedMethodError
 from solvers.exact.bracket import Bracket
+from solvers.exact.choose import SolverName
 from solvers.exact.context import Bounds, clipped
 from solvers.exact.encode import EncodedNetwork, EncodingStoppedError, encode_network
 from solvers.exact.focus import Focus, focus_rounds
@@ -173,7 +174,11 @@ class _Search:
         """Encode, tighten if asked to, and solve clause after clause while that can help."""
         if not self._open_clauses() or self.budget.exhausted:
             return
-        solver = self.options.suite.choose(self.options.solver)
+        name = self.options.solver
+        if name is SolverName.AUTO and self.hints.splits:
+            name = SolverName.TREE  # only what proves that a part is empty is of use there
+        signs = self.options.mode is ExactMode.DECIDE
+        solver = self.options.suite.choose(name, signs=signs)
         self._tighten()
         encoded = self._encode(self.bounds, self.budget, solver)
         if not self.hints.splits:  # boxes alone do not know of the splits' rows
@@ -207,7 +212,7 @@ class _Search:
     def _tighten(self) -> None:
         """Tighten bounds once for all clauses, where that was asked for."""
         options = self.options
-        if options.tightening in {BoundTightening.LP, BoundTightening.MILP}:
+        if options.tightening is BoundTightening.LP:
             share = self.budget.share(options.tightening_share)
             region = self.case.region
             self.bounds = tighten_bounds(

@@ -216,9 +216,15 @@ def test_automatic_choice(licence: Licence | None, scip: bool, expected: str, li
     assert chosen.choose_linear(SolverName.AUTO).name == linear
 
 
-def test_our_own_tree_goes_before_other_free_solvers() -> None:
+def test_signs_go_to_our_own_tree_and_values_to_scip() -> None:
     chosen = SolverSuite(factories={SolverName.TREE: TreeSolver, SolverName.SCIP: ScipSolver})
-    assert chosen.choose(SolverName.AUTO).name == "tree"
+    assert chosen.choose(SolverName.AUTO).name == "scip"
+    assert chosen.choose(SolverName.AUTO, signs=True).name == "tree"
+
+
+def test_our_own_tree_stands_in_for_scip() -> None:
+    factories = {SolverName.TREE: TreeSolver, SolverName.HIGHS: HighsSolver}
+    assert SolverSuite(factories=factories).choose(SolverName.AUTO).name == "tree"
 
 
 def test_the_tree_takes_its_linear_programs_from_highs() -> None:
