@@ -36,9 +36,9 @@ class ExactMode(StrEnum):
 class BoundTightening(StrEnum):
     """How to tighten unstable neurons before the search.
 
-    `lp`: by linear programs, layer after layer, over the whole region. `focus`: by linear programs over the part of
-    the region where the margin can lie below what is wanted of it, for each clause anew; see
-    `focus_bounds`. `auto`: `focus` for the solver that is at its best with it, else none.
+    `lp`: by linear programs, layer after layer, over the whole region. `focus`: by linear programs
+    over the part of the region where the margin can lie below what is wanted of it, for each clause
+    anew; see `focus_rounds`. `auto`: `focus` for the tree, which is at its best with it, else none.
     """
 
     AUTO = "auto"
