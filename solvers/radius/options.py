@@ -72,4 +72,5 @@ class RadiusOptions:
 
     def narrow(self, lower: float, upper: float) -> bool:
         """Return whether a bracket is narrow enough; one that is open above never is."""
-        return math.isfinite(upper) and upper - lower <= max(self.tolerance, self.relative_tolerance * upper)
+        allowed = max(self.tolerance, self.relative_tolerance * upper)
+        return math.isfinite(upper) and upper - lower <= allowed
