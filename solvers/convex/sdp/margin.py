@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -158,11 +158,17 @@ class _Search:
     def _chosen(self, program: Program) -> SdpSolver:
         if self.options.solver is not SdpSolver.AUTO:
             return self.options.solver
+        if interior_bytes(program, self.options) > self.options.memory_bytes:
+            return SdpSolver.FIRST_ORDER
         rows = sum(len(clause.offset) for clause in self.case.specification.clauses)
-        seconds = rows * interior_seconds(program, self.options)
-        fits = interior_bytes(program, self.options) <= self.options.memory_bytes
-        quick = seconds <= max(self.budget.remaining_seconds, _PATIENCE)
-        return SdpSolver.INTERIOR if fits and quick else SdpSolver.FIRST_ORDER
+        patience = max(self.budget.remaining_seconds, _PATIENCE)
+        for rounds in range(self.options.rounds, -1, -1):
+            # Fewer rounds of products rather than none of the optimum.
+            fewer = replace(self.options, rounds=rounds)
+            if rows * interior_seconds(program, fewer) <= patience:
+                self.options = fewer
+                return SdpSolver.INTERIOR
+        return SdpSolver.FIRST_ORDER
 
     def _clause(self, clause: int, program: Program, outputs: Scalable, budget: Budget) -> bool:
         """Bound one clause by its rows: it fails everywhere as soon as one of them does."""

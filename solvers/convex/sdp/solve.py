@@ -24,7 +24,7 @@ _MANY_INPUTS = 100
 _FLOAT = 8
 _CONE_SHARE = 0.7
 _FLOPS = 8e9
-_CERTIFYING = 3e-10
+_CERTIFYING = 5e-10
 """Seconds per cube of the size that factorising S takes."""
 
 
@@ -120,8 +120,9 @@ def _first_order(
 
 def interior_seconds(program: Program, options: SdpOptions) -> float:
     """Return about how long the interior-point method takes for one row, on one core."""
-    constraints = program.size + _room(program, options) * min(1.0, options.rounds / 4)
-    constraints = max(constraints, program.size + program.products.count)
+    added = int(options.rounds * InteriorSettings.per_round * program.size)
+    products = min(program.products.count + added, _room(program, options))
+    constraints = program.size + products
     step = 14 * program.size**3 + constraints**3 / 3 + 8 * program.size**2 * constraints
     return (20 + 12 * options.rounds) * step / _FLOPS
 
