@@ -14,6 +14,7 @@ from models.errors import (
     TightropeError,
     UnsupportedOperatorError,
 )
+from solvers.convex.sdp.lift import LiftingStoppedError
 from solvers.errors import (
     MemoryLimitError,
     SolverFailedError,
@@ -45,6 +46,7 @@ EXIT_STATUS: Mapping[type[BaseException], int] = {
     DivergedError: FAILURE,
     TrainingError: FAILURE,
     EncodingStoppedError: FAILURE,
+    LiftingStoppedError: FAILURE,
     SolverUnavailableError: FAILURE,
     SolverFailedError: FAILURE,
     MemoryLimitError: FAILURE,

@@ -29,11 +29,11 @@ SERVICE_PACKAGES = {
     "starlette", "uvicorn",
 }  # fmt: skip
 SOLVER_ADAPTERS = {
-    "highspy": "solvers/exact/highs",
-    "pyscipopt": "solvers/exact/scip",
-    "gurobipy": "solvers/exact/gurobi",
-    "scs": "solvers/convex/sdp/scs",
-    "clarabel": "solvers/convex/sdp/clarabel",
+    "highspy": ("solvers/exact/highs", "solvers/convex/highs"),
+    "pyscipopt": ("solvers/exact/scip",),
+    "gurobipy": ("solvers/exact/gurobi", "solvers/convex/gurobi"),
+    "scs": ("solvers/convex/sdp/scs",),
+    "clarabel": ("solvers/convex/sdp/clarabel",),
 }
 HEAVY = ["torch", "onnx", "onnxruntime", *SOLVER_ADAPTERS]
 
