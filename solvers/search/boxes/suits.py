@@ -13,14 +13,18 @@ _FEW_INPUTS = 24
 """Each input that matters has to be cut a few times, and every cut doubles the boxes."""
 
 
-def suits_boxes(network: Network, case: Case) -> bool:  # noqa: ARG001
-    """Return whether a case is one for boxes: a box in few inputs that vary.
+_MANY_VALUES = 1 << 16
+"""Where one box takes seconds to bound, there is no time for many."""
+
+
+def suits_boxes(network: Network, case: Case) -> bool:
+    """Return whether a case is one for boxes: a box in few inputs, of a network that is not large.
 
     Args:
         network: That the case is about.
         case: A region and a specification.
     """
     region = case.region
-    if region.ball is not None:
+    if region.ball is not None or sum(node.size for node in network.graph.nodes) > _MANY_VALUES:
         return False
     return int(np.count_nonzero(region.upper > region.lower)) <= _FEW_INPUTS

@@ -164,7 +164,9 @@ def test_leaves_cover_every_region_exactly() -> None:
         whole = _exact(case.region.lower), _exact(case.region.upper)
         assert sum(_volume(part) for part in parts) == _volume(whole)
         assert all(whole[0][k] <= p[0][k] and p[1][k] <= whole[1][k] for p in parts for k in (0, 1))
-        assert not any(_overlap(a, b) for i, a in enumerate(parts) for b in parts[:i])
+        assert not _overlap(
+            np.array([leaves.lower[i] for i in own]), np.array([leaves.upper[i] for i in own])
+        )
 
 
 Corners = tuple[list[Fraction], list[Fraction]]
@@ -178,8 +180,12 @@ def _volume(box: Corners) -> Fraction:
     return math.prod((b - a for a, b in zip(*box, strict=True)), start=Fraction(1))
 
 
-def _overlap(one: Corners, other: Corners) -> bool:
-    return all(max(a, c) < min(b, d) for a, b, c, d in zip(*one, *other, strict=True))
+def _overlap(lower: np.ndarray, upper: np.ndarray) -> bool:
+    """Return whether two boxes share more than faces; comparing floats rounds nothing."""
+    low = np.maximum(lower[:, None], lower[None])
+    high = np.minimum(upper[:, None], upper[None])
+    shared = (low < high).all(axis=2)
+    return bool((shared.sum(axis=1) > 1).any())
 
 
 def test_no_leaf_is_recorded_that_was_not_proved() -> None:
@@ -403,6 +409,8 @@ def test_suits_boxes_in_few_inputs_only() -> None:
     upper[:5] = 1.0
     assert suits_boxes(network, Case(Box(lower, upper), specification))
     assert not suits_boxes(network, Case(cube(40), specification))
+    large = mlp((2, 40_000, 2))
+    assert not suits_boxes(large, Case(cube(2), specification))
     ball = norm_ball(np.zeros(3), 0.5, Norm.ONE, valid_range=None)
     assert not suits_boxes(mlp((3, 4, 2)), Case(ball, specification))
 
