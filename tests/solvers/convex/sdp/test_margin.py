@@ -43,7 +43,7 @@ def truth(given_: LiftedCase) -> np.ndarray:
     return np.array([brute_force_margin(given_.network, given_.case.region, c) for c in clauses])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10_000), radius=st.floats(0.05, 1.0), rounds=st.integers(0, 3))
 def test_never_above_the_exact_optimum(seed: int, radius: float, rounds: int) -> None:
     tiny = lifted_case(mlp(SIZES[seed % len(SIZES)], seed=seed), radius)
