@@ -94,7 +94,7 @@ def test_it_closes_most_of_the_gap_to_the_optimum_and_proves_what_it_estimates(
         CASE.network, CASE.case, CASE.bounds, options=options, budget=Budget()
     ).clause_lower[0]
     seen: list[float] = []
-    method = FirstOrder(PROGRAM, FirstOrderSettings(steps=400), device, 0)
+    method = FirstOrder(PROGRAM, FirstOrderSettings(steps=700), device, 0)
     proved = safe_bound(PROGRAM, method.run(Budget(), on_step=seen.append))
     assert seen == sorted(seen)
     assert proved == pytest.approx(seen[-1], rel=2e-2, abs=2e-2)
