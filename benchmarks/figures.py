@@ -1,7 +1,7 @@
 """Print the figures: `python -m benchmarks.figures [SECTION ...]`, all of them by default.
 
 Sections: bounds, certify, large, neurons, instances, relaxations, semidefinite,
-first-order.
+first-order, gaps.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ SECTIONS = (
     "relaxations",
     "semidefinite",
     "first-order",
+    "gaps",
 )
 
 
@@ -44,6 +45,7 @@ def _run(section: str) -> None:
         bounds_beside_peers,
         certify_mnist,
         convex_relaxations,
+        gap_table,
         large_network,
         semidefinite,
         vnnlib_categories,
@@ -58,6 +60,7 @@ def _run(section: str) -> None:
         "relaxations": convex_relaxations.run,
         "semidefinite": semidefinite.run,
         "first-order": semidefinite.run_first_order,
+        "gaps": gap_table.run,
     }
     sections[section]()
 
