@@ -3,7 +3,8 @@
 `python -m benchmarks.training.paired --out RESULTS.csv [--seeds 0,1,2] [--images 5000] …`
 
 One line is appended to the file per finished run, so that a run that was stopped goes on where it
-was. `python -m benchmarks.training.pictures RESULTS.csv` draws it.
+was. `python -m benchmarks.training.pictures RESULTS.csv` draws it. With `--networks FOLDER` the
+trained networks are kept, and `benchmarks.training.exact` asks more of them.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from __future__ import annotations
 import argparse
 import csv
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import torch
 from benchmarks.shared import shared_folder
 from models.architectures import Initialisation, build_architecture
 from models.data import Dataset
+from models.export import write_network
 from solvers.methods import Method
 from training import (
     FeasibilityForm,
@@ -30,11 +32,28 @@ from training import (
     SelectionOptions,
     TrainingMethod,
     TrainingOptions,
+    TrainingResult,
     train,
 )
 from training.evaluation import evaluate
 
-__all__ = ["Run", "Weights", "main", "measured", "planned"]
+__all__ = [
+    "Data",
+    "Run",
+    "Weights",
+    "complete",
+    "finished",
+    "main",
+    "measured",
+    "mnist",
+    "planned",
+    "plans",
+    "text",
+    "trained",
+]
+
+Data = tuple[Dataset, Dataset, Dataset]
+"""For training, for choosing the best epoch, and for testing."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +105,23 @@ class Run:
     @property
     def key(self) -> tuple[str, ...]:
         """What tells the run from others, as the file writes it."""
-        return tuple(str(value) for value in asdict(self).values())
+        return tuple(text(value) for value in asdict(self).values())
+
+    @property
+    def stem(self) -> str:
+        """A name for the file of the trained network."""
+        epsilon = text(self.epsilon)
+        return (
+            f"{self.architecture.replace(':', '-')}-{self.method}-{epsilon}-{self.arm}-{self.seed}"
+        )
 
 
-def mnist(images: int, tests: int) -> tuple[Dataset, Dataset, Dataset]:
+def text(value: object) -> str:
+    """Return a value as the results write it."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def mnist(images: int, tests: int) -> Data:
     """Return the first training images, the last 1000 of them for validation, and test images."""
     data = np.load(shared_folder() / "data" / "mnist.npz")
 
@@ -101,9 +133,9 @@ def mnist(images: int, tests: int) -> tuple[Dataset, Dataset, Dataset]:
     return part("train", slice(0, images)), part("train", held_out), part("test", slice(0, tests))
 
 
-def measured(run: Run, data: tuple[Dataset, Dataset, Dataset]) -> dict[str, Any]:
-    """Train, measure the best epoch on the test images, and return the line of the results."""
-    training, validation, test = data
+def trained(run: Run, data: Data) -> TrainingResult:
+    """Make one run."""
+    training, validation, _ = data
     network = build_architecture(
         run.architecture,
         training.shape,
@@ -111,10 +143,25 @@ def measured(run: Run, data: tuple[Dataset, Dataset, Dataset]) -> dict[str, Any]
         seed=run.seed,
         initialisation=Initialisation(run.initialisation),
     )
-    result = train(network, training, validation, run.options)
+    return train(network, training, validation, run.options)
+
+
+def measured(run: Run, data: Data, networks: Path | None = None) -> dict[str, Any]:
+    """Train, measure the best epoch on all test images, and return the line of the results.
+
+    Args:
+        run: To be made.
+        data: Of the run.
+        networks: Folder to keep the trained network in, or None.
+    """
+    result = trained(run, data)
+    if networks is not None:
+        networks.mkdir(parents=True, exist_ok=True)
+        (networks / f"{run.stem}.onnx").write_bytes(write_network(result.network))
     began = time.perf_counter()
+    options = replace(run.options, selection=SelectionOptions())
     certified = {
-        method: evaluate(result.network, test, run.options, certified_by=method)
+        method: evaluate(result.network, data[2], options, certified_by=method)
         for method in (Method.IBP, Method.CROWN_IBP, Method.CROWN)
     }
     tight = certified[Method.CROWN]
@@ -153,11 +200,17 @@ def append(path: Path, row: Mapping[str, Any]) -> None:
         writer = csv.DictWriter(stream, list(row), lineterminator="\n")
         if fresh:
             writer.writeheader()
-        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+        writer.writerow({name: text(value) for name, value in row.items()})
 
 
 # Found by short runs of `crown-ibp` with seed 0, and taken over for the other baselines.
 _WEIGHTS: Mapping[float, Mapping[str, Weights]] = {
+    2 / 255: {
+        "none": Weights(),
+        "d": Weights(feasibility=1.0),
+        "r": Weights(slack=0.5),
+        "both": Weights(feasibility=1.0, slack=0.5),
+    },
     0.1: {
         "none": Weights(),
         "d": Weights(feasibility=1.0),
@@ -199,36 +252,47 @@ def planned(arguments: argparse.Namespace) -> Iterator[Run]:
                     )
 
 
-def main() -> None:
-    """Make the runs that the file does not hold yet."""
-    parser = argparse.ArgumentParser(description="Paired training runs on MNIST.")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--methods", default="crown-ibp,ibp,fast-lin")
-    parser.add_argument("--epsilons", default="0.1,0.3")
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--images", type=int, default=4000)
-    parser.add_argument("--tests", type=int, default=1000)
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--batch", type=int, default=100)
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
-    parser.add_argument("--initialisation", default="ibp")
-    parser.add_argument("--loss-fusion", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    data = mnist(arguments.images, arguments.tests)
-    done = finished(arguments.out)
-    for run in planned(arguments):
+def complete(path: Path, runs: Iterable[Run], data: Data, networks: Path | None = None) -> None:
+    """Make the runs that the file does not hold yet, and append their lines."""
+    done = finished(path)
+    for run in runs:
         if run.key in done:
             continue
-        row = measured(run, data)
-        append(arguments.out, row)
+        row = measured(run, data, networks)
+        append(path, row)
         print(
             f"{run.method} ε={run.epsilon:g} {run.arm} seed {run.seed}: clean {row['clean']:.3f}, "
             f"crown-ibp {row['crown_ibp']:.3f}, crown {row['crown']:.3f}, "
             f"{row['train_seconds']:.0f} + {row['test_seconds']:.0f} s",
             flush=True,
         )
+
+
+def plans(description: str) -> argparse.ArgumentParser:
+    """Return the options that say which runs to make."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--networks", type=Path, help="folder to keep the trained networks in")
+    parser.add_argument("--methods", default="crown-ibp,ibp,fast-lin")
+    parser.add_argument("--epsilons", default="0.1,0.3")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--images", type=int, default=4000)
+    parser.add_argument("--tests", type=int, default=300)
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=100)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--initialisation", default="ibp")
+    parser.add_argument("--loss-fusion", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--threads", type=int, default=1)
+    return parser
+
+
+def main() -> None:
+    """Make the runs that the file does not hold yet."""
+    arguments = plans("Paired training runs on MNIST.").parse_args()
+    torch.set_num_threads(arguments.threads)
+    data = mnist(arguments.images, arguments.tests)
+    complete(arguments.out, planned(arguments), data, arguments.networks)
 
 
 if __name__ == "__main__":
