@@ -18,6 +18,8 @@ from benchmarks.shared import print_table
 _ARMS = ("none", "d", "r", "both")
 _COLOURS = {"none": "#888888", "d": "#2f6fd0", "r": "#2f9e60", "both": "#b04fc0"}
 _CELL, _HEIGHT, _MARGIN = 150, 220, 46
+_SPAN = 0.12
+"""Least height of a panel, as a difference of accuracies."""
 
 Row = Mapping[str, str]
 Group = Mapping[str, Mapping[int, Row]]
@@ -91,15 +93,20 @@ def svg(groups: Mapping[tuple[str, float], Group]) -> str:
     ]
     for index, ((method, epsilon), group) in enumerate(sorted(groups.items())):
         parts += _panel(group, f"{method}, ε = {epsilon:g}", _MARGIN + index * _CELL)
+    parts.append(
+        f'<text x="{_MARGIN}" y="{_HEIGHT + 62}" fill="#555">certified accuracy by crown-ibp in '
+        "percent; a line per seed</text>"
+    )
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
 def _panel(group: Group, title: str, left: int) -> list[str]:
     """Return one panel: its scale, a line per seed, a dot per run."""
     everything = [value for arm in _ARMS for value in values(group, arm, "crown_ibp").values()]
-    low, high = min(everything), max(everything)
-    room = max(0.01, high - low) * 0.15
-    low, high = low - room, high + room
+    # The same span in every panel that can do with it, so that a small difference looks small.
+    middle = (min(everything) + max(everything)) / 2
+    span = max(_SPAN, 1.2 * (max(everything) - min(everything)))
+    low, high = middle - span / 2, middle + span / 2
 
     def x(arm: str) -> float:
         return left + 14 + _ARMS.index(arm) * (_CELL - 50) / 3
@@ -108,10 +115,13 @@ def _panel(group: Group, title: str, left: int) -> list[str]:
         return 34 + (_HEIGHT - 20) * (high - value) / (high - low)
 
     parts = [f'<text x="{left}" y="18" font-weight="bold">{title}</text>']
-    for value in (low + room, high - room):
+    ticks = range(math.ceil(20 * low), math.floor(20 * high) + 1)
+    for value in (tick / 20 for tick in ticks):
         parts.append(
             f'<text x="{left - 6}" y="{y(value) + 4:.1f}" text-anchor="end" fill="#555">'
             f"{100 * value:.0f}</text>"
+            f'<line x1="{left}" x2="{left + _CELL - 30}" y1="{y(value):.1f}" y2="{y(value):.1f}" '
+            'stroke="#eee"/>'
         )
     seeds = sorted({seed for arm in group.values() for seed in arm})
     for seed in seeds:
