@@ -239,8 +239,8 @@ def planned(arguments: argparse.Namespace) -> Iterator[Run]:
                         architecture="mlp:100,100" if method == "fast-lin" else "cnn-small",
                         epsilon=epsilon,
                         arm=arm,
-                        feasibility_weight=weights.feasibility,
-                        slack_weight=weights.slack,
+                        feasibility_weight=weights.feasibility * arguments.weights,
+                        slack_weight=weights.slack * arguments.weights,
                         form=weights.form,
                         seed=seed,
                         images=arguments.images,
@@ -283,6 +283,7 @@ def plans(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--initialisation", default="ibp")
     parser.add_argument("--loss-fusion", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--weights", type=float, default=1.0, help="factor on λ and γ")
     parser.add_argument("--threads", type=int, default=1)
     return parser
 
