@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from models.network import Network
 from solvers.convex.cuts import Cuts, Neurons, separate
-from solvers.convex.layers import relu_layers
+from solvers.convex.layers import ReluLayer, relu_layers
 from solvers.exact.model import Rows
 
 if TYPE_CHECKING:
@@ -78,7 +79,11 @@ class LayerInProgram:
 
 
 def layers_in_program(
-    network: Network, bounds: Bounds, encoded: EncodedNetwork
+    network: Network,
+    bounds: Bounds,
+    encoded: EncodedNetwork,
+    *,
+    layers: Sequence[ReluLayer] | None = None,
 ) -> tuple[LayerInProgram, ...]:
     """Return the ReLU layers that cuts can be about; works for exact programs as for relaxed ones.
 
@@ -86,10 +91,11 @@ def layers_in_program(
         network: As it was encoded.
         bounds: Those that it was encoded with, with bounds of every node.
         encoded: Columns of the network over one region.
+        layers: The network's, where they are known already.
     """
     found = []
-    for layer in relu_layers(network):
-        at = layer.unstable(bounds)
+    for layer in relu_layers(network) if layers is None else layers:
+        at = layer.unstable(bounds) if layer.source in bounds else np.zeros(0, dtype=np.int64)
         if at.size and layer.node in encoded.values:
             upper = bounds[layer.source][1].ravel()[at]
             found.append(

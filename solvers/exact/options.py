@@ -13,6 +13,7 @@ from models.errors import InvalidInputError
 from solvers.exact.choose import SolverName, SolverSuite
 from solvers.exact.context import EncodingOptions, Splits
 from solvers.exact.seam import Tolerances
+from solvers.exact.strengthening import Strengthener
 from solvers.results import SolverReport
 
 __all__ = [
@@ -82,6 +83,8 @@ class ExactOptions:
         tightening_share: Of the time, for tightening; between 0 and 1. Where it is by clause, of
             the time that the clause gets.
         encoding: How to encode, with the limit on size.
+        root_cuts: What adds cuts to a clause's program before its search, such as
+            `solvers.convex.root.RootCuts`; None for no cuts.
         suite: Where solvers come from.
 
     Raises:
@@ -96,6 +99,7 @@ class ExactOptions:
     tightening: BoundTightening = BoundTightening.AUTO
     tightening_share: float = 0.25
     encoding: EncodingOptions = field(default_factory=EncodingOptions)
+    root_cuts: Strengthener | None = None
     suite: SolverSuite = field(default_factory=SolverSuite, compare=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -44,6 +44,7 @@ from solvers.exact.options import (
 )
 from solvers.exact.replay import Replay
 from solvers.exact.seam import MilpOutcome, MilpSolver, Monitor, SolveRequest, SolveStatus
+from solvers.exact.strengthening import Strengthening
 from solvers.exact.tighten import tighten_bounds
 from solvers.problem import Case
 from solvers.results import SolverReport
@@ -163,6 +164,7 @@ class _Search:
 
     def __post_init__(self) -> None:
         self.replay = Replay(self.network, self.case, self.bounds, self.hints.splits)
+        self.strengthen: Strengthening | None = None
 
     def take(self, x: FloatArray) -> bool:
         """Replay an input; return whether that decides the search."""
@@ -180,6 +182,8 @@ class _Search:
         signs = self.options.mode is ExactMode.DECIDE
         solver = self.options.suite.choose(name, signs=signs)
         self._tighten()
+        if self.options.root_cuts is not None:
+            self.strengthen = self.options.root_cuts(self.network)
         encoded = self._encode(self.bounds, self.budget, solver)
         if not self.hints.splits:  # boxes alone do not know of the splits' rows
             for clause, rows in enumerate(self.case.specification.clauses):
@@ -253,7 +257,7 @@ class _Search:
             return
         self.attempts[clause] = self.attempts.get(clause, 0) + 1
         if not self._focuses(solver):
-            self._search(clause, encoded, solver, budget, ceiling=math.inf)
+            self._search(clause, encoded, solver, budget, ceiling=math.inf, known=self.bounds)
             return
         for focus in self._focus(clause, model, budget):
             if focus.empty:
@@ -263,7 +267,8 @@ class _Search:
             # until tightening is done, the search gets as long as that took: much may be decided
             share = budget if focus.last else budget.at_most(focus.seconds)
             closer = self._encode(focus.bounds, budget, solver)
-            self._search(clause, closer, solver, share, ceiling=focus.cutoff)
+            known = focus.bounds if focus.last else None
+            self._search(clause, closer, solver, share, ceiling=focus.cutoff, known=known)
             if self._is_done(clause) or budget.exhausted:
                 return
 
@@ -278,9 +283,15 @@ class _Search:
         budget: Budget,
         *,
         ceiling: float,
+        known: Bounds | None = None,
     ) -> None:
-        """Let a solver search; what is above the ceiling is not in the program."""
+        """Let a solver search; what is above the ceiling is not in the program.
+
+        The program is cut first if the bounds it was encoded with are given.
+        """
         model = encoded.clause_model(self.case.specification.clauses[clause])
+        if self.strengthen is not None and known is not None:
+            model = self.strengthen(model, encoded, known, budget)
         safety = 0.0 if solver.takes_pairs else self.options.tolerances.safety(model)
         monitor = Monitor(
             budget,
