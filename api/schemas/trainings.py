@@ -69,6 +69,9 @@ class TrainingOptionsWire(Wire):
     feasibility_form: FeasibilityFormName = Field(
         "distance", description="How the feasibility regularizer measures the relaxed optimum."
     )
+    feasibility_share: Annotated[Finite, Field(gt=0, le=1)] = Field(
+        0.25, description="Share of each batch that the feasibility regularizer looks at."
+    )
     loss_fusion: bool = Field(
         True, description="Bound the loss of `crown-ibp` by one row for all classes: faster."
     )

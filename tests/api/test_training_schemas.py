@@ -122,6 +122,7 @@ def test_every_setting_arrives() -> None:
     settings = create(
         method="sabr",
         feasibility_form="objective",
+        feasibility_share=0.5,
         valid_range=None,
         optimiser={"kind": "sgd", "milestones": [0.5], "gradient_clip": None},
         ramp={"warm_up": 0.0, "kappa": 0.5},
@@ -132,6 +133,7 @@ def test_every_setting_arrives() -> None:
     options = options_of(settings, arm=CANDIDATE, device="cpu")
     assert options.method is TrainingMethod.SABR
     assert options.feasibility_form is FeasibilityForm.OBJECTIVE
+    assert options.feasibility_share == 0.5
     assert options.valid_range is None
     assert options.optimiser.kind is OptimiserKind.SGD
     assert options.optimiser.milestones == (0.5,)
