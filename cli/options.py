@@ -42,6 +42,7 @@ METHOD_NAMES = (
     "crown",
     "alpha-crown",
     "fastc2v",
+    "alpha-fastc2v",
     "lp",
     "optc2v",
     "sdp",

@@ -18,6 +18,7 @@ class Method(StrEnum):
     CROWN = "crown"
     ALPHA_CROWN = "alpha-crown"
     FASTC2V = "fastc2v"
+    ALPHA_FASTC2V = "alpha-fastc2v"
     LP = "lp"
     OPTC2V = "optc2v"
     SDP = "sdp"

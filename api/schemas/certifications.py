@@ -40,6 +40,7 @@ MethodName = Literal[
     "crown",
     "alpha-crown",
     "fastc2v",
+    "alpha-fastc2v",
     "lp",
     "optc2v",
     "sdp",

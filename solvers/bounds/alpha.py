@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from models.graph import Node
+from models.operators import Relu
 from solvers.bounds.adjustable import AdjustableLines, AdjustedWhole
 from solvers.bounds.backward import Rows, Scene, lower_bounds, unit_rows
 from solvers.bounds.ibp import interval_of, refinable_nodes
@@ -28,10 +29,26 @@ from solvers.bounds.relaxation import ElementwiseRelaxation, Relaxation
 from solvers.bounds.rules import NonlinearRule, Slopes, rule_for
 from solvers.budget import Budget
 
-__all__ = ["optimised"]
+__all__ = ["Optimised", "optimised"]
 
 _GRADIENT_COPIES = 3
 """A differentiated pass keeps about this many times the memory of a plain one."""
+
+
+@dataclass(frozen=True)
+class Optimised:
+    """What the ascent came to.
+
+    Attributes:
+        lower: The best bounds of the margins, shape `(batch, rows)`.
+        bounds: The best bounds of every node.
+        alphas: By node name, the slopes of ReLUs with which each margin was best, shape
+            `(batch, rows, *shape)`; none unless they were asked for.
+    """
+
+    lower: Tensor
+    bounds: dict[str, Interval]
+    alphas: Mapping[str, Tensor]
 
 
 def optimised(
@@ -40,7 +57,9 @@ def optimised(
     bounds: Mapping[str, Interval],
     options: BoundOptions,
     budget: Budget,
-) -> tuple[Tensor, dict[str, Interval]]:
+    *,
+    keep_alphas: bool = False,
+) -> Optimised:
     """Bound margins from below with optimised slopes.
 
     Args:
@@ -50,9 +69,7 @@ def optimised(
         bounds: Sound bounds of every node, such as CROWN's; where optimisation starts.
         options: Iterations, learning rate, memory.
         budget: Stops the optimisation early; at least one pass is made.
-
-    Returns:
-        The best lower bounds, shape `(batch, rows)`, and the best bounds of every node.
+        keep_alphas: Whether slopes are wanted too.
     """
     climber = _Climber(scene, options, budget)
     best = {name: interval.detach() for name, interval in bounds.items()}
@@ -61,15 +78,19 @@ def optimised(
     output = scene.network.graph.output
     coefficients, offset = final
     size = climber.chunk(two_sided=False)
-    parts = []
+    parts, slopes = [], []
     for first in range(0, coefficients.shape[1], size):
         part = slice(first, first + size)
+        kept: dict[str, Tensor] | None = {} if keep_alphas else None
 
         def margins(part: slice = part) -> Rows:
             return Rows({output: coefficients[:, part]}, -offset[:, part])
 
-        parts.append(climber.climb(margins, best, iterations=options.iterations))
-    return torch.cat(parts, dim=1), best
+        parts.append(climber.climb(margins, best, iterations=options.iterations, kept=kept))
+        slopes.append(kept or {})
+    names = set(slopes[0]).intersection(*slopes)
+    alphas = {name: torch.cat([part[name] for part in slopes], dim=1) for name in names}
+    return Optimised(torch.cat(parts, dim=1), best, alphas)
 
 
 @dataclass(frozen=True)
@@ -133,8 +154,12 @@ class _Climber:
         *,
         iterations: int,
         two_sided: bool = False,
+        kept: dict[str, Tensor] | None = None,
     ) -> Tensor:
-        """Ascend the slopes of some rows; return the best bounds seen, `(batch, rows)`."""
+        """Ascend the slopes of some rows; return the best bounds seen, `(batch, rows)`.
+
+        The slopes that gave them are written to `kept`, if that is given.
+        """
         lines = _Lines(self.scene, bounds, shared=self.options.share_slopes)
         best: Tensor | None = None
         optimiser: torch.optim.Optimizer | None = None
@@ -143,6 +168,8 @@ class _Climber:
             with torch.set_grad_enabled(not last):
                 value = lower_bounds(self.scene, rows(), lines, two_sided=two_sided)
             found = value.detach()
+            if kept is not None:
+                lines.remember(kept, torch.ones_like(found) if best is None else found > best)
             best = found if best is None else torch.fmax(best, found)
             if last or self.budget.exhausted or self._settled(best, two_sided=two_sided):
                 break
@@ -186,6 +213,20 @@ class _Lines:
         """Return the slopes of every node that passes have crossed."""
         found = (lines.alpha for lines in self._adjustable)
         return [variable for variable in found if variable is not None]
+
+    def remember(self, kept: dict[str, Tensor], better: Tensor) -> None:
+        """Write the slopes of ReLUs to `kept`, of the rows that are now better, `(batch, rows)`."""
+        for name, lines in self._kept.items():
+            node = self._scene.network.graph.node(name)
+            if not isinstance(lines, AdjustableLines) or lines.alpha is None:
+                continue
+            alpha, size = lines.alpha.detach(), lines.start[0, 0].numel()
+            # slopes in the layout of windows are of other rows than margins
+            if isinstance(node.operator, Relu) and alpha.flatten(2).shape[-1] == size:
+                shape = (*better.shape, *node.shape)
+                wide = alpha.reshape(*alpha.shape[:2], *node.shape).expand(shape)
+                chosen = better.bool().reshape(*better.shape, *(1,) * len(node.shape))
+                kept[name] = torch.where(chosen, wide, kept.get(name, wide))
 
     def _built(self, node: Node) -> Relaxation:
         rule = rule_for(node.operator)

@@ -38,7 +38,7 @@ from solvers.bounds.tightened import (
 )
 from solvers.budget import Budget
 
-__all__ = ["Tightening", "rows_with_cuts", "tightened_rows"]
+__all__ = ["RowSlopes", "Tightening", "rows_with_cuts", "tightened_rows"]
 
 _CUT_COPIES = 4
 """A pass with cuts keeps about this many times the memory of a plain one."""
@@ -59,6 +59,36 @@ class Tightening:
     steps: tuple[float, ...] = (1.0, 0.4)
 
 
+@dataclass(frozen=True)
+class RowSlopes:
+    """Slopes of the lower lines.
+
+    Attributes:
+        shared: Of all rows, at nodes that `alphas` does not name.
+        alphas: By node name, slopes in [0, 1] of each row, shape `(batch, rows, *shape)`.
+    """
+
+    shared: Slopes
+    alphas: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def at(self, node: Node) -> Slopes:
+        """Return the slopes of a node."""
+        if node.name not in self.alphas:
+            return self.shared
+        return replace(self.shared, alpha=self.alphas[node.name])
+
+    def examples(self, index: Tensor) -> RowSlopes:
+        """Return the slopes of some examples."""
+        chosen = {name: alpha[index] for name, alpha in self.alphas.items()}
+        return RowSlopes(self.shared, chosen)
+
+    def rows(self, index: Tensor) -> RowSlopes:
+        """Return the slopes of chosen rows of every example, shape `(batch, chosen)`."""
+        batch = torch.arange(index.shape[0], device=index.device).unsqueeze(-1)
+        chosen = {name: alpha[batch, index] for name, alpha in self.alphas.items()}
+        return RowSlopes(self.shared, chosen)
+
+
 def rows_with_cuts(memory: MemoryBudget, scene: Scene) -> int:
     """Return how many rows per example a pass with cuts may hold, at least 1."""
     return max(1, memory.rows(scene) // _CUT_COPIES)
@@ -70,7 +100,7 @@ def tightened_rows(
     constant: Tensor,
     bounds: Mapping[str, Interval],
     *,
-    slopes: Slopes,
+    slopes: RowSlopes,
     tightening: Tightening,
     budget: Budget,
 ) -> Tensor:
@@ -81,7 +111,7 @@ def tightened_rows(
         rows: Coefficients by node, shape `(batch, rows, *node_shape)`.
         constant: Shape `(batch, rows)`.
         bounds: Sound bounds of every node.
-        slopes: Of the lower lines.
+        slopes: Of the lower lines of these rows.
         tightening: Rounds and cuts.
         budget: Ends the rounds early; the first pass is always made.
 
@@ -103,7 +133,7 @@ class _Climb:
 
     scene: Scene
     bounds: Mapping[str, Interval]
-    slopes: Slopes
+    slopes: RowSlopes
     tightening: Tightening
     _lines: dict[str, Relaxation] = field(default_factory=dict)
     _left: Tensor | None = None
@@ -166,7 +196,7 @@ class _Climb:
 
     def _relaxation(self, node: Node) -> Relaxation:
         if node.name not in self._lines:
-            lines = relax_node(self.scene, node, self.bounds, self.slopes)
+            lines = relax_node(self.scene, node, self.bounds, self.slopes.at(node))
             if self._has_neurons(node) and isinstance(lines, ElementwiseRelaxation):
                 lines = TightenedLines(lines)
             self._lines[node.name] = lines

@@ -18,12 +18,11 @@ from torch import Tensor
 from models.graph import Node
 from solvers.bounds.backward import Scene, unit_rows
 from solvers.bounds.crossing import whole
-from solvers.bounds.cut_passes import Tightening, rows_with_cuts, tightened_rows
+from solvers.bounds.cut_passes import RowSlopes, Tightening, rows_with_cuts, tightened_rows
 from solvers.bounds.ibp import interval_of, nonlinear_depth, refinable_nodes
 from solvers.bounds.intermediate import example_groups, select, undecided_mask
 from solvers.bounds.interval import Interval
 from solvers.bounds.memory import MemoryBudget
-from solvers.bounds.rules import Slopes
 from solvers.budget import Budget
 
 __all__ = ["Effort", "FastC2V"]
@@ -60,7 +59,7 @@ class FastC2V:
         scene: Network and regions, without perturbed parameters.
         matrix, offset: The margins: coefficients of the output, `(batch, rows, *output_shape)`, and
             what is subtracted, `(batch, rows)`.
-        slopes: Of the lower lines.
+        slopes: Of the lower lines; those of single rows are the margins'.
         memory: Limits how many rows are in flight.
         budget: Ends the work early, with what is proved by then.
         effort: How hard to try.
@@ -69,7 +68,7 @@ class FastC2V:
     scene: Scene
     matrix: Tensor
     offset: Tensor
-    slopes: Slopes
+    slopes: RowSlopes
     memory: MemoryBudget
     budget: Budget
     effort: Effort = field(default_factory=Effort)
@@ -89,14 +88,22 @@ class FastC2V:
         chosen = torch.nonzero(self._worth_more(best)).flatten()
         if not chosen.numel() or self.budget.exhausted:
             return best, known
-        part = replace(
-            self, scene=self.scene[chosen], matrix=self.matrix[chosen], offset=self.offset[chosen]
-        )
+        part = self._examples(chosen)
         inside = part.inside({name: interval[chosen] for name, interval in bounds.items()})
         best = best.index_copy(0, chosen, part.margins(inside, best[chosen]))
         for name, interval in inside.items():
             known[name] = known[name].put(chosen, interval)
         return best, known
+
+    def _examples(self, index: Tensor) -> FastC2V:
+        """Return the method on some of the examples."""
+        return replace(
+            self,
+            scene=self.scene[index],
+            matrix=self.matrix[index],
+            offset=self.offset[index],
+            slopes=self.slopes.examples(index),
+        )
 
     def margins(self, bounds: Bounds, start: Tensor) -> Tensor:
         """Tighten the margins that are not positive, and the least of every example."""
@@ -105,9 +112,7 @@ class FastC2V:
         if groups is None:
             return self._margins(bounds, start, wanted)
         for index in groups:
-            part = replace(
-                self, scene=self.scene[index], matrix=self.matrix[index], offset=self.offset[index]
-            )
+            part = self._examples(index)
             inside = {name: interval[index] for name, interval in bounds.items()}
             start = start.index_copy(0, index, part._margins(inside, start[index], wanted[index]))
         return start
@@ -126,7 +131,7 @@ class FastC2V:
                 {output: coefficients},
                 -self.offset.gather(1, rows),
                 bounds,
-                slopes=self.slopes,
+                slopes=self.slopes.rows(rows),
                 tightening=self.effort.margins,
                 budget=self.budget,
             )
@@ -193,7 +198,7 @@ class FastC2V:
                 {name: whole(value) for name, value in rows.coefficients.items()},
                 rows.constant,
                 bounds,
-                slopes=self.slopes,
+                slopes=RowSlopes(self.slopes.shared),
                 tightening=self.effort.inside,
                 budget=self.budget,
             )

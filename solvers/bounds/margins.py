@@ -13,6 +13,7 @@ from models.errors import ShapeError
 from models.graph import Node
 from solvers.bounds.alpha import optimised
 from solvers.bounds.backward import Rows, Scene, lower_bounds
+from solvers.bounds.cut_passes import RowSlopes
 from solvers.bounds.fastc2v import FastC2V
 from solvers.bounds.forward import forward_bounds, margins_of_form
 from solvers.bounds.ibp import propagate
@@ -89,7 +90,7 @@ def bound_margins(
         options: Work and memory limits.
         known: Sound bounds of some nodes over the same regions, from an earlier method; nodes
             found here are not tightened again.
-        budget: Time limit, which only alpha-crown and fastc2v heed within a batch.
+        budget: Time limit, which only methods that iterate heed within a batch.
 
     Returns:
         Sound lower bounds; not a number becomes −∞.
@@ -226,16 +227,30 @@ def _fastc2v(task: _Task) -> MarginBounds:
     slopes = Slopes(SlopeChoice.ADAPTIVE)
     bounds = task.tightened(slopes)
     start = task.pass_with(relaxations_of(task.scene, bounds, slopes))
+    return _with_cuts(task, MarginBounds(start, bounds), RowSlopes(slopes))
+
+
+def _with_cuts(task: _Task, start: MarginBounds, slopes: RowSlopes) -> MarginBounds:
+    """Tighten margins and bounds by passes with cuts."""
     # A cut is a function of values behind perturbed weights, so it would be wrong for some of them.
     if task.scene.drifts:
-        return MarginBounds(start, bounds)
-    method = FastC2V(
-        task.scene, task.coefficients, task.margins.offset, slopes, task.memory, task.budget
-    )
-    return MarginBounds(*method.run(bounds, start))
+        return start
+    offset = task.margins.offset
+    method = FastC2V(task.scene, task.coefficients, offset, slopes, task.memory, task.budget)
+    return MarginBounds(*method.run(start.intermediate, start.lower))
 
 
 def _alpha_crown(task: _Task) -> MarginBounds:
+    return _optimised(task, keep_alphas=False)[0]
+
+
+def _alpha_fastc2v(task: _Task) -> MarginBounds:
+    start, alphas = _optimised(task, keep_alphas=True)
+    return _with_cuts(task, start, RowSlopes(Slopes(SlopeChoice.ADAPTIVE), alphas))
+
+
+def _optimised(task: _Task, *, keep_alphas: bool) -> tuple[MarginBounds, Mapping[str, Tensor]]:
+    """Return what optimised slopes prove, and those of the margins if they are wanted."""
     slopes = Slopes(SlopeChoice.ADAPTIVE)
     with torch.no_grad():
         bounds = task.tightened(slopes)
@@ -244,8 +259,8 @@ def _alpha_crown(task: _Task) -> MarginBounds:
     final = (task.coefficients, task.margins.offset)
     with torch.enable_grad():
         options = replace(task.options, memory=task.memory)
-        lower, best = optimised(task.scene, final, bounds, options, task.budget)
-    return MarginBounds(torch.fmax(lower, start), best)
+        found = optimised(task.scene, final, bounds, options, task.budget, keep_alphas=keep_alphas)
+    return MarginBounds(torch.fmax(found.lower, start), found.bounds), found.alphas
 
 
 _METHODS: Mapping[Method, Callable[[_Task], MarginBounds]] = {
@@ -257,6 +272,7 @@ _METHODS: Mapping[Method, Callable[[_Task], MarginBounds]] = {
     Method.CROWN: _backward(SlopeChoice.ADAPTIVE),
     Method.ALPHA_CROWN: _alpha_crown,
     Method.FASTC2V: _fastc2v,
+    Method.ALPHA_FASTC2V: _alpha_fastc2v,
 }
 
 

@@ -30,10 +30,16 @@ _LOG = logging.getLogger(__name__)
 _STARTS: Mapping[Method, Method] = {
     Method.ALPHA_CROWN: Method.CROWN,
     Method.FASTC2V: Method.CROWN,
+    Method.ALPHA_FASTC2V: Method.ALPHA_CROWN,
 }
 """Whose node bounds a method's own definition starts from."""
 
-_ITERATING = frozenset({Method.ALPHA_CROWN, Method.FASTC2V})
+_OPTIONS: Mapping[Method, BoundOptions] = {
+    # the bounds that it starts from have been optimised already
+    Method.ALPHA_FASTC2V: BoundOptions(optimise_intermediate=False),
+}
+
+_ITERATING = frozenset({Method.ALPHA_CROWN, Method.FASTC2V, Method.ALPHA_FASTC2V})
 """Methods that heed a budget: the others take one pass, whatever the time."""
 
 
@@ -119,14 +125,18 @@ class Rungs:
     def _run(self, method: Method, start: LadderStep | None) -> None:
         known = None if start is None else start.intermediate
         try:
-            self.steps[method] = self.batch.bound(
-                method, options=BoundOptions(), known=known, budget=self.budget
-            )
+            options = _OPTIONS.get(method, BoundOptions())
+            step = self.batch.bound(method, options=options, known=known, budget=self.budget)
         except (MemoryLimitError, UnsupportedMethodError) as error:
             _LOG.warning("%s of %d inputs: %s", method, len(self.works), error)
             short = isinstance(error, MemoryLimitError)
             status = MethodStatus.MEMORY if short else MethodStatus.UNSUPPORTED
             self._failed[method] = MethodResult(np.full(1, -np.inf), status, reason=str(error))
+            return
+        if start is not None:
+            pairs = zip(step.clause_lower, start.clause_lower, strict=True)
+            step = replace(step, clause_lower=tuple(np.fmax(*pair) for pair in pairs))
+        self.steps[method] = step
 
     def _note(self, position: int, method: Method, step: LadderStep) -> None:
         work = self.works[position]
@@ -146,4 +156,6 @@ class Rungs:
         """Return the time per input of bounds that only served another method."""
         if method in self.methods:
             return 0.0
-        return self.steps[method].seconds / len(self.works)
+        start = _STARTS.get(method)
+        before = 0.0 if start is None else self._unasked_seconds(start)
+        return before + self.steps[method].seconds / len(self.works)

@@ -160,3 +160,16 @@ def test_a_start_that_fails_fails_what_is_built_on_it(
         assert set(item.status.values()) == {"memory"}
         assert set(item.reasons.values()) == {"no room"}
         assert item.verdict == "unknown" or item.counterexample is not None
+
+
+def test_cuts_over_optimised_slopes_do_not_depend_on_what_else_was_asked_for(
+    relu_network: Network,
+) -> None:
+    over = Method.ALPHA_FASTC2V.value
+    alone = _certified(relu_network, (Method.ALPHA_FASTC2V,))
+    both = _certified(relu_network, (Method.CROWN, Method.ALPHA_CROWN, Method.ALPHA_FASTC2V))
+    for one, other in zip(alone, both, strict=True):
+        assert one.lower == {over: other.lower[over]}
+        assert other.lower[over] >= other.lower["alpha-crown"] >= other.lower["crown"]
+        assert one.status == {over: "done"}
+        assert one.seconds[over] > 0

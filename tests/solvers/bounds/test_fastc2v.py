@@ -12,7 +12,12 @@ from torch import Tensor
 
 from models.network import Network
 from solvers.bounds import BoundOptions, MemoryBudget
+from solvers.bounds.alpha import optimised
+from solvers.bounds.backward import Scene
+from solvers.bounds.cut_passes import RowSlopes, Tightening, tightened_rows
+from solvers.bounds.interval import boxes_to_interval
 from solvers.bounds.patches import unit_patches
+from solvers.bounds.rules import Slopes
 from solvers.bounds.tightened import Cuts, Fields, separate
 from solvers.budget import Budget
 from solvers.convex.cuts import Neurons
@@ -173,3 +178,64 @@ def test_a_budget_that_is_spent_leaves_crown() -> None:
         budget=Budget.of_seconds(0.0),
     )
     np.testing.assert_allclose(spent.clause_lower[0], crown.clause_lower[0], atol=ROUNDING)
+
+
+def _over_alpha(
+    network: Network, cases: list[Case], options: BoundOptions | None = None
+) -> tuple[LadderStep, LadderStep]:
+    batch, chosen = CaseBatch(network, cases), options or BoundOptions(iterations=8)
+    known = batch.bound(Method.CROWN, options=chosen).intermediate
+    alpha = batch.bound(Method.ALPHA_CROWN, options=chosen, known=known)
+    return alpha, batch.bound(Method.ALPHA_FASTC2V, options=chosen, known=known)
+
+
+@pytest.mark.parametrize("maker", [dense, convolutional, residual])
+def test_cuts_over_optimised_slopes_are_never_worse_than_those(
+    maker: Callable[[int], Network],
+) -> None:
+    for seed in range(3):
+        network = maker(seed)
+        cases = [case_of(network, seed, width) for width in (0.0, 0.05, 0.3, 1.0)]
+        alpha, tight = _over_alpha(network, cases)
+        for at, case in enumerate(cases):
+            assert (tight.clause_lower[at] >= alpha.clause_lower[at]).all()
+            assert (tight.clause_lower[at] <= least_sample(network, case) + ROUNDING).all()
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_cuts_tighten_what_optimised_slopes_prove(shared: bool) -> None:
+    network = dense(3, (6, 24, 24, 24, 3))
+    cases = [case_of(network, seed, width) for seed in range(3) for width in (0.12, 0.2, 0.3)]
+    alpha, tight = _over_alpha(network, cases, BoundOptions(iterations=8, share_slopes=shared))
+    gains = [tight.lower(at) - alpha.lower(at) for at in range(len(cases))]
+    assert min(gains) >= 0
+    assert max(gains) > 0.03
+
+
+@pytest.mark.parametrize("memory", [None, MemoryBudget(20_000)])
+def test_the_first_pass_goes_along_the_best_slopes(memory: MemoryBudget | None) -> None:
+    network = dense(7, (5, 16, 16, 4))
+    cases = [case_of(network, seed, 0.4) for seed in range(3)]
+    bounds = CaseBatch(network, cases).bound(Method.CROWN, options=BoundOptions()).intermediate
+    regions = boxes_to_interval([case.region for case in cases], network.dtype, network.device)
+    scene = Scene(network, regions)
+    matrix, offset = uniform(0, 3, 6, 4), uniform(1, 3, 6)
+    options = BoundOptions(iterations=12, optimise_intermediate=False, memory=memory)
+    shaped = matrix.reshape(3, 6, *network.output_shape)
+    found = optimised(scene, (shaped, offset), bounds, options, Budget(), keep_alphas=True)
+    assert found.alphas
+    index = torch.tensor([[4, 0], [5, 1], [2, 2]])
+    at = torch.arange(3).unsqueeze(-1)
+    again = tightened_rows(
+        scene,
+        {network.graph.output: shaped[at, index]},
+        -offset[at, index],
+        found.bounds,
+        slopes=RowSlopes(Slopes(), found.alphas).rows(index),
+        tightening=Tightening(rounds=0),
+        budget=Budget(),
+    )
+    torch.testing.assert_close(again, found.lower[at, index], rtol=0, atol=1e-9)
+    plain = optimised(scene, (shaped, offset), bounds, options, Budget())
+    assert not plain.alphas
+    torch.testing.assert_close(plain.lower, found.lower, rtol=0, atol=0)
