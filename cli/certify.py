@@ -19,7 +19,7 @@ from cli.question_options import NORMS
 from models import Dataset, fit_dataset, load_network
 from models.network import Network
 from reports import certification_html, certification_report, dump_json
-from solvers.certification import certify_items
+from solvers.certification import CertifyStage, certify_items
 
 __all__ = ["run"]
 
@@ -62,7 +62,15 @@ def _certify(arguments: CertifyArguments, network: Network, dataset: Dataset) ->
         stop_on_interrupt() as cancelled,
         progress_bar("certifying", len(indices), quiet=arguments.quiet) as advance,
     ):
-        for item in certify_items(network, dataset, options, indices=indices, cancelled=cancelled):
+        found = certify_items(
+            network,
+            dataset,
+            options,
+            indices=indices,
+            cancelled=cancelled,
+            progress=lambda stage: advance.note(_stage_note(stage)),
+        )
+        for item in found:
             items.append(item.to_json())
             advance(f"input {item.index}: {item.verdict}")
     report = certification_report(
@@ -73,6 +81,13 @@ def _certify(arguments: CertifyArguments, network: Network, dataset: Dataset) ->
     )
     pictured = [item["index"] for item in items if item["counterexample"]]
     return _Run(report, {index: dataset.x[index] for index in pictured})
+
+
+def _stage_note(stage: CertifyStage) -> str:
+    """Say which stage has ended, of which inputs."""
+    first, last = stage.indices[0], stage.indices[-1]
+    inputs = f"input {first}" if len(stage.indices) == 1 else f"inputs {first} to {last}"
+    return f"{inputs}: {stage.name} took {stage.seconds:.1f} s"
 
 
 def _show(report: dict[str, Any], arguments: CertifyArguments) -> None:

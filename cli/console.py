@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -24,6 +26,7 @@ from rich.progress import (
 from cli.output import STANDARD_OUTPUT
 
 __all__ = [
+    "Bar",
     "Report",
     "StepReport",
     "percent",
@@ -51,12 +54,27 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f} %"
 
 
+@dataclass(frozen=True)
+class Bar:
+    """A bar on the terminal, or nothing where there is none."""
+
+    progress: Progress
+    task: TaskID
+
+    def __call__(self, note: str) -> None:
+        """Move by one, and say what that was."""
+        self.progress.update(self.task, advance=1, note=note)
+
+    def note(self, note: str) -> None:
+        """Say what is going on, without moving."""
+        self.progress.update(self.task, note=note)
+
+
 @contextmanager
-def progress_bar(title: str, total: int, *, quiet: bool) -> Iterator[Report]:
-    """Show a bar that moves by one at each call of the yielded function, which takes a note."""
+def progress_bar(title: str, total: int, *, quiet: bool) -> Iterator[Bar]:
+    """Show a bar that moves by one at each call of what is yielded, which takes a note."""
     with _progress(_bar_columns(), quiet=quiet) as progress:
-        task = progress.add_task(title, total=total, note="")
-        yield lambda note: progress.update(task, advance=1, note=note)
+        yield Bar(progress, progress.add_task(title, total=total, note=""))
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -22,12 +22,13 @@ from solvers.budget import Budget, never_cancelled
 from solvers.certification.exact import ExactSearch
 from solvers.certification.item import ItemResult
 from solvers.certification.options import CertifyOptions
+from solvers.certification.progress import StageHook, ignore_stages, timed_stage
 from solvers.certification.rungs import Rungs
 from solvers.certification.work import Work
 from solvers.devices import resolve_device
 from solvers.exact import ExactOptions
 from solvers.ladder import CaseBatch
-from solvers.methods import ITEM_METHOD_NAMES, Method
+from solvers.methods import BOUND_METHODS, ITEM_METHOD_NAMES, Method
 from solvers.problem import Case, norm_ball, robustness
 from solvers.results import Evidence, Verdict
 
@@ -46,6 +47,7 @@ def certify_items(
     *,
     indices: Sequence[int] | None = None,
     cancelled: Callable[[], bool] = never_cancelled,
+    progress: StageHook = ignore_stages,
 ) -> Iterator[ItemResult]:
     """Certify inputs one after the other, sharing attacks and bounds in batches.
 
@@ -55,6 +57,7 @@ def certify_items(
         options: What to certify and how.
         indices: Positions in the data set, in the order wanted; None for all of it.
         cancelled: Asked often; True ends the iteration after the input at hand.
+        progress: Told of every stage that has ended, by the thread that iterates.
 
     Yields:
         One result per index, in order.
@@ -63,7 +66,7 @@ def certify_items(
         InvalidInputError: Data, labels or options do not fit the network. Everything is checked
             before the first result.
     """
-    certifier = _Certifier(network, dataset, options, cancelled)
+    certifier = _Certifier(network, dataset, options, cancelled, progress=progress)
     chosen = range(len(certifier.dataset.y)) if indices is None else indices
     return certifier.results(certifier.checked(chosen))
 
@@ -77,9 +80,11 @@ class _Certifier:
         dataset: Dataset,
         options: CertifyOptions,
         cancelled: Callable[[], bool],
+        *,
+        progress: StageHook,
     ) -> None:
         device = resolve_device(options.device)
-        self._options, self._cancelled = options, cancelled
+        self._options, self._cancelled, self._progress = options, cancelled, progress
         # The factors of a normalisation are rounded to the network's type, so it goes in front
         # of the network after that has been chosen: bounds then have them in float64.
         wide = _normalised(network.to(torch.float64, device), options)
@@ -132,19 +137,20 @@ class _Certifier:
         works = dict(right)
         rungs: Rungs | None = None
         if works:
-            self._attack(list(works.values()))
-            rungs = self._bound(list(works.values()))
+            self._attack(works)
+            rungs = self._bound(works)
         for (index, _), y in zip(cases, outputs, strict=True):
             work = works.get(index)
             if work is None or rungs is None:
                 yield self._misclassified(index, y)
                 continue
-            self._solve_programs(rungs, list(works).index(index))
+            self._solve_programs(rungs, index, list(works).index(index))
             if self._cancelled():
                 return
             if Method.EXACT in self._options.methods:
                 budget = Budget.of_seconds(self._options.timeout_seconds, self._cancelled)
-                self._exact.search(work, rungs, list(works).index(index), budget)
+                with timed_stage(self._progress, Method.EXACT.value, [index]):
+                    self._exact.search(work, rungs, list(works).index(index), budget)
                 if self._cancelled() and not work.bracket.decided:
                     return
             yield self._item(index, work)
@@ -158,33 +164,38 @@ class _Certifier:
             Evidence.CHECKED,
         )
 
-    def _attack(self, works: Sequence[Work]) -> None:
-        began = time.perf_counter()
+    def _attack(self, chosen: Mapping[int, Work]) -> None:
+        began, works = time.perf_counter(), list(chosen.values())
         cases = [work.bracket.case for work in works]
         options = AttackOptions(seed=self._options.seed)
         budget = Budget(cancelled=self._cancelled)
-        for work, result in zip(
-            works, attack(self._attacked, cases, options, budget=budget), strict=True
-        ):
-            work.bracket.offer(self._witness, result.candidate)
+        with timed_stage(self._progress, "attack", list(chosen)):
+            results = attack(self._attacked, cases, options, budget=budget)
+            for work, result in zip(works, results, strict=True):
+                work.bracket.offer(self._witness, result.candidate)
         for work in works:
             work.seconds["attack"] = (time.perf_counter() - began) / len(works)
 
-    def _bound(self, works: Sequence[Work]) -> Rungs:
+    def _bound(self, chosen: Mapping[int, Work]) -> Rungs:
         """Run every method of propagation that was asked for."""
+        works = list(chosen.values())
         batch = CaseBatch(self._network, [work.bracket.case for work in works])
         seconds = self._options.timeout_seconds * len(works)
         budget = Budget.of_seconds(seconds, self._cancelled)
         rungs = Rungs(batch, works, frozenset(self._options.methods), budget)
-        rungs.bound()
+        for method in BOUND_METHODS:
+            if method in self._options.methods:
+                with timed_stage(self._progress, method.value, list(chosen)):
+                    rungs.bound(method)
         return rungs
 
-    def _solve_programs(self, rungs: Rungs, position: int) -> None:
+    def _solve_programs(self, rungs: Rungs, index: int, position: int) -> None:
         """Run every convex program that was asked for on one input, each with its own budget."""
         for method in ITEM_METHOD_NAMES:
             if method in self._options.methods and not self._cancelled():
                 budget = Budget.of_seconds(self._options.timeout_seconds, self._cancelled)
-                rungs.program(method, position, budget, self._options.seed)
+                with timed_stage(self._progress, method.value, [index]):
+                    rungs.program(method, position, budget, self._options.seed)
 
     def _item(self, index: int, work: Work) -> ItemResult:
         bracket = work.bracket

@@ -21,7 +21,7 @@ from solvers.certification.per_item import (
 from solvers.certification.work import Work
 from solvers.errors import MemoryLimitError, UnsupportedMethodError
 from solvers.ladder import CaseBatch, LadderStep
-from solvers.methods import BOUND_METHODS, Method
+from solvers.methods import Method
 
 __all__ = ["Rungs"]
 
@@ -62,16 +62,14 @@ class Rungs:
     steps: dict[Method, LadderStep] = field(default_factory=dict)
     _failed: dict[Method, MethodResult] = field(default_factory=dict)
 
-    def bound(self) -> None:
-        """Run every method of propagation that was asked for."""
-        for method in BOUND_METHODS:
-            if method in self.methods:
-                step = self.step(method)
-                for position, work in enumerate(self.works):
-                    if step is None:
-                        work.note(method, self._failed[method])
-                    else:
-                        self._note(position, method, step)
+    def bound(self, method: Method) -> None:
+        """Run a method of propagation that was asked for, and note what it proved."""
+        step = self.step(method)
+        for position, work in enumerate(self.works):
+            if step is None:
+                work.note(method, self._failed[method])
+            else:
+                self._note(position, method, step)
 
     def step(self, method: Method) -> LadderStep | None:
         """Return what a method proved, computing it if need be; None where it could not.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -189,3 +190,12 @@ def test_progress_is_shown_on_a_terminal_and_keeps_out_of_results(small: Small) 
     os.close(leader)
     assert b"certifying" in shown
     assert json.loads(run.stdout)["summary"]["count"] == 3
+
+
+def test_every_stage_is_named_beside_the_bar(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    notes: list[str] = []
+    monkeypatch.setattr("cli.console.Bar.note", lambda _, note: notes.append(note))
+    assert certify(small, "--methods", "ibp,lp") == 0
+    words = [re.sub(r"[0-9.]+ s$", "# s", note) for note in notes]
+    assert words[:2] == ["inputs 0 to 1: attack took # s", "inputs 0 to 1: ibp took # s"]
+    assert words[2:] == [f"input {index}: lp took # s" for index in range(2)]

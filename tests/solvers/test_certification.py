@@ -13,7 +13,7 @@ import torch
 from models import Dataset, InvalidInputError, Normalization, OnnxRuntime, load_network
 from models.errors import BoundsError, DataError, ShapeError, SpecificationError
 from models.network import Network
-from solvers.certification import CertifyOptions, ItemResult, certify_items, exact
+from solvers.certification import CertifyOptions, CertifyStage, ItemResult, certify_items, exact
 from solvers.exact import ExactMode, ExactResult, ExactStatus
 from solvers.methods import BOUND_METHODS, Method
 from solvers.portfolio import searches
@@ -298,3 +298,39 @@ def test_normalisation_is_not_rounded_to_float32_in_bounds(
         others = torch.cat([y[: item.label], y[item.label + 1 :]])
         exact = float(y[item.label] - others.max())
         assert item.lower["crown"] == pytest.approx(exact, abs=1e-12)
+
+
+def test_every_stage_tells_of_its_end_before_the_item_appears(
+    network: Network, dataset: Dataset
+) -> None:
+    methods = (Method.EXACT, Method.LP, Method.CROWN, Method.IBP)
+    events: list[CertifyStage | ItemResult] = []
+    options = CertifyOptions(0.05, methods)
+    wrong = COUNT - 1
+    found = certify_items(network, dataset, options, indices=[4, wrong, 2], progress=events.append)
+    events.extend(found)
+    stages = [event for event in events if isinstance(event, CertifyStage)]
+    assert [(stage.name, stage.indices) for stage in stages] == [
+        ("attack", (4, 2)),
+        ("ibp", (4, 2)),
+        ("crown", (4, 2)),
+        ("lp", (4,)),
+        ("exact", (4,)),
+        ("lp", (2,)),
+        ("exact", (2,)),
+    ]
+    assert all(stage.seconds > 0 for stage in stages)
+    order: list[int] = []
+    for item in certify_items(
+        network, dataset, options, indices=[4, 2], progress=lambda s: order.append(len(s.indices))
+    ):
+        order.append(-item.index)
+    assert order == [2, 2, 2, 1, 1, -4, 1, 1, -2]
+
+
+def test_an_input_that_is_wrong_already_has_no_stages(network: Network, dataset: Dataset) -> None:
+    stages: list[CertifyStage] = []
+    options = CertifyOptions(0.05, (Method.CROWN,))
+    (item,) = certify_items(network, dataset, options, indices=[COUNT - 1], progress=stages.append)
+    assert item.verdict is Verdict.MISCLASSIFIED
+    assert not stages
