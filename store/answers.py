@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Executable
+from sqlalchemy import ColumnElement, Executable, Select, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from store.tables import Base
+from store.jobs import guarded_update
+from store.tables import Base, ComparedItemRow, ItemRow, JobRow
 
-__all__ = ["answer_values", "insert_once"]
+__all__ = ["answer_values", "count_done", "insert_once", "select_answers"]
+
+Answer = TypeVar("Answer", ItemRow, ComparedItemRow)
 
 
 def _sqlite(table: type[Base], values: Mapping[str, Any]) -> Executable:
@@ -41,3 +44,31 @@ def answer_values(item: Mapping[str, Any]) -> dict[str, Any]:
         "verdict": item["verdict"],
         "payload": {key: value for key, value in item.items() if key != "input"},
     }
+
+
+def select_answers(
+    table: type[Answer],
+    *conditions: ColumnElement[bool],
+    limit: int | None,
+    after: int,
+    verdict: str | None,
+) -> Select[dict[str, Any]]:
+    """Return the query of answers in the order of the data set.
+
+    Args:
+        table: Where they are.
+        conditions: That all have to meet.
+        limit: At most so many.
+        after: Only those beyond this index.
+        verdict: Only these.
+    """
+    query = select(table.payload).where(*conditions, table.index > after)
+    if verdict is not None:
+        query = query.where(table.verdict == verdict)
+    return query.order_by(table.index).limit(limit)
+
+
+def count_done(session: Session, job_id: str, belongs: ColumnElement[bool]) -> None:
+    """Count the answers that belong to a job as its finished units of work."""
+    done = session.scalar(select(func.count()).where(belongs))
+    guarded_update(session, JobRow.id == job_id, done=done)

@@ -8,24 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
-from store.answers import answer_values, insert_once
-from store.database import Database
-from store.errors import NotFoundError
-from store.idempotency import Replay, find_replay, remember
-from store.identifiers import is_identifier
-from store.job_parts import delete_with_job, newest_first
-from store.jobs import (
-    JobState,
-    add_job,
-    finish_job,
-    guarded_update,
-    hold_job,
-)
+from store.answers import answer_values, count_done, insert_once, select_answers
+from store.job_parts import JobParts
+from store.jobs import JobState, add_job, finish_job, hold_job
 from store.reuse import reuse_certification
-from store.tables import CertificationRow, ItemRow, JobRow
+from store.tables import CertificationRow, ItemRow
 from store.uploads import DATASETS, NETWORKS, get_upload
 
 __all__ = ["Certifications", "NewCertification", "fingerprint"]
@@ -68,65 +58,15 @@ def fingerprint(
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-class Certifications:
-    """All certifications.
+class Certifications(JobParts[CertificationRow, NewCertification]):
+    """All certifications; with an earlier answer at hand a new one has succeeded already.
 
     Args:
         database: Where the rows are.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def create(
-        self, new: NewCertification, *, replay: Replay | None = None
-    ) -> tuple[CertificationRow, bool]:
-        """Store a request; with an earlier answer at hand the job has succeeded already.
-
-        Args:
-            new: The request.
-            replay: Its Idempotency-Key, where it has one.
-
-        Returns:
-            The row, and whether it is new: a replayed request gives what it gave before.
-
-        Raises:
-            NotFoundError: There is no such network or data set.
-            IdempotencyMismatchError: The key was used for another request.
-        """
-        with self._database.write() as session:
-            if replay is not None and (known := find_replay(session, replay)) is not None:
-                return get_certification(session, known), False
-            row = _new_row(session, new)
-            if new.reuse:
-                reuse_certification(session, row)
-            if replay is not None:
-                remember(session, replay, row.id)
-            session.flush()
-            return row, True
-
-    def get(self, certification_id: str) -> CertificationRow:
-        """Return one.
-
-        Raises:
-            NotFoundError: There is none with that id.
-        """
-        with self._database.read() as session:
-            return get_certification(session, certification_id)
-
-    def page(
-        self,
-        *,
-        limit: int,
-        before: str | None = None,
-        state: str | None = None,
-        network_id: str | None = None,
-    ) -> list[CertificationRow]:
-        """Return at most `limit`, newest first, older than `before`, that pass the filters."""
-        wanted = [] if network_id is None else [CertificationRow.network_id == network_id]
-        query = newest_first(CertificationRow, *wanted, limit=limit, before=before, state=state)
-        with self._database.read() as session:
-            return list(session.scalars(query))
+    _kind = KIND
+    _table = CertificationRow
 
     def items(
         self,
@@ -141,16 +81,10 @@ class Certifications:
         Raises:
             NotFoundError: There is no such certification.
         """
-        query = (
-            select(ItemRow.payload)
-            .where(ItemRow.certification_id == certification_id, ItemRow.index > after)
-            .order_by(ItemRow.index)
-            .limit(limit)
-        )
-        if verdict is not None:
-            query = query.where(ItemRow.verdict == verdict)
+        own = ItemRow.certification_id == certification_id
+        query = select_answers(ItemRow, own, limit=limit, after=after, verdict=verdict)
         with self._database.read() as session:
-            get_certification(session, certification_id)
+            self._find(session, certification_id)
             return list(session.scalars(query))
 
     def inputs(self, certification_id: str) -> dict[int, list[float]]:
@@ -183,10 +117,7 @@ class Certifications:
             hold_job(session, certification_id, owner)
             key = {"certification_id": certification_id, "input": item.get("input")}
             insert_once(session, ItemRow, {**key, **answer_values(item)})
-            done = session.scalar(
-                select(func.count()).where(ItemRow.certification_id == certification_id)
-            )
-            guarded_update(session, JobRow.id == certification_id, done=done)
+            count_done(session, certification_id, ItemRow.certification_id == certification_id)
 
     def succeed(self, certification_id: str, owner: str, summary: Mapping[str, Any]) -> None:
         """Store the summary and end the job.
@@ -196,44 +127,25 @@ class Certifications:
         """
         with self._database.write() as session:
             finish_job(session, certification_id, owner, JobState.SUCCEEDED)
-            get_certification(session, certification_id).summary = dict(summary)
+            self._find(session, certification_id).summary = dict(summary)
 
-    def delete(self, certification_id: str) -> None:
-        """Remove one with its job and items.
+    def _add(self, session: Session, new: NewCertification) -> CertificationRow:
+        network = get_upload(session, NETWORKS, new.network_id)
+        dataset = get_upload(session, DATASETS, new.dataset_id)
+        job = add_job(session, kind=KIND, queue=new.queue, total=len(new.indices))
+        row = CertificationRow(
+            id=job.id,
+            network_id=network.id,
+            dataset_id=dataset.id,
+            settings=dict(new.settings),
+            fingerprint=fingerprint(network.sha256, dataset.sha256, new.settings, new.version),
+        )
+        session.add(row)
+        session.flush()
+        session.refresh(row)
+        if new.reuse:
+            reuse_certification(session, row)
+        return row
 
-        Raises:
-            NotFoundError: There is none with that id.
-            ConflictError: It is queued or running.
-        """
-        with self._database.write() as session:
-            delete_with_job(session, get_certification(session, certification_id))
-
-
-def get_certification(session: Session, certification_id: str) -> CertificationRow:
-    """Return one certification with its job, network and data set.
-
-    Raises:
-        NotFoundError: There is none with that id.
-    """
-    known = is_identifier(certification_id)
-    row = session.get(CertificationRow, certification_id) if known else None
-    if row is None:
-        raise NotFoundError(KIND, certification_id)
-    return row
-
-
-def _new_row(session: Session, new: NewCertification) -> CertificationRow:
-    network = get_upload(session, NETWORKS, new.network_id)
-    dataset = get_upload(session, DATASETS, new.dataset_id)
-    job = add_job(session, kind=KIND, queue=new.queue, total=len(new.indices))
-    row = CertificationRow(
-        id=job.id,
-        network_id=network.id,
-        dataset_id=dataset.id,
-        settings=dict(new.settings),
-        fingerprint=fingerprint(network.sha256, dataset.sha256, new.settings, new.version),
-    )
-    session.add(row)
-    session.flush()
-    session.refresh(row)
-    return row
+    def _asks_about(self, network_id: str) -> ColumnElement[bool]:
+        return CertificationRow.network_id == network_id

@@ -7,30 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
-from store.answers import answer_values, insert_once
+from store.answers import answer_values, count_done, insert_once, select_answers
 from store.certifications import fingerprint
-from store.database import Database
-from store.errors import NotFoundError
-from store.idempotency import Replay, find_replay, remember
-from store.identifiers import is_identifier
-from store.job_parts import delete_with_job, newest_first
-from store.jobs import (
-    JobState,
-    add_job,
-    finish_job,
-    guarded_update,
-    hold_job,
-)
+from store.job_parts import JobParts
+from store.jobs import JobState, add_job, finish_job, hold_job
 from store.reuse import reuse_comparison, reuse_parts
-from store.tables import (
-    ComparedItemRow,
-    ComparedNetworkRow,
-    ComparisonRow,
-    JobRow,
-)
+from store.tables import ComparedItemRow, ComparedNetworkRow, ComparisonRow
 from store.uploads import DATASETS, NETWORKS, get_upload
 
 __all__ = ["KIND", "Comparisons", "NewComparison"]
@@ -62,70 +47,18 @@ class NewComparison:
     reuse: bool = True
 
 
-class Comparisons:
+class Comparisons(JobParts[ComparisonRow, NewComparison]):
     """All comparisons.
+
+    A new one takes over an earlier, equal comparison whole, and has succeeded then. Otherwise it
+    takes over the answers of certifications that asked the same of one of the networks.
 
     Args:
         database: Where the rows are.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def create(
-        self, new: NewComparison, *, replay: Replay | None = None
-    ) -> tuple[ComparisonRow, bool]:
-        """Store a request, with the answers that are known already.
-
-        An earlier, equal comparison is taken over whole: the job has succeeded then. Otherwise
-        the answers of certifications that asked the same of one of the networks are.
-
-        Args:
-            new: The request.
-            replay: Its Idempotency-Key, where it has one.
-
-        Returns:
-            The row, and whether it is new: a replayed request gives what it gave before.
-
-        Raises:
-            NotFoundError: There is no such network or data set.
-            IdempotencyMismatchError: The key was used for another request.
-        """
-        with self._database.write() as session:
-            if replay is not None and (known := find_replay(session, replay)) is not None:
-                return get_comparison(session, known), False
-            row = _new_row(session, new)
-            if new.reuse and not reuse_comparison(session, row):
-                reuse_parts(session, row)
-                _count_done(session, row.id)
-            if replay is not None:
-                remember(session, replay, row.id)
-            session.flush()
-            session.refresh(row)
-            return row, True
-
-    def get(self, comparison_id: str) -> ComparisonRow:
-        """Return one.
-
-        Raises:
-            NotFoundError: There is none with that id.
-        """
-        with self._database.read() as session:
-            return get_comparison(session, comparison_id)
-
-    def page(
-        self,
-        *,
-        limit: int,
-        before: str | None = None,
-        state: str | None = None,
-        network_id: str | None = None,
-    ) -> list[ComparisonRow]:
-        """Return at most `limit`, newest first, older than `before`, that pass the filters."""
-        wanted = [] if network_id is None else [ComparisonRow.networks.any(network_id=network_id)]
-        query = newest_first(ComparisonRow, *wanted, limit=limit, before=before, state=state)
-        with self._database.read() as session:
-            return list(session.scalars(query).unique())
+    _kind = KIND
+    _table = ComparisonRow
 
     def items(
         self,
@@ -148,20 +81,13 @@ class Comparisons:
         Raises:
             NotFoundError: There is no such comparison.
         """
-        query = (
-            select(ComparedItemRow.payload)
-            .where(
-                ComparedItemRow.comparison_id == comparison_id,
-                ComparedItemRow.position == position,
-                ComparedItemRow.index > after,
-            )
-            .order_by(ComparedItemRow.index)
-            .limit(limit)
+        own = (
+            ComparedItemRow.comparison_id == comparison_id,
+            ComparedItemRow.position == position,
         )
-        if verdict is not None:
-            query = query.where(ComparedItemRow.verdict == verdict)
+        query = select_answers(ComparedItemRow, *own, limit=limit, after=after, verdict=verdict)
         with self._database.read() as session:
-            get_comparison(session, comparison_id)
+            self._find(session, comparison_id)
             return list(session.scalars(query))
 
     def finished_indices(self, comparison_id: str, position: int) -> frozenset[int]:
@@ -184,7 +110,7 @@ class Comparisons:
             hold_job(session, comparison_id, owner)
             key = {"comparison_id": comparison_id, "position": position}
             insert_once(session, ComparedItemRow, {**key, **answer_values(item)})
-            _count_done(session, comparison_id)
+            count_done(session, comparison_id, ComparedItemRow.comparison_id == comparison_id)
 
     def set_layers(
         self,
@@ -212,29 +138,19 @@ class Comparisons:
         """
         with self._database.write() as session:
             finish_job(session, comparison_id, owner, JobState.SUCCEEDED)
-            get_comparison(session, comparison_id).result = dict(result)
+            self._find(session, comparison_id).result = dict(result)
 
-    def delete(self, comparison_id: str) -> None:
-        """Remove one with its job and answers.
+    def _add(self, session: Session, new: NewComparison) -> ComparisonRow:
+        row = _new_row(session, new)
+        if new.reuse and not reuse_comparison(session, row):
+            reuse_parts(session, row)
+            count_done(session, row.id, ComparedItemRow.comparison_id == row.id)
+        session.flush()
+        session.refresh(row)
+        return row
 
-        Raises:
-            NotFoundError: There is none with that id.
-            ConflictError: It is queued or running.
-        """
-        with self._database.write() as session:
-            delete_with_job(session, get_comparison(session, comparison_id))
-
-
-def get_comparison(session: Session, comparison_id: str) -> ComparisonRow:
-    """Return one comparison with its job, networks and data set.
-
-    Raises:
-        NotFoundError: There is none with that id.
-    """
-    row = session.get(ComparisonRow, comparison_id) if is_identifier(comparison_id) else None
-    if row is None:
-        raise NotFoundError(KIND, comparison_id)
-    return row
+    def _asks_about(self, network_id: str) -> ColumnElement[bool]:
+        return ComparisonRow.networks.any(network_id=network_id)
 
 
 def _new_row(session: Session, new: NewComparison) -> ComparisonRow:
@@ -263,10 +179,3 @@ def _new_row(session: Session, new: NewComparison) -> ComparisonRow:
     session.flush()
     session.refresh(row)
     return row
-
-
-def _count_done(session: Session, comparison_id: str) -> None:
-    done = session.scalar(
-        select(func.count()).where(ComparedItemRow.comparison_id == comparison_id)
-    )
-    guarded_update(session, JobRow.id == comparison_id, done=done)

@@ -2,22 +2,118 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from abc import ABC, abstractmethod
+from typing import Generic, TypeVar
 
 from sqlalchemy import ColumnElement, Select, delete, select
 from sqlalchemy.orm import Session
 
-from store.errors import ConflictError
-from store.idempotency import forget
+from store.database import Database
+from store.errors import ConflictError, NotFoundError
+from store.idempotency import Replay, find_replay, forget, remember
+from store.identifiers import is_identifier
 from store.jobs import FINAL_STATES
 from store.tables import CertificationRow, ComparisonRow, JobRow, TrainingRow
 
-__all__ = ["delete_with_job", "newest_first"]
+__all__ = ["JobParts", "delete_with_job"]
 
 Part = TypeVar("Part", CertificationRow, ComparisonRow, TrainingRow)
+New = TypeVar("New")
 
 
-def newest_first(
+class JobParts(ABC, Generic[Part, New]):
+    """Rows of one kind, each beside the job with the same id.
+
+    Args:
+        database: Where the rows are.
+    """
+
+    _kind: str
+    _table: type[Part]
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(self, new: New, *, replay: Replay | None = None) -> tuple[Part, bool]:
+        """Store a request.
+
+        Args:
+            new: The request.
+            replay: Its Idempotency-Key, where it has one.
+
+        Returns:
+            The row, and whether it is new: a replayed request gives what it gave before.
+
+        Raises:
+            NotFoundError: There is no such network or data set.
+            IdempotencyMismatchError: The key was used for another request.
+        """
+        with self._database.write() as session:
+            if replay is not None and (known := find_replay(session, replay)) is not None:
+                return self._find(session, known), False
+            row = self._add(session, new)
+            if replay is not None:
+                remember(session, replay, row.id)
+            return row, True
+
+    def get(self, identifier: str) -> Part:
+        """Return one, with its job, networks and data sets.
+
+        Raises:
+            NotFoundError: There is none with that id.
+        """
+        with self._database.read() as session:
+            return self._find(session, identifier)
+
+    def page(
+        self,
+        *,
+        limit: int,
+        before: str | None = None,
+        state: str | None = None,
+        network_id: str | None = None,
+    ) -> list[Part]:
+        """Return at most `limit`, newest first, older than `before`, that pass the filters."""
+        wanted = [] if network_id is None else [self._asks_about(network_id)]
+        query = _newest_first(self._table, *wanted, limit=limit, before=before, state=state)
+        with self._database.read() as session:
+            return list(session.scalars(query))
+
+    def delete(self, identifier: str) -> None:
+        """Remove one with its job and everything that hangs on it.
+
+        Raises:
+            NotFoundError: There is none with that id.
+            ConflictError: It is queued or running.
+        """
+        with self._database.write() as session:
+            delete_with_job(session, self._find(session, identifier))
+
+    def _find(self, session: Session, identifier: str) -> Part:
+        """Return one, inside a transaction.
+
+        Raises:
+            NotFoundError: There is none with that id.
+        """
+        row = session.get(self._table, identifier) if is_identifier(identifier) else None
+        if row is None:
+            raise NotFoundError(self._kind, identifier)
+        return row
+
+    @abstractmethod
+    def _add(self, session: Session, new: New) -> Part:
+        """Add the row of a request, with its job and all that is known of the answer.
+
+        Raises:
+            NotFoundError: There is no such network or data set.
+        """
+
+    @abstractmethod
+    def _asks_about(self, network_id: str) -> ColumnElement[bool]:
+        """Return the condition on rows that the network is a part of what they ask."""
+
+
+def _newest_first(
     table: type[Part],
     *conditions: ColumnElement[bool],
     limit: int,

@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from store.blobs import BlobStore
 from store.contents import is_kept
 from store.database import Database
 from store.errors import NotFoundError
-from store.idempotency import Replay, find_replay, remember
-from store.identifiers import is_identifier
-from store.job_parts import delete_with_job, newest_first
+from store.job_parts import JobParts, delete_with_job
 from store.jobs import JobState, add_job, finish_job, guarded_update, hold_job
 from store.tables import ArtifactRow, JobRow, MetricRow, TrainingRow
 from store.uploads import DATASETS, NETWORKS, get_upload
@@ -73,7 +71,7 @@ class NewArtifact:
     content: bytes
 
 
-class Trainings:
+class Trainings(JobParts[TrainingRow, NewTraining]):
     """All trainings.
 
     Args:
@@ -82,55 +80,13 @@ class Trainings:
         checkpoints: Folder of what unfinished trainings go on from, one folder for each.
     """
 
+    _kind = KIND
+    _table = TrainingRow
+
     def __init__(self, database: Database, blobs: BlobStore, checkpoints: Path) -> None:
-        self._database = database
+        super().__init__(database)
         self._blobs = blobs
         self._checkpoints = checkpoints
-
-    def create(self, new: NewTraining, *, replay: Replay | None = None) -> tuple[TrainingRow, bool]:
-        """Store a request.
-
-        Args:
-            new: The request.
-            replay: Its Idempotency-Key, where it has one.
-
-        Returns:
-            The row, and whether it is new: a replayed request gives what it gave before.
-
-        Raises:
-            NotFoundError: There is no such network or data set.
-            IdempotencyMismatchError: The key was used for another request.
-        """
-        with self._database.write() as session:
-            if replay is not None and (known := find_replay(session, replay)) is not None:
-                return get_training(session, known), False
-            row = _new_row(session, new)
-            if replay is not None:
-                remember(session, replay, row.id)
-            return row, True
-
-    def get(self, training_id: str) -> TrainingRow:
-        """Return one.
-
-        Raises:
-            NotFoundError: There is none with that id.
-        """
-        with self._database.read() as session:
-            return get_training(session, training_id)
-
-    def page(
-        self,
-        *,
-        limit: int,
-        before: str | None = None,
-        state: str | None = None,
-        network_id: str | None = None,
-    ) -> list[TrainingRow]:
-        """Return at most `limit`, newest first, older than `before`, that pass the filters."""
-        wanted = [] if network_id is None else [TrainingRow.network_id == network_id]
-        query = newest_first(TrainingRow, *wanted, limit=limit, before=before, state=state)
-        with self._database.read() as session:
-            return list(session.scalars(query))
 
     def checkpoint(self, training_id: str) -> Path:
         """Return the folder of what an unfinished training goes on from."""
@@ -162,7 +118,7 @@ class Trainings:
         if arm is not None:
             query = query.where(MetricRow.arm == arm)
         with self._database.read() as session:
-            get_training(session, training_id)
+            self._find(session, training_id)
             return [{"index": index, **payload} for index, payload in session.execute(query)]
 
     def position(self, training_id: str, arm: str) -> int:
@@ -237,7 +193,7 @@ class Trainings:
             stack.enter_context(self._blobs.lock())
             session = stack.enter_context(self._database.write())
             hold_job(session, training_id, owner)
-            row = get_training(session, training_id)
+            row = self._find(session, training_id)
             row.arms = {**row.arms, arm: dict(result)}
             for artifact, incoming in received:
                 session.merge(
@@ -264,7 +220,7 @@ class Trainings:
             .order_by(ArtifactRow.name)
         )
         with self._database.read() as session:
-            get_training(session, training_id)
+            self._find(session, training_id)
             return list(session.scalars(query))
 
     def artifact(self, training_id: str, name: str) -> tuple[ArtifactRow, Path]:
@@ -274,7 +230,7 @@ class Trainings:
             NotFoundError: There is no such training, or it left no such file.
         """
         with self._database.read() as session:
-            get_training(session, training_id)
+            self._find(session, training_id)
             row = session.get(ArtifactRow, (training_id, name))
         if row is None:
             raise NotFoundError(f"artifact of training {training_id}", name)
@@ -290,9 +246,9 @@ class Trainings:
             finish_job(session, training_id, owner, JobState.SUCCEEDED)
             # One that stopped early has made fewer steps than expected.
             guarded_update(session, JobRow.id == training_id, done=JobRow.total)
-            get_training(session, training_id).comparison_id = comparison_id
+            self._find(session, training_id).comparison_id = comparison_id
 
-    def delete(self, training_id: str) -> None:
+    def delete(self, identifier: str) -> None:
         """Remove one with its job, metrics and files; the networks that it made stay.
 
         Raises:
@@ -301,44 +257,34 @@ class Trainings:
         """
         with self._blobs.lock():
             with self._database.write() as session:
-                row = get_training(session, training_id)
-                named = select(ArtifactRow.sha256).where(ArtifactRow.training_id == training_id)
+                row = self._find(session, identifier)
+                named = select(ArtifactRow.sha256).where(ArtifactRow.training_id == identifier)
                 contents = set(session.scalars(named))
                 delete_with_job(session, row)
                 gone = [content for content in contents if not is_kept(session, content)]
             for content in gone:
                 self._blobs.delete(content)
-        self.forget_checkpoint(training_id)
+        self.forget_checkpoint(identifier)
 
+    def _add(self, session: Session, new: NewTraining) -> TrainingRow:
+        if new.network_id is not None:
+            get_upload(session, NETWORKS, new.network_id)
+        for dataset_id in (new.dataset_id, new.validation_id):
+            if dataset_id is not None:
+                get_upload(session, DATASETS, dataset_id)
+        job = add_job(session, kind=KIND, queue=new.queue, total=new.steps)
+        row = TrainingRow(
+            id=job.id,
+            network_id=new.network_id,
+            dataset_id=new.dataset_id,
+            validation_id=new.validation_id,
+            settings=dict(new.settings),
+            arms={},
+        )
+        session.add(row)
+        session.flush()
+        session.refresh(row)
+        return row
 
-def get_training(session: Session, training_id: str) -> TrainingRow:
-    """Return one training with its job, network and data sets.
-
-    Raises:
-        NotFoundError: There is none with that id.
-    """
-    row = session.get(TrainingRow, training_id) if is_identifier(training_id) else None
-    if row is None:
-        raise NotFoundError(KIND, training_id)
-    return row
-
-
-def _new_row(session: Session, new: NewTraining) -> TrainingRow:
-    if new.network_id is not None:
-        get_upload(session, NETWORKS, new.network_id)
-    for dataset_id in (new.dataset_id, new.validation_id):
-        if dataset_id is not None:
-            get_upload(session, DATASETS, dataset_id)
-    job = add_job(session, kind=KIND, queue=new.queue, total=new.steps)
-    row = TrainingRow(
-        id=job.id,
-        network_id=new.network_id,
-        dataset_id=new.dataset_id,
-        validation_id=new.validation_id,
-        settings=dict(new.settings),
-        arms={},
-    )
-    session.add(row)
-    session.flush()
-    session.refresh(row)
-    return row
+    def _asks_about(self, network_id: str) -> ColumnElement[bool]:
+        return TrainingRow.network_id == network_id
