@@ -10,6 +10,7 @@ __all__ = [
     "BenchArguments",
     "CertifyArguments",
     "CompareArguments",
+    "InputArguments",
     "LearnArguments",
     "QuestionArguments",
     "RadiusArguments",
@@ -35,20 +36,26 @@ class CommonArguments:
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuestionArguments(CommonArguments):
-    """What is asked of networks; `timeout` is in seconds and per input."""
+class InputArguments(CommonArguments):
+    """What is asked about inputs of a data set; `timeout` is in seconds and per input."""
 
     data: str
     split: str
-    epsilon: float
     norm: str
     count: int
-    methods: tuple[str, ...]
     targets: tuple[int, ...] | None
     timeout: float
     valid_range: tuple[float, float] | None
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionArguments(InputArguments):
+    """What is asked of networks within a region of each input."""
+
+    epsilon: float
+    methods: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,22 +68,13 @@ class CertifyArguments(QuestionArguments):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RadiusArguments(CommonArguments):
-    """Arguments of `radius`; `timeout` is in seconds and per input."""
+class RadiusArguments(InputArguments):
+    """Arguments of `radius`."""
 
     network: Path
-    data: str
-    split: str
-    norm: str
-    count: int
     max_epsilon: float | None
     tolerance: float
     relative_tolerance: float
-    targets: tuple[int, ...] | None
-    timeout: float
-    valid_range: tuple[float, float] | None
-    mean: tuple[float, ...] | None
-    std: tuple[float, ...] | None
     json: Path | None
     html: Path | None
 

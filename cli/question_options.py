@@ -1,8 +1,8 @@
-"""The options of what `certify` and `compare` ask of networks, declared once."""
+"""The options of what `certify`, `compare` and `radius` ask of networks, declared once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -19,11 +19,29 @@ from cli.options import (
     VALID_RANGE,
 )
 
-__all__ = ["NORMS", "data_options", "question_options", "require_normalization"]
+__all__ = [
+    "NORMS",
+    "VALID_RANGE_OPTION",
+    "answer_options",
+    "count_option",
+    "input_options",
+    "norm_option",
+    "question_options",
+    "require_normalization",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Decorator = Callable[[Callable[..., Any]], Any]
 
 NORMS: Mapping[str, str] = {"inf": "L∞", "2": "L2", "1": "L1"}
+
+VALID_RANGE_OPTION: Decorator = click.option(
+    "--valid-range",
+    type=VALID_RANGE,
+    default="0,1",
+    show_default=True,
+    help="Smallest and largest valid input value, or none.",
+)
 
 
 def data_options(command: Command) -> Command:
@@ -44,31 +62,66 @@ def data_options(command: Command) -> Command:
     )(command)
 
 
-def question_options(command: Command) -> Command:
-    """Add the options of which inputs, which regions and which methods."""
-    for decorate in reversed(_QUESTION):
+def norm_option(meaning: str) -> Decorator:
+    """Return `--norm`.
+
+    Args:
+        meaning: Its help: what the norm is of.
+    """
+    return click.option(
+        "--norm", type=click.Choice(list(NORMS)), default="inf", show_default=True, help=meaning
+    )
+
+
+def count_option(default: int, *, meaning: str) -> Decorator:
+    """Return `--count`.
+
+    Args:
+        default: How many inputs.
+        meaning: Its help: what is done with them.
+    """
+    return click.option(
+        "--count", type=click.IntRange(min=1), default=default, show_default=True, help=meaning
+    )
+
+
+def answer_options(timeout: str) -> tuple[Decorator, ...]:
+    """Return the options of which answers count and how long to look for them.
+
+    Args:
+        timeout: Help of `--timeout`: what the seconds are for.
+    """
+    return (
+        click.option(
+            "--targets", type=TARGETS, help="Classes that may win; all but the label if absent."
+        ),
+        click.option("--timeout", type=SECONDS, default=60.0, show_default=True, help=timeout),
+        VALID_RANGE_OPTION,
+        click.option(
+            "--mean", type=NUMBERS, help="Subtracted from inputs: one number, or per channel."
+        ),
+        click.option("--std", type=NUMBERS, help="Inputs are divided by it after the mean."),
+    )
+
+
+def input_options(command: Command, options: Sequence[Decorator]) -> Command:
+    """Add the options of the data, then these in their order."""
+    for decorate in reversed(options):
         command = decorate(command)
     return data_options(command)
+
+
+def question_options(command: Command) -> Command:
+    """Add the options of which inputs, which regions and which methods."""
+    return input_options(command, _QUESTION)
 
 
 _QUESTION = (
     click.option(
         "--epsilon", type=EPSILON, required=True, help="Radius of the region, in raw input units."
     ),
-    click.option(
-        "--norm",
-        type=click.Choice(list(NORMS)),
-        default="inf",
-        show_default=True,
-        help="Of the region.",
-    ),
-    click.option(
-        "--count",
-        type=click.IntRange(min=1),
-        default=100,
-        show_default=True,
-        help="Certify the first so many inputs.",
-    ),
+    norm_option("Of the region."),
+    count_option(100, meaning="Certify the first so many inputs."),
     click.option(
         "--methods",
         type=METHODS,
@@ -76,27 +129,7 @@ _QUESTION = (
         show_default=True,
         help=f"Methods to run and report, of {', '.join(METHOD_NAMES)}.",
     ),
-    click.option(
-        "--targets", type=TARGETS, help="Classes that may win; all but the label if absent."
-    ),
-    click.option(
-        "--timeout",
-        type=SECONDS,
-        default=60.0,
-        show_default=True,
-        help="Seconds for the exact answer of each input.",
-    ),
-    click.option(
-        "--valid-range",
-        type=VALID_RANGE,
-        default="0,1",
-        show_default=True,
-        help="Smallest and largest valid input value, or none.",
-    ),
-    click.option(
-        "--mean", type=NUMBERS, help="Subtracted from inputs: one number, or per channel."
-    ),
-    click.option("--std", type=NUMBERS, help="Inputs are divided by it after the mean."),
+    *answer_options(timeout="Seconds for the exact answer of each input."),
 )
 
 

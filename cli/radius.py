@@ -14,12 +14,12 @@ from cli.arguments import RadiusArguments
 from cli.console import percent, progress_bar, result_console
 from cli.interrupts import stop_on_interrupt
 from cli.output import write_all
+from cli.question import radius_options, radius_settings_of, read_data
 from cli.question_options import NORMS
 from models import Dataset, fit_dataset, load_network
-from models.data import load_source
-from models.network import Network, Normalization
+from models.network import Network
 from reports import dump_json, radius_html, radius_report
-from solvers.radius import RadiusOptions, radius_items
+from solvers.radius import radius_items
 
 __all__ = ["run"]
 
@@ -40,7 +40,7 @@ def run(arguments: RadiusArguments) -> int:
         OutputError: A file cannot be written; none is.
     """
     network = load_network(arguments.network)
-    dataset = fit_dataset(load_source(arguments.data, split=arguments.split), network)
+    dataset = fit_dataset(read_data(arguments), network)
     items: list[dict[str, Any]] = []
     interrupted = False
     try:
@@ -64,25 +64,6 @@ def run(arguments: RadiusArguments) -> int:
     return 0
 
 
-def _options(arguments: RadiusArguments) -> RadiusOptions:
-    """Return the options of the engine."""
-    normalization = None
-    if arguments.mean is not None and arguments.std is not None:
-        normalization = Normalization(arguments.mean, arguments.std)
-    return RadiusOptions(
-        norm=arguments.norm,
-        max_epsilon=arguments.max_epsilon,
-        tolerance=arguments.tolerance,
-        relative_tolerance=arguments.relative_tolerance,
-        timeout_seconds=arguments.timeout,
-        valid_range=arguments.valid_range,
-        targets=arguments.targets,
-        device=arguments.device,
-        seed=arguments.seed,
-        normalization=normalization,
-    )
-
-
 def _search(
     arguments: RadiusArguments, network: Network, dataset: Dataset, items: list[dict[str, Any]]
 ) -> None:
@@ -93,7 +74,7 @@ def _search(
         progress_bar("measuring", len(indices), quiet=arguments.quiet) as advance,
     ):
         for item in radius_items(
-            network, dataset, _options(arguments), indices=indices, cancelled=cancelled
+            network, dataset, radius_options(arguments), indices=indices, cancelled=cancelled
         ):
             items.append(item.to_json())
             advance(f"input {item.index}: {item.lower:.4g} to {item.upper:.4g}")
@@ -106,9 +87,6 @@ def _report(
     items: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Assemble the report, with what a reader needs to repeat the run."""
-    normalization = None
-    if arguments.mean is not None:
-        normalization = {"mean": arguments.mean, "std": arguments.std}
     return radius_report(
         network={"name": network.name, "sha256": network.sha256, "notes": list(network.notes)},
         region={
@@ -116,21 +94,7 @@ def _report(
             "valid_range": arguments.valid_range,
             "max_epsilon": arguments.max_epsilon,
         },
-        settings={
-            "dataset": {
-                "name": dataset.name,
-                "sha256": dataset.sha256,
-                "split": arguments.split,
-            },
-            "count": arguments.count,
-            "tolerance": arguments.tolerance,
-            "relative_tolerance": arguments.relative_tolerance,
-            "timeout_seconds": arguments.timeout,
-            "targets": arguments.targets,
-            "normalization": normalization,
-            "device": arguments.device,
-            "seed": arguments.seed,
-        },
+        settings=radius_settings_of(arguments, dataset),
         items=items,
     )
 

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
-from cli.options import EPSILON, NUMBERS, RADIUS, SECONDS, TARGETS, VALID_RANGE
-from cli.question_options import NORMS, data_options
+from cli.options import EPSILON, RADIUS
+from cli.question_options import answer_options, count_option, input_options, norm_option
 
 __all__ = ["radius_options"]
 
@@ -17,26 +17,12 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 def radius_options(command: Command) -> Command:
     """Add the options of which inputs, which distances and how closely."""
-    for decorate in reversed(_OPTIONS):
-        command = decorate(command)
-    return data_options(command)
+    return input_options(command, _OPTIONS)
 
 
 _OPTIONS = (
-    click.option(
-        "--norm",
-        type=click.Choice(list(NORMS)),
-        default="inf",
-        show_default=True,
-        help="How distances are measured.",
-    ),
-    click.option(
-        "--count",
-        type=click.IntRange(min=1),
-        default=10,
-        show_default=True,
-        help="Measure the first so many inputs.",
-    ),
+    norm_option("How distances are measured."),
+    count_option(10, meaning="Measure the first so many inputs."),
     click.option(
         "--max-epsilon",
         type=RADIUS,
@@ -56,25 +42,5 @@ _OPTIONS = (
         show_default=True,
         help="So is one of this share of its upper end.",
     ),
-    click.option(
-        "--targets", type=TARGETS, help="Classes that may win; all but the label if absent."
-    ),
-    click.option(
-        "--timeout",
-        type=SECONDS,
-        default=60.0,
-        show_default=True,
-        help="Seconds for the exact decisions of each input.",
-    ),
-    click.option(
-        "--valid-range",
-        type=VALID_RANGE,
-        default="0,1",
-        show_default=True,
-        help="Smallest and largest valid input value, or none.",
-    ),
-    click.option(
-        "--mean", type=NUMBERS, help="Subtracted from inputs: one number, or per channel."
-    ),
-    click.option("--std", type=NUMBERS, help="Inputs are divided by it after the mean."),
+    *answer_options(timeout="Seconds for the exact decisions of each input."),
 )

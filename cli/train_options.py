@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
-from cli.options import DATA_SOURCE, EPSILON, INPUT_FILE, NUMBERS, VALID_RANGE
-from cli.question_options import require_normalization
+from cli.options import DATA_SOURCE, EPSILON, INPUT_FILE, NUMBERS
+from cli.question_options import VALID_RANGE_OPTION, require_normalization
 from training.methods import FeasibilityForm, TrainingMethod
 from training.options import LearningRateSchedule, OptimiserKind
 
@@ -90,13 +90,7 @@ _OPTIONS = (
         help="One row for all classes in crown-ibp, or one for each: tighter, and slower.",
     ),
     click.option("--batch-size", type=_COUNT, help="Inputs per step."),
-    click.option(
-        "--valid-range",
-        type=VALID_RANGE,
-        default="0,1",
-        show_default=True,
-        help="Smallest and largest valid input value, or none.",
-    ),
+    VALID_RANGE_OPTION,
     click.option("--deterministic", is_flag=True, default=None, help="Repeatable on a GPU too."),
     click.option("--optimiser", type=_choice(OptimiserKind), help="Of torch."),
     click.option("--learning-rate", type=_ABOVE_ZERO, help="At the start."),
