@@ -251,7 +251,8 @@ class _Search:
     ) -> None:
         model = encoded.clause_model(self.case.specification.clauses[clause])
         if not model.row_count:
-            # affine over the region: the least corner is the answer, its bound is known already
+            # affine over the region: the least corner is the answer, and its bound the boxes' own
+            self.bracket.prove(clause, model.minimum_over_boxes())
             self.take(encoded.input_of(model.best_corner()[encoded.columns]))
             self.solved.add(clause)
             return
