@@ -100,7 +100,7 @@ def clean_name(stated: str | None) -> str:
     """Return the last part of a client's file name, without control characters."""
     last = PurePosixPath(PureWindowsPath(stated or "").name).name
     name = "".join(letter for letter in last if letter.isprintable())[:_LONGEST_NAME]
-    return "" if name == ".." else name
+    return "" if name in {".", ".."} else name
 
 
 def request_hash(upload: Upload) -> str:

@@ -259,8 +259,14 @@ class TightenedLines(Relaxation):
 
 
 def joined(parts: Sequence[Tensor]) -> Tensor:
-    """Return the inputs of several origins one behind the other."""
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=-1)
+    """Return the inputs of several origins one behind the other.
+
+    Origins read as windows have values of their own for every pair, others share them.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    pairs = max(part.shape[1] for part in parts)
+    return torch.cat([part.expand(-1, pairs, -1) for part in parts], dim=-1)
 
 
 def flat(part: Coefficients) -> Tensor:

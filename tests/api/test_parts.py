@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
@@ -60,6 +60,7 @@ def test_pages_cover_everything_once(entries: list[int], limit: int) -> None:
 
 
 @given(st.text(max_size=300))
+@example(".\x1f")
 def test_names_are_always_usable(text: str) -> None:
     name = clean_name(text)
     assert len(name) <= 200
