@@ -16,6 +16,16 @@ __all__ = ["ARCHITECTURES", "architecture"]
 _WONG = "Wong and Kolter 2018"
 _GOWAL = "Gowal et al. 2018, table 1"
 
+_SEVEN_LAYERS = (
+    Convolve(64, 3, 1, 1),
+    Convolve(64, 3, 1, 1),
+    Convolve(128, 3, 2, 1),
+    Convolve(128, 3, 1, 1),
+    Convolve(128, 3, 1, 1),
+    Dense(512),
+)
+"""Two architectures share these; the seventh gives the scores, as in every architecture."""
+
 _TABLE = (
     Architecture(
         "cnn-small",
@@ -49,26 +59,12 @@ _TABLE = (
     ),
     Architecture(
         "dm-large",
-        (
-            Convolve(64, 3, 1, 1),
-            Convolve(64, 3, 1, 1),
-            Convolve(128, 3, 2, 1),
-            Convolve(128, 3, 1, 1),
-            Convolve(128, 3, 1, 1),
-            Dense(512),
-        ),
+        _SEVEN_LAYERS,
         source=_GOWAL,
     ),
     Architecture(
         "cnn7",
-        (
-            Convolve(64, 3, 1, 1),
-            Convolve(64, 3, 1, 1),
-            Convolve(128, 3, 2, 1),
-            Convolve(128, 3, 1, 1),
-            Convolve(128, 3, 1, 1),
-            Dense(512),
-        ),
+        _SEVEN_LAYERS,
         normalised=True,
         source="Shi et al. 2021",
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import highspy
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from solvers.budget import Budget
 from solvers.convex.programs import LinearAnswer, LinearSession, LinearStatus
 from solvers.errors import SolverFailedError
+from solvers.exact.highs_program import configure, pass_model, require_whole
 
 if TYPE_CHECKING:
     from solvers.exact.model import MilpModel, Rows
@@ -21,8 +23,6 @@ __all__ = ["HighsSession"]
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
 
-_ROWWISE = 2
-_MINIMISE = 1
 _STATUSES = {
     highspy.HighsModelStatus.kOptimal: LinearStatus.OPTIMAL,
     highspy.HighsModelStatus.kTimeLimit: LinearStatus.STOPPED,
@@ -50,32 +50,14 @@ class HighsSession(LinearSession):
 
     def __init__(self, model: MilpModel) -> None:
         self._highs: highspy.Highs = highspy.Highs()  # type: ignore[no-untyped-call]
-        for option, value in _OPTIONS.items():
-            if self._highs.setOptionValue(option, value) != highspy.HighsStatus.kOk:
-                raise SolverFailedError(f"HiGHS refused {option} = {value}")
-        matrix = model.rows.matrix
+        configure(self._highs, _OPTIONS)
         self._columns = np.arange(model.column_count, dtype=np.int32)
         self._nonzeros = model.nonzeros
         self._budget = Budget()
         self._interrupts = False
-        self._highs.passModel(
-            model.column_count,
-            model.row_count,
-            model.nonzeros,
-            _ROWWISE,
-            _MINIMISE,
-            0.0,
-            np.zeros(model.column_count),
-            model.column_lower,
-            model.column_upper,
-            model.rows.lower,
-            model.rows.upper,
-            matrix.indptr.astype(np.int32),
-            matrix.indices.astype(np.int32),
-            matrix.data,
-            np.zeros(model.column_count, dtype=np.int32),
-        )
-        self._check_size()
+        # the objective comes with every solve
+        nothing = np.zeros(model.column_count)
+        pass_model(self._highs, replace(model.relaxed(), objective=nothing, offset=0.0))
 
     def minimise(self, objective: FloatArray, budget: Budget) -> LinearAnswer:
         """Solve with an objective; see `LinearSession.minimise`."""
@@ -111,20 +93,13 @@ class HighsSession(LinearSession):
             matrix.data,
         )
         self._nonzeros += int(matrix.nnz)
-        self._check_size()
+        require_whole(self._highs, self._nonzeros)
 
     def remove_rows(self, index: IndexArray) -> None:
         """Remove rows by position."""
         if index.size:
             self._highs.deleteRows(index.size, index.astype(np.int32))
             self._nonzeros = self._highs.getNumNz()
-
-    def _check_size(self) -> None:
-        if self._highs.getNumNz() != self._nonzeros:
-            raise SolverFailedError(
-                f"HiGHS took {self._highs.getNumNz()} of {self._nonzeros} coefficients, so it "
-                "would solve another program; nothing it says about this one can be used"
-            )
 
     def _interrupt(self, event: Any) -> None:  # noqa: ANN401  (highspy has no public event type)
         if self._budget.exhausted:

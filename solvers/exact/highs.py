@@ -10,6 +10,7 @@ import numpy as np
 
 from solvers.budget import Budget
 from solvers.errors import SolverFailedError
+from solvers.exact.highs_program import configure, pass_model
 from solvers.exact.model import MilpModel
 from solvers.exact.seam import (
     Licence,
@@ -23,8 +24,6 @@ from solvers.results import SolverReport
 
 __all__ = ["HighsSolver"]
 
-_ROWWISE = 2
-_MINIMIZE = 1
 _STATUSES = {
     "kOptimal": SolveStatus.OPTIMAL,
     "kInfeasible": SolveStatus.INFEASIBLE,
@@ -55,7 +54,7 @@ class HighsSolver(MilpSolver):
         """Minimise a program; see `MilpSolver.solve`."""
         highs: highspy.Highs = highspy.Highs()  # type: ignore[no-untyped-call]
         _configure(highs, request, budget)
-        _pass_model(highs, model)
+        pass_model(highs, model)
         # request.start is left out: completing a point from its inputs takes HiGHS a search of its
         # own, which was measured to last longer than the one it should have shortened
         _subscribe(highs, model, request, monitor)
@@ -80,35 +79,7 @@ def _configure(highs: highspy.Highs, request: SolveRequest, budget: Budget) -> N
     }
     if math.isfinite(budget.deadline):
         options["time_limit"] = budget.remaining_seconds
-    for option, value in options.items():
-        if highs.setOptionValue(option, value) != highspy.HighsStatus.kOk:
-            raise SolverFailedError(f"HiGHS refused {option} = {value}")
-
-
-def _pass_model(highs: highspy.Highs, model: MilpModel) -> None:
-    matrix = model.rows.matrix
-    status = highs.passModel(
-        model.column_count,
-        model.row_count,
-        model.nonzeros,
-        _ROWWISE,
-        _MINIMIZE,
-        model.offset,
-        model.objective,
-        model.column_lower,
-        model.column_upper,
-        model.rows.lower,
-        model.rows.upper,
-        matrix.indptr.astype(np.int32),
-        matrix.indices.astype(np.int32),
-        matrix.data,
-        model.integral.astype(np.int32),
-    )
-    if status == highspy.HighsStatus.kError or highs.getNumNz() != model.nonzeros:
-        raise SolverFailedError(
-            f"HiGHS took {highs.getNumNz()} of {model.nonzeros} coefficients, so it would solve "
-            "another program; nothing it says about this one can be used"
-        )
+    configure(highs, options)
 
 
 def _subscribe(

@@ -23,14 +23,13 @@ from numpy.typing import NDArray
 from solvers.budget import Budget
 from solvers.errors import SolverFailedError
 from solvers.exact.affine import IndexArray
+from solvers.exact.highs_program import configure, pass_model
 from solvers.exact.model import MilpModel
 
 __all__ = ["Relaxed", "RelaxedStatus", "Simplex"]
 
 FloatArray = NDArray[np.float64]
 
-_ROWWISE = 2
-_MINIMIZE = 1
 _ROUNDING_UNITS = 64.0
 """Units of rounding granted to every coefficient, beside those of the longest column's sum."""
 
@@ -88,8 +87,7 @@ class Simplex:
             "random_seed": seed,
             "small_matrix_value": 1e-12,
         }
-        for name, value in options.items():
-            self._set(name, value)
+        configure(self._highs, options)
         self._matrix = model.rows.matrix
         self._transposed = model.rows.matrix.T.tocsr()
         self._sizes = abs(self._transposed)
@@ -101,36 +99,7 @@ class Simplex:
         self._units = (longest + _ROUNDING_UNITS) * np.finfo(np.float64).eps
         self._budget = Budget()
         self._watched = False
-        self._pass(model)
-
-    def _set(self, name: str, value: Any) -> None:  # noqa: ANN401  (what the option takes)
-        if self._highs.setOptionValue(name, value) != highspy.HighsStatus.kOk:
-            raise SolverFailedError(f"HiGHS refused {name} = {value}")
-
-    def _pass(self, model: MilpModel) -> None:
-        matrix = model.rows.matrix
-        self._highs.passModel(
-            model.column_count,
-            model.row_count,
-            model.nonzeros,
-            _ROWWISE,
-            _MINIMIZE,
-            model.offset,
-            model.objective,
-            model.column_lower,
-            model.column_upper,
-            model.rows.lower,
-            model.rows.upper,
-            matrix.indptr.astype(np.int32),
-            matrix.indices.astype(np.int32),
-            matrix.data,
-            np.zeros(model.column_count, dtype=np.int32),
-        )
-        if self._highs.getNumNz() != model.nonzeros:
-            raise SolverFailedError(
-                f"HiGHS took {self._highs.getNumNz()} of {model.nonzeros} coefficients, so it "
-                "would solve another program; nothing it says about this one can be used"
-            )
+        pass_model(self._highs, model.relaxed())
 
     def set_boxes(self, columns: IndexArray, lower: FloatArray, upper: FloatArray) -> None:
         """Change the boxes of some columns; all arrays of shape `(changed,)`.
@@ -187,7 +156,7 @@ class Simplex:
 
     def _solve(self, budget: Budget, limit: float) -> Relaxed:
         highs = self._highs
-        self._set("objective_bound", limit)
+        configure(self._highs, {"objective_bound": limit})
         self._limit_time(budget)
         if highs.run() == highspy.HighsStatus.kError:
             # The number of threads is fixed by the first solve of a process.
@@ -208,7 +177,8 @@ class Simplex:
     def _limit_time(self, budget: Budget) -> None:
         """Let HiGHS end with the budget; its clock counts all solves together."""
         left = budget.remaining_seconds
-        self._set("time_limit", self._highs.getRunTime() + left if math.isfinite(left) else left)
+        limit = self._highs.getRunTime() + left if math.isfinite(left) else left
+        configure(self._highs, {"time_limit": limit})
         self._budget = budget
         if not self._watched and self._matrix.nnz > 100_000:
             self._watched = True
