@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from models.network import Network
-from solvers.bracket import Bracket, Witness
+from solvers.bracket import Witness
 from solvers.budget import Budget
 from solvers.certification.per_item import MethodStatus
 from solvers.certification.rungs import Rungs
 from solvers.certification.work import Work
 from solvers.errors import SolverFailedError
-from solvers.exact import ExactMode, ExactOptions, exact_margin
-from solvers.ladder import LadderStep
+from solvers.exact import ExactMode, ExactOptions
 from solvers.methods import Method
 from solvers.portfolio import Ladder, Run, searches_of, settle
+from solvers.portfolio.searches import solve_program
 
 __all__ = ["ExactSearch"]
 
@@ -64,11 +64,13 @@ class ExactSearch:
             return
         bracket = work.bracket
         work.ended(Method.EXACT, MethodStatus.DONE, None)
+        run = self._run(work, Ladder(step, tuple(w.bracket for w in rungs.works)), budget)
         try:
             if not bracket.decided:
-                self._decide(work, rungs, step, budget)
+                self._decide(work, run)
             if self.mode is ExactMode.OPTIMIZE and not budget.exhausted:
-                self._optimise(work, step, position, budget)
+                # close the bracket of the value
+                work.note_exact(solve_program(run, bracket, ExactMode.OPTIMIZE, budget))
         except SolverFailedError as error:
             # What a solver said contradicts what is known: believe neither.
             _LOG.exception("exact search of an input failed")
@@ -77,20 +79,8 @@ class ExactSearch:
         work.lower[Method.EXACT.value] = bracket.lower
         work.exact = (bracket.lower, bracket.upper)
 
-    def _decide(self, work: Work, rungs: Rungs, step: LadderStep, budget: Budget) -> None:
+    def _decide(self, work: Work, run: Run) -> None:
         """Let the searches of the portfolio take turns on the sign."""
-        share = _DECISION_SHARE if self.mode is ExactMode.OPTIMIZE else 1.0
-        brackets: tuple[Bracket, ...] = tuple(other.bracket for other in rungs.works)
-        run = Run(
-            attacked=self.attacked,
-            network=self.network,
-            witness=self.witness,
-            brackets=[work.bracket],
-            budget=budget.share(share),
-            exact=self.options,
-            seed=self.options.seed,
-            ladder=Ladder(step, brackets),
-        )
         settle(run, searches_of(run))
         if work.bracket.decided:
             return
@@ -99,21 +89,19 @@ class ExactSearch:
         work.ended(Method.EXACT, status, reason)
         work.reason = reason
 
-    def _optimise(self, work: Work, step: LadderStep, position: int, budget: Budget) -> None:
-        """Close the bracket of the value by programs."""
-        bracket = work.bracket
-        result = exact_margin(
-            self.network,
-            bracket.case,
-            step.node_bounds(position),
-            options=replace(self.options, mode=ExactMode.OPTIMIZE),
-            budget=budget,
-            clause_lower=bracket.clause_lower,
-            incumbent=bracket.upper,
+    def _run(self, work: Work, ladder: Ladder, budget: Budget) -> Run:
+        """Return the state of the portfolio for one input that has been attacked and bounded."""
+        share = _DECISION_SHARE if self.mode is ExactMode.OPTIMIZE else 1.0
+        return Run(
+            attacked=self.attacked,
+            network=self.network,
+            witness=self.witness,
+            brackets=[work.bracket],
+            budget=budget.share(share),
+            exact=self.options,
+            seed=self.options.seed,
+            ladder=ladder,
         )
-        bracket.prove(result.clause_lower)
-        bracket.offer(self.witness, result.candidate)
-        work.note_exact(result)
 
 
 _LIMITS = frozenset({"timeout", "cancelled", "memory"})

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from solvers.bracket import Bracket
 from solvers.budget import Budget
 from solvers.errors import MemoryLimitError, SolverFailedError
-from solvers.exact import ExactMode, exact_margin
+from solvers.exact import ExactMode, ExactResult, exact_margin
 from solvers.portfolio.run import Run
 from solvers.search.boxes import BoxSearchOptions, search_boxes
 from solvers.search.contract import SearchOutcome, SearchProgress, SearchStatus
 from solvers.search.neurons import NeuronSearchOptions, search_neurons
 
-__all__ = ["milp", "split_inputs", "split_neurons"]
+__all__ = ["milp", "solve_program", "split_inputs", "split_neurons"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -38,10 +38,8 @@ def split_inputs(run: Run, budget: Budget) -> None:
 def split_neurons(run: Run, budget: Budget) -> None:
     """Split neurons of the open cases, the most certain first, each with a share of the time."""
     waiting = sorted(run.open, key=lambda bracket: -bracket.lower)
-    for position, bracket in enumerate(waiting):
-        if run.falsified or budget.exhausted:
-            break
-        _split_neurons(run, bracket, budget.share(1.0 / (len(waiting) - position)))
+    for bracket, share in _in_turn(run, waiting, budget):
+        _split_neurons(run, bracket, share)
 
 
 def _split_neurons(run: Run, bracket: Bracket, budget: Budget) -> None:
@@ -80,40 +78,64 @@ def _conclude(run: Run, name: str, began: float, outcome: SearchOutcome) -> None
 def milp(run: Run, budget: Budget) -> None:
     """Solve the open cases exactly, the least certain first, each with an equal share of time."""
     waiting = sorted(run.open, key=lambda bracket: bracket.lower)
+    for bracket, share in _in_turn(run, waiting, budget):
+        _solve(run, bracket, share)
+
+
+def _in_turn(
+    run: Run, waiting: Sequence[Bracket], budget: Budget
+) -> Iterator[tuple[Bracket, Budget]]:
+    """Yield cases with an equal share of the time left, until one is falsified or time is up."""
     for position, bracket in enumerate(waiting):
         if run.falsified or budget.exhausted:
-            break
-        _solve(run, bracket, budget.share(1.0 / (len(waiting) - position)))
+            return
+        yield bracket, budget.share(1.0 / (len(waiting) - position))
 
 
 def _solve(run: Run, bracket: Bracket, budget: Budget) -> None:
     if run.ladder is None:
         return
     began = time.perf_counter()
-    place, step = run.ladder.place(bracket), run.ladder.step
-    infinite = step.unbounded_reason(place)
+    infinite = run.ladder.step.unbounded_reason(run.ladder.place(bracket))
     if infinite is not None:
         run.reason = infinite
         run.note("milp", began, f"skipped: {infinite}")
         return
     try:
-        result = exact_margin(
-            run.network,
-            bracket.case,
-            step.node_bounds(place),
-            options=replace(run.exact, mode=ExactMode.DECIDE),
-            budget=budget,
-            clause_lower=bracket.clause_lower,
-            incumbent=bracket.upper,
-        )
+        result = solve_program(run, bracket, ExactMode.DECIDE, budget)
     except SolverFailedError as error:
         # What a solver said contradicts what is known: believe neither, decide nothing.
         _LOG.exception("the mixed-integer program failed")
         run.reason = str(error)
         run.note("milp", began, str(error))
         return
-    bracket.prove(result.clause_lower)
-    bracket.offer(run.witness, result.candidate)
     run.reason = result.why_unknown or run.reason
     detail = f"{result.status}, {result.nodes} nodes"
     run.note("milp", began, detail, result.reports[-1] if result.reports else None)
+
+
+def solve_program(run: Run, bracket: Bracket, mode: ExactMode, budget: Budget) -> ExactResult:
+    """Solve one case by a mixed-integer program; what it proves and finds is in the bracket.
+
+    Args:
+        run: With a ladder that the case is part of.
+        bracket: The case.
+        mode: Whether the sign is enough or the value is wanted.
+        budget: Of this case.
+
+    Raises:
+        SolverFailedError: Solver and network disagree.
+    """
+    assert run.ladder is not None  # noqa: S101  programs are built on bounds
+    result = exact_margin(
+        run.network,
+        bracket.case,
+        run.ladder.step.node_bounds(run.ladder.place(bracket)),
+        options=replace(run.exact, mode=mode),
+        budget=budget,
+        clause_lower=bracket.clause_lower,
+        incumbent=bracket.upper,
+    )
+    bracket.prove(result.clause_lower)
+    bracket.offer(run.witness, result.candidate)
+    return result

@@ -245,7 +245,6 @@ def test_a_lying_solver_is_caught(
         return ExactResult(1e3, np.inf, None, ExactStatus.OPTIMAL, clause_lower=lowers)
 
     monkeypatch.setattr(searches, "exact_margin", lying)
-    monkeypatch.setattr(exact, "exact_margin", lying)
     monkeypatch.setattr(exact, "searches_of", lambda _: iter([Step(searches.milp, 1.0)]))
     for item in _certify(network, dataset, methods=(Method.EXACT,)):
         assert item.verdict is not Verdict.VERIFIED

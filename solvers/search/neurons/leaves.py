@@ -122,8 +122,14 @@ class LeafSolver:
         With the multipliers of f scaled to 1, those of the constraints prove what they can: a
         positive optimum makes the bound positive too.
         """
-        values, signs, table = constraints
         inputs = len(self._box)
+        if not np.isfinite(objective).all():
+            return None, np.full(inputs, np.nan)
+        values, signs, table = constraints
+        # A curve that leaves its domain has no finite line; leaving a cut out is always sound.
+        usable = np.isfinite(table).all(1)
+        kept = torch.from_numpy(usable).to(values.device)
+        values, signs, table = values[kept], signs[kept], table[usable]
         rows = np.concatenate([objective, table])
         scale = np.abs(rows[:, :-1]).sum(1, keepdims=True)
         rows = rows / np.where(scale > 0, scale, 1.0)

@@ -272,7 +272,7 @@ def test_an_interval_that_leaves_a_domain_is_named() -> None:
     box = Box(np.zeros((1, 2)), np.ones((1, 2)))
     clause = Clause(np.array([[1.0, 1.0]]), np.array([-1e9]))
     problem = Problem((Case(box, Specification((clause,))),))
-    decision = decide(network, problem, DecideOptions(timeout_seconds=10.0))
+    decision = decide(network, problem, DecideOptions(timeout_seconds=4.0))
     assert decision.verdict in {Verdict.UNKNOWN, Verdict.FALSIFIED}
     if decision.verdict is Verdict.UNKNOWN:
         assert decision.reason is not None
