@@ -1,0 +1,1 @@
+"""Figures of the service: `python -m benchmarks.service SECTION`."""

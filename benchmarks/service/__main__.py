@@ -1,0 +1,39 @@
+"""Print figures of the service: `python -m benchmarks.service [SECTION ...]`, default all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+
+# Before torch loads: threads that spin on busy cores cost more than they bring.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+SECTIONS: Mapping[str, str] = {
+    "overhead": "benchmarks.service.overhead",
+    "workers": "benchmarks.service.workers",
+    "cached": "benchmarks.service.cached",
+    "submission": "benchmarks.service.submission",
+    "pages": "benchmarks.service.pages",
+}
+"""The module of each section; it is loaded when it runs, and its `run()` prints the figures."""
+
+
+def main() -> None:
+    """Run the sections named, each in a process of its own, so that none warms another up."""
+    wanted = sys.argv[1:] or list(SECTIONS)
+    unknown = [name for name in wanted if name not in SECTIONS]
+    if unknown:
+        print(f"error: no section {unknown}; choose from {', '.join(SECTIONS)}", file=sys.stderr)
+        raise SystemExit(2)
+    if len(wanted) > 1:
+        for name in wanted:
+            subprocess.run([sys.executable, "-m", "benchmarks.service", name], check=True)
+        return
+    import_module(SECTIONS[wanted[0]]).run()
+
+
+if __name__ == "__main__":
+    main()
