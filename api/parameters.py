@@ -12,6 +12,7 @@ __all__ = [
     "ArtifactName",
     "CertificationId",
     "ComparisonId",
+    "ContentHash",
     "IdempotencyKey",
     "JobId",
     "TrainingId",
@@ -28,6 +29,10 @@ CertificationId = Annotated[
 ComparisonId = Annotated[str, Path(description="Of the comparison.", examples=[f"job_{_EXAMPLE}"])]
 TrainingId = Annotated[str, Path(description="Of the training.", examples=[f"job_{_EXAMPLE}"])]
 ArtifactName = Annotated[str, Path(description="Of the file.", examples=["network.onnx"])]
+ContentHash = Annotated[
+    str | None,
+    Query(pattern=r"^[0-9a-f]{64}$", description="Only of this content: its SHA-256."),
+]
 UploadName = Annotated[Name | None, Query(description="Name for people; else the file's own.")]
 IdempotencyKey = Annotated[
     str | None,

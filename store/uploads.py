@@ -160,12 +160,22 @@ class Uploads:
         with self._database.read() as session:
             return get_upload(session, self.kind, identifier)
 
-    def page(self, *, limit: int, before: str | None = None) -> list[UploadRow]:
-        """Return at most `limit`, newest first, only those older than the id `before`."""
+    def page(
+        self, *, limit: int, before: str | None = None, sha256: str | None = None
+    ) -> list[UploadRow]:
+        """Return at most `limit`, newest first.
+
+        Args:
+            limit: At most so many.
+            before: Only those older than this id.
+            sha256: Only those of this content, in lower-case hexadecimal.
+        """
         table = self.kind.row
         query = select(table).order_by(table.id.desc()).limit(limit)
         if before is not None:
             query = query.where(table.id < before)
+        if sha256 is not None:
+            query = query.where(table.sha256 == sha256)
         with self._database.read() as session:
             return [cast("UploadRow", row) for row in session.scalars(query)]
 

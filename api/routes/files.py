@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import FileResponse
 
 from api.pagination import CursorParameter, LimitParameter, before_id, split
-from api.parameters import IdempotencyKey, UploadName
+from api.parameters import ContentHash, IdempotencyKey, UploadName
 from api.problems import problems
 from api.schemas.uploads import UploadPublic
 from api.services import Services, ServicesDependency
@@ -88,14 +88,19 @@ def _add_list(router: APIRouter, resource: FileResource) -> None:
         "",
         name=f"list_{resource.kind}s",
         summary=f"List {resource.words}s",
-        description=f"Return {resource.words}s, newest first.",
+        description=f"Return {resource.words}s, newest first; with `sha256`, those of one content.",
         response_model=resource.page,
         responses=problems(422),
     )
     def list_all(
-        services: ServicesDependency, limit: LimitParameter = 100, cursor: CursorParameter = None
+        services: ServicesDependency,
+        sha256: ContentHash = None,
+        limit: LimitParameter = 100,
+        cursor: CursorParameter = None,
     ) -> Any:  # noqa: ANN401 (the page of either resource)
-        rows = uploads_of(services, resource.kind).page(limit=limit + 1, before=before_id(cursor))
+        rows = uploads_of(services, resource.kind).page(
+            limit=limit + 1, before=before_id(cursor), sha256=sha256
+        )
         page, following = split(rows, limit, lambda row: row.id)
         return resource.page(items=[resource.view(row) for row in page], next_cursor=following)
 

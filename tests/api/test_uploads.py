@@ -176,6 +176,20 @@ def test_pages_follow_each_other(api: Api) -> None:
     assert found == ids[::-1]
 
 
+@pytest.mark.parametrize("path", ["networks", "datasets"])
+def test_a_content_is_found_by_its_hash(api: Api, path: str) -> None:
+    made = [
+        api.client.post(f"/v1/{path}?name={name}", content=b"content", headers=RAW).json()
+        for name in ("one", "two")
+    ]
+    found = api.client.get(f"/v1/{path}", params={"sha256": made[0]["sha256"]}).json()
+    assert [entry["id"] for entry in found["items"]] == [made[1]["id"], made[0]["id"]]
+    nothing = api.client.get(f"/v1/{path}", params={"sha256": "0" * 64}).json()
+    assert nothing == {"items": [], "next_cursor": None}
+    refused = api.client.get(f"/v1/{path}", params={"sha256": "'; --"})
+    problem(refused, 422, "query.sha256")
+
+
 @pytest.mark.parametrize("cursor", ["x", "bmV0XzE", "é", "AAAA", "%00"])
 def test_a_wrong_cursor_is_refused(api: Api, cursor: str) -> None:
     problem(api.client.get("/v1/networks", params={"cursor": cursor}), 422, "cursor")
