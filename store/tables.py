@@ -10,8 +10,10 @@ from sqlalchemy import (
     BigInteger,
     DateTime,
     Dialect,
+    Double,
     ForeignKey,
     Index,
+    Integer,
     String,
     UniqueConstraint,
 )
@@ -25,7 +27,10 @@ __all__ = [
     "ComparedItemRow",
     "ComparedNetworkRow",
     "ComparisonRow",
+    "CounterRow",
     "DatasetRow",
+    "DeliveryRow",
+    "EventRow",
     "IdempotencyRow",
     "ItemRow",
     "JobRow",
@@ -34,6 +39,7 @@ __all__ = [
     "TrainingRow",
     "UploadMixin",
     "UtcDateTime",
+    "WorkerRow",
 ]
 
 
@@ -112,6 +118,8 @@ class JobRow(Base):
         claimed_at, claimed_done: When its worker took it, and how much was done by then.
         attempts: How often workers have taken it.
         sends, next_send_at: How often the queue was told, and when to tell it again.
+        webhook_url: Where to tell that it is finished.
+        context: What the request brought along for logs and traces: `request_id`, `traceparent`.
     """
 
     __tablename__ = "jobs"
@@ -136,6 +144,8 @@ class JobRow(Base):
     attempts: Mapped[int] = mapped_column(default=0)
     sends: Mapped[int] = mapped_column(default=0)
     next_send_at: Mapped[datetime | None]
+    webhook_url: Mapped[str | None] = mapped_column(String(2000))
+    context: Mapped[dict[str, Any] | None]
 
 
 class CertificationRow(Base):
@@ -343,3 +353,80 @@ class IdempotencyRow(Base):
     request_sha256: Mapped[str] = mapped_column(String(64))
     resource_id: Mapped[str] = mapped_column(String(40), index=True)
     created_at: Mapped[datetime]
+
+
+class EventRow(Base):
+    """Something that happened to a job, written by the transaction that made it happen.
+
+    Attributes:
+        id: Grows; among the events of one job in the order in which they were committed.
+        topic: `state`, `progress`, `items` or `metrics`.
+        payload: The job as it was then, and what is new.
+    """
+
+    __tablename__ = "job_events"
+    __table_args__ = (
+        Index("ix_job_events_job_id_id", "job_id", "id"),
+        # Ids of deleted events are not given out again: whoever reads on would miss them.
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+    )
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    topic: Mapped[str] = mapped_column(String(12))
+    payload: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class DeliveryRow(Base):
+    """A webhook that is to be told, or was told, that its job is finished.
+
+    Attributes:
+        state: `pending`, `delivered` or `failed`.
+        attempts: How often it was tried.
+        next_attempt_at: When it is tried again; while it is being tried, when it counts as lost.
+        status: What the receiver answered last.
+        error: Why the last attempt failed.
+    """
+
+    __tablename__ = "deliveries"
+    __table_args__ = (Index("ix_deliveries_state_next_attempt_at", "state", "next_attempt_at"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
+    url: Mapped[str] = mapped_column(String(2000))
+    state: Mapped[str] = mapped_column(String(12))
+    attempts: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime]
+    next_attempt_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    status: Mapped[int | None]
+    error: Mapped[str | None] = mapped_column(String(500))
+
+
+class WorkerRow(Base):
+    """A worker process, and when it was last alive."""
+
+    __tablename__ = "workers"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    queues: Mapped[str] = mapped_column(String(100))
+    device: Mapped[str] = mapped_column(String(20))
+    version: Mapped[str] = mapped_column(String(40))
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+
+
+class CounterRow(Base):
+    """A figure that only grows, summed over all processes that ever were.
+
+    Attributes:
+        series: Name and labels, as Prometheus writes them.
+    """
+
+    __tablename__ = "counters"
+
+    series: Mapped[str] = mapped_column(String(400), primary_key=True)
+    value: Mapped[float] = mapped_column(Double)
