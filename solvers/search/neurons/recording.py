@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from solvers.search.neurons.domains import Domains
@@ -26,12 +27,15 @@ class Split:
         index: Flat index of the value.
         point: Where.
         upper: Whether the half is the one with values from `point` up.
+        tightened: Bounds inside the half that backward passes with adaptive slopes improved, one
+            after the other: node, flat index, and whether it is the upper bound.
     """
 
     node: str
     index: int
     point: float
     upper: bool
+    tightened: tuple[tuple[str, int, bool], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +84,7 @@ class SplitLog:
     def __init__(self, layout: Layout, kept: Mapping[str, Tensor], recorder: LeafRecorder) -> None:
         self._layout, self._recorder = layout, recorder
         self._origin: dict[int, tuple[int, int, float, bool]] = {}
+        self._tightened: dict[int, tuple[tuple[str, int, bool], ...]] = {}
         self._values = tuple(
             (name, kept[name][indices] if name in kept else indices)
             for name, indices in ((slot.node.name, slot.indices) for slot in layout.slots)
@@ -92,6 +97,23 @@ class SplitLog:
         places, at = values.repeat(2).tolist(), points.repeat(2).tolist()
         for position, (number, parent) in enumerate(rows):
             self._origin[number] = (parent, places[position], at[position], position >= count)
+
+    def refined(self, domains: Domains, lower: Tensor, upper: Tensor) -> None:
+        """Remember which bounds of fresh domains passes improved.
+
+        Args:
+            domains: Before.
+            lower: What was found, shape `(domains, size)`; above `upper` where a domain is empty.
+            upper: The same.
+        """
+        sides = torch.stack([lower > domains.lower, upper < domains.upper], dim=2)
+        for number, improved in zip(domains.number.tolist(), sides, strict=True):
+            places = improved.nonzero().tolist()
+            if places:
+                # in the order of nodes, in which they were bounded
+                self._tightened[number] = tuple(
+                    (*self._value(place), bool(side)) for place, side in places
+                )
 
     def leaves(self, domains: Domains) -> None:
         """Hand proved domains to the recorder."""
@@ -112,9 +134,13 @@ class SplitLog:
     def _splits(self, number: int) -> tuple[Split, ...]:
         found: list[Split] = []
         while number in self._origin:
+            tightened = self._tightened.get(number, ())
             number, value, point, upper = self._origin[number]
-            depth = int(self._layout.depth[value])
-            name, indices = self._values[depth]
-            index = int(indices[value - self._layout.slots[depth].part.start])
-            found.append(Split(name, index, point, upper))
+            found.append(Split(*self._value(value), point, upper, tightened))
         return tuple(reversed(found))
+
+    def _value(self, place: int) -> tuple[str, int]:
+        """Return node and flat index of a value."""
+        depth = int(self._layout.depth[place])
+        name, indices = self._values[depth]
+        return name, int(indices[place - self._layout.slots[depth].part.start])

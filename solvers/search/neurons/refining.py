@@ -7,6 +7,7 @@ the search of networks whose curves would otherwise be split for ever, and finds
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -18,10 +19,13 @@ from solvers.search.neurons.crossing import Terms
 from solvers.search.neurons.domains import Domains
 from solvers.search.neurons.layout import Layout, Slot, rounded_out
 
-__all__ = ["Refiner"]
+__all__ = ["Refiner", "TightenedHook"]
 
 _FEW = 24
 """So many undecided values cost about as much as a climb of a dozen steps."""
+
+TightenedHook = Callable[[Domains, Tensor, Tensor], None]
+"""Told of domains and of the bounds found in them, shape `(domains, size)` each."""
 
 
 class Refiner:
@@ -45,8 +49,16 @@ class Refiner:
         count = undecided.sum(1)
         return (count > 0) & (count <= _FEW)
 
-    def refine(self, domains: Domains, budget: Budget) -> Domains:
-        """Tighten the bounds of domains; those found empty get an infinite floor."""
+    def refine(
+        self, domains: Domains, budget: Budget, seen: TightenedHook | None = None
+    ) -> Domains:
+        """Tighten the bounds of domains; those found empty get an infinite floor.
+
+        Args:
+            domains: In which few values are undecided.
+            budget: When to stop.
+            seen: Told of the bounds found, crossed where a domain is empty.
+        """
         lower, upper = domains.lower, domains.upper
         for slot in self._behind():
             rows = self._rows(slot, lower, upper)
@@ -56,6 +68,8 @@ class Refiner:
                 start = self._start(slot, part[:, 1], part[:, 2])
                 found = self._bounder.lower(start, self._terms(lower, upper, part))
                 lower, upper = _tightened(lower, upper, part, found)
+        if seen is not None:
+            seen(domains, lower, upper)
         empty = (lower > upper).any(1)
         floor = torch.where(empty, torch.full_like(domains.floor, torch.inf), domains.floor)
         lower = torch.where(empty.unsqueeze(1), domains.lower, lower)

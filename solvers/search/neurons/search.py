@@ -175,7 +175,8 @@ class _Search:
         if not bool(cheap.any()):
             return children
         place = cheap.nonzero().squeeze(1)
-        refined = self._refiner.refine(children[place], self._budget)
+        seen = None if self._log is None else self._log.refined
+        refined = self._refiner.refine(children[place], self._budget, seen)
         children = children.replaced(place, refined)
         empty = children.floor > 0
         self._close(children[empty])
