@@ -16,6 +16,7 @@ from sqlalchemy import (
     Integer,
     String,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
@@ -24,6 +25,7 @@ __all__ = [
     "ArtifactRow",
     "Base",
     "CertificationRow",
+    "ChunkRow",
     "ComparedItemRow",
     "ComparedNetworkRow",
     "ComparisonRow",
@@ -37,6 +39,7 @@ __all__ = [
     "MetricRow",
     "NetworkRow",
     "TrainingRow",
+    "TurnRow",
     "UploadMixin",
     "UtcDateTime",
     "WorkerRow",
@@ -71,6 +74,7 @@ class Base(DeclarativeBase):
         datetime: UtcDateTime(),
         dict[str, Any]: JSON(none_as_null=True),
         list[float]: JSON(none_as_null=True),
+        list[list[int]]: JSON(none_as_null=True),
     }
 
 
@@ -120,10 +124,19 @@ class JobRow(Base):
         sends, next_send_at: How often the queue was told, and when to tell it again.
         webhook_url: Where to tell that it is finished.
         context: What the request brought along for logs and traces: `request_id`, `traceparent`.
+        project_id: Whose it is; workers take turns between projects.
+        priority: From -10 to 10; among jobs of one project the highest goes first.
+        ready: There is work that nobody has: a chunk, or the whole where it is not cut.
+        parked: Units of work that were given up after too many attempts.
     """
 
     __tablename__ = "jobs"
-    __table_args__ = (Index("ix_jobs_state_next_send_at", "state", "next_send_at"),)
+    __table_args__ = (
+        Index("ix_jobs_state_next_send_at", "state", "next_send_at"),
+        Index("ix_jobs_state_id", "state", "id"),
+        Index("ix_jobs_project_id_id", "project_id", "id"),
+        Index("ix_jobs_ready", "queue", "ready", "project_id", "priority", "id"),
+    )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     kind: Mapped[str] = mapped_column(String(20))
@@ -146,6 +159,57 @@ class JobRow(Base):
     next_send_at: Mapped[datetime | None]
     webhook_url: Mapped[str | None] = mapped_column(String(2000))
     context: Mapped[dict[str, Any] | None]
+    project_id: Mapped[str] = mapped_column(String(40), server_default="default")
+    priority: Mapped[int] = mapped_column(default=0, server_default="0")
+    ready: Mapped[bool] = mapped_column(default=False, server_default=false())
+    parked: Mapped[int] = mapped_column(default=0, server_default="0")
+
+
+class ChunkRow(Base):
+    """A part of a job that one worker takes at a time.
+
+    Attributes:
+        number: Counts the chunks of a job in the order in which they were cut.
+        task: `items` for answers, `layers` for the tightness of a network.
+        position: Of the network in a comparison; 0 in a certification.
+        inputs: Ranges `[first, beyond]` of positions in the data set.
+        count: How many inputs these are.
+        state: `queued`, `running`, `done`, `parked`.
+        owner: Worker that has the lease.
+        lease_expires_at: When another worker may take it.
+        attempts: How often it has failed, or a worker has died of it.
+        error: Why it failed last: `type` and `message`.
+        claimed_at, seconds: When its worker took it, and how long that one needed.
+    """
+
+    __tablename__ = "chunks"
+    __table_args__ = (
+        Index("ix_chunks_job_id_state", "job_id", "state"),
+        Index("ix_chunks_state_lease_expires_at", "state", "lease_expires_at"),
+    )
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    task: Mapped[str] = mapped_column(String(10))
+    position: Mapped[int]
+    inputs: Mapped[list[list[int]]]
+    count: Mapped[int]
+    state: Mapped[str] = mapped_column(String(10))
+    owner: Mapped[str | None] = mapped_column(String(100))
+    lease_expires_at: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    error: Mapped[dict[str, Any] | None]
+    claimed_at: Mapped[datetime | None]
+    seconds: Mapped[float | None]
+
+
+class TurnRow(Base):
+    """When a project was last given a worker's time."""
+
+    __tablename__ = "turns"
+
+    project_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    served_at: Mapped[datetime]
 
 
 class CertificationRow(Base):
@@ -154,6 +218,7 @@ class CertificationRow(Base):
     Attributes:
         settings: As the request gave them, defaults filled in.
         fingerprint: Equal for requests that have the same answer.
+        question: Equal for requests that differ in inputs and methods alone.
         summary: Once it has succeeded.
     """
 
@@ -168,6 +233,7 @@ class CertificationRow(Base):
     )
     settings: Mapped[dict[str, Any]]
     fingerprint: Mapped[str] = mapped_column(String(64), index=True)
+    question: Mapped[str | None] = mapped_column(String(64), index=True)
     summary: Mapped[dict[str, Any] | None]
 
     job: Mapped[JobRow] = relationship(lazy="joined", innerjoin=True)
@@ -298,7 +364,7 @@ class ComparedNetworkRow(Base):
 
     Attributes:
         position: 0 for the baseline.
-        fingerprint: That a certification of this network would have.
+        fingerprint, question: That a certification of this network would have.
         tightness: `layers`, once they are measured.
     """
 
@@ -312,6 +378,7 @@ class ComparedNetworkRow(Base):
         ForeignKey("networks.id", ondelete="RESTRICT"), index=True
     )
     fingerprint: Mapped[str] = mapped_column(String(64), index=True)
+    question: Mapped[str | None] = mapped_column(String(64), index=True)
     tightness: Mapped[dict[str, Any] | None]
 
     network: Mapped[NetworkRow] = relationship(lazy="joined", innerjoin=True)
