@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from sqlalchemy import ColumnElement, Executable, Select, func, select
+from sqlalchemy import ColumnElement, CursorResult, Executable, Select, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -28,9 +28,10 @@ def _postgresql(table: type[Base], values: Mapping[str, Any]) -> Executable:
 _STATEMENTS = {"sqlite": _sqlite, "postgresql": _postgresql}
 
 
-def insert_once(session: Session, table: type[Base], values: Mapping[str, Any]) -> None:
-    """Insert a row, unless one with its key is there."""
-    session.execute(_STATEMENTS[session.get_bind().dialect.name](table, values))
+def insert_once(session: Session, table: type[Base], values: Mapping[str, Any]) -> bool:
+    """Insert a row, unless one with its key is there; return whether it was inserted."""
+    statement = _STATEMENTS[session.get_bind().dialect.name](table, values)
+    return cast("CursorResult[Any]", session.execute(statement)).rowcount == 1
 
 
 def answer_values(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from store.answers import answer_values, count_done, insert_once, select_answers
+from store.events import note_items
 from store.job_parts import JobParts
-from store.jobs import JobState, add_job, finish_job, hold_job
+from store.jobs import JobState, Origin, add_job, finish_job, hold_job
 from store.reuse import reuse_certification
 from store.tables import CertificationRow, ItemRow
 from store.uploads import DATASETS, NETWORKS, get_upload
@@ -34,6 +35,7 @@ class NewCertification:
         queue: Where workers look for it.
         version: Of the software; another version may answer differently.
         reuse: Whether an earlier answer to the same question will do.
+        origin: Where the request came from.
     """
 
     network_id: str
@@ -43,6 +45,7 @@ class NewCertification:
     queue: str
     version: str
     reuse: bool = True
+    origin: Origin | None = None
 
 
 def fingerprint(
@@ -116,8 +119,10 @@ class Certifications(JobParts[CertificationRow, NewCertification]):
         with self._database.write() as session:
             hold_job(session, certification_id, owner)
             key = {"certification_id": certification_id, "input": item.get("input")}
-            insert_once(session, ItemRow, {**key, **answer_values(item)})
+            new = insert_once(session, ItemRow, {**key, **answer_values(item)})
             count_done(session, certification_id, ItemRow.certification_id == certification_id)
+            if new:
+                note_items(session, certification_id, [(item["index"], item["verdict"])])
 
     def succeed(self, certification_id: str, owner: str, summary: Mapping[str, Any]) -> None:
         """Store the summary and end the job.
@@ -132,7 +137,9 @@ class Certifications(JobParts[CertificationRow, NewCertification]):
     def _add(self, session: Session, new: NewCertification) -> CertificationRow:
         network = get_upload(session, NETWORKS, new.network_id)
         dataset = get_upload(session, DATASETS, new.dataset_id)
-        job = add_job(session, kind=KIND, queue=new.queue, total=len(new.indices))
+        job = add_job(
+            session, kind=KIND, queue=new.queue, total=len(new.indices), origin=new.origin
+        )
         row = CertificationRow(
             id=job.id,
             network_id=network.id,

@@ -12,9 +12,10 @@ from sqlalchemy.orm import Session
 
 from store.answers import answer_values, count_done, insert_once, select_answers
 from store.certifications import fingerprint
+from store.events import note_items
 from store.job_parts import JobParts
-from store.jobs import JobState, add_job, finish_job, hold_job
-from store.reuse import reuse_comparison, reuse_parts
+from store.jobs import JobState, Origin, add_job, finish_job, hold_job
+from store.reuse import note_taken, reuse_comparison, reuse_parts
 from store.tables import ComparedItemRow, ComparedNetworkRow, ComparisonRow
 from store.uploads import DATASETS, NETWORKS, get_upload
 
@@ -36,6 +37,7 @@ class NewComparison:
         queue: Where workers look for it.
         version: Of the software; another version may answer differently.
         reuse: Whether earlier answers to the same questions will do.
+        origin: Where the request came from.
     """
 
     network_ids: Sequence[str]
@@ -45,6 +47,7 @@ class NewComparison:
     queue: str
     version: str
     reuse: bool = True
+    origin: Origin | None = None
 
 
 class Comparisons(JobParts[ComparisonRow, NewComparison]):
@@ -109,8 +112,11 @@ class Comparisons(JobParts[ComparisonRow, NewComparison]):
         with self._database.write() as session:
             hold_job(session, comparison_id, owner)
             key = {"comparison_id": comparison_id, "position": position}
-            insert_once(session, ComparedItemRow, {**key, **answer_values(item)})
+            new = insert_once(session, ComparedItemRow, {**key, **answer_values(item)})
             count_done(session, comparison_id, ComparedItemRow.comparison_id == comparison_id)
+            if new:
+                answer = (item["index"], item["verdict"])
+                note_items(session, comparison_id, [answer], position=position)
 
     def set_layers(
         self,
@@ -145,6 +151,7 @@ class Comparisons(JobParts[ComparisonRow, NewComparison]):
         if new.reuse and not reuse_comparison(session, row):
             reuse_parts(session, row)
             count_done(session, row.id, ComparedItemRow.comparison_id == row.id)
+            note_taken(session, row)
         session.flush()
         session.refresh(row)
         return row
@@ -161,7 +168,7 @@ def _new_row(session: Session, new: NewComparison) -> ComparisonRow:
         for network in networks
     ]
     total = len(new.indices) * len(networks)
-    job = add_job(session, kind=KIND, queue=new.queue, total=total)
+    job = add_job(session, kind=KIND, queue=new.queue, total=total, origin=new.origin)
     row = ComparisonRow(
         id=job.id,
         dataset_id=dataset.id,

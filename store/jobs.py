@@ -23,7 +23,9 @@ from sqlalchemy.orm import Session
 
 from store.database import Database
 from store.errors import ConflictError, NotFoundError, StoreError
+from store.events import note
 from store.identifiers import is_identifier, new_identifier
+from store.states import FINAL_STATES, JobState, Origin
 from store.tables import JobRow
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "Jobs",
     "LeaseLostError",
     "LeaseState",
+    "Origin",
     "add_job",
     "get_job",
     "guarded_update",
@@ -39,19 +42,6 @@ __all__ = [
 ]
 
 _LONGEST_RESEND = timedelta(hours=1)
-
-
-class JobState(StrEnum):
-    """Where a job is."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-FINAL_STATES = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
 
 
 class LeaseState(StrEnum):
@@ -78,8 +68,11 @@ def get_job(session: Session, identifier: str) -> JobRow:
     return row
 
 
-def add_job(session: Session, *, kind: str, queue: str, total: int) -> JobRow:
+def add_job(
+    session: Session, *, kind: str, queue: str, total: int, origin: Origin | None = None
+) -> JobRow:
     """Add a queued job; what it is about goes into another table, under the same id."""
+    origin = origin or Origin()
     row = JobRow(
         id=new_identifier("job"),
         kind=kind,
@@ -87,9 +80,12 @@ def add_job(session: Session, *, kind: str, queue: str, total: int) -> JobRow:
         state=JobState.QUEUED.value,
         total=total,
         created_at=datetime.now(UTC),
+        webhook_url=origin.webhook_url,
+        context=None if origin.context is None else dict(origin.context),
     )
     session.add(row)
     session.flush()
+    note(session, row.id)
     return row
 
 
@@ -164,9 +160,9 @@ class Jobs:
             and_(JobRow.state == JobState.RUNNING, JobRow.lease_expires_at < now),
         )
         with self._database.write() as session:
-            return guarded_update(
+            return _noted_update(
                 session,
-                JobRow.id == job_id,
+                job_id,
                 free,
                 JobRow.cancel_requested.is_(False),
                 state=JobState.RUNNING,
@@ -208,8 +204,9 @@ class Jobs:
     def release(self, job_id: str, owner: str) -> bool:
         """Put the owner's job back into the queue without counting the attempt."""
         with self._database.write() as session:
-            return guarded_update(
+            return _noted_update(
                 session,
+                job_id,
                 *_owned(job_id, owner),
                 attempts=JobRow.attempts - 1,
                 **_back_to_queue(datetime.now(UTC)),
@@ -224,17 +221,20 @@ class Jobs:
         """
         with self._database.write() as session:
             get_job(session, job_id)
-            this = JobRow.id == job_id
-            if not guarded_update(
+            if not _noted_update(
                 session,
-                this,
+                job_id,
                 JobRow.state == JobState.QUEUED,
                 state=JobState.CANCELLED,
                 cancel_requested=True,
                 finished_at=datetime.now(UTC),
             ):
-                guarded_update(
-                    session, this, JobRow.state == JobState.RUNNING, cancel_requested=True
+                _noted_update(
+                    session,
+                    job_id,
+                    JobRow.state == JobState.RUNNING,
+                    JobRow.cancel_requested.is_(False),
+                    cancel_requested=True,
                 )
             session.expire_all()
             row = get_job(session, job_id)
@@ -309,8 +309,9 @@ def finish_job(
     Raises:
         LeaseLostError: It is no longer the owner's; the transaction has to be given up.
     """
-    if not guarded_update(
+    if not _noted_update(
         session,
+        job_id,
         *_owned(job_id, owner),
         state=state,
         error=error,
@@ -319,6 +320,16 @@ def finish_job(
         lease_expires_at=None,
     ):
         raise LeaseLostError(f"job {job_id} no longer belongs to worker {owner}")
+
+
+def _noted_update(
+    session: Session, job_id: str, *conditions: ColumnElement[bool], **values: object
+) -> bool:
+    """Change the state of a job that meets all conditions, and write that down."""
+    changed = guarded_update(session, JobRow.id == job_id, *conditions, **values)
+    if changed:
+        note(session, job_id)
+    return changed
 
 
 def _owned(job_id: str, owner: str) -> tuple[ColumnElement[bool], ...]:
@@ -337,11 +348,10 @@ def _back_to_queue(now: datetime) -> dict[str, object]:
 
 def _settle(session: Session, row: JobRow, running: ColumnElement[bool], max_attempts: int) -> bool:
     """Settle one job whose worker is gone; return whether it went back to the queue."""
-    this = (JobRow.id == row.id, running)
     now = datetime.now(UTC)
     end: dict[str, object] = {"owner": None, "lease_expires_at": None, "finished_at": now}
     if row.cancel_requested:
-        guarded_update(session, *this, state=JobState.CANCELLED, **end)
+        _noted_update(session, row.id, running, state=JobState.CANCELLED, **end)
         return False
     if row.attempts >= max_attempts:
         message = (
@@ -349,6 +359,6 @@ def _settle(session: Session, row: JobRow, running: ColumnElement[bool], max_att
             "it may need more memory than there is, see the worker's log"
         )
         error = {"type": "WorkerLostError", "message": message}
-        guarded_update(session, *this, state=JobState.FAILED, error=error, **end)
+        _noted_update(session, row.id, running, state=JobState.FAILED, error=error, **end)
         return False
-    return guarded_update(session, *this, **_back_to_queue(now))
+    return _noted_update(session, row.id, running, **_back_to_queue(now))

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, insert, literal, select
+from sqlalchemy import ColumnElement, Executable, insert, literal, select
 from sqlalchemy.orm import Session
 
+from store.events import note, note_items
 from store.jobs import JobState, get_job
 from store.tables import (
     CertificationRow,
@@ -19,7 +20,7 @@ from store.tables import (
     JobRow,
 )
 
-__all__ = ["reuse_certification", "reuse_comparison", "reuse_parts"]
+__all__ = ["note_taken", "reuse_certification", "reuse_comparison", "reuse_parts"]
 
 Answered = TypeVar("Answered", CertificationRow, ComparisonRow)
 
@@ -34,7 +35,10 @@ def reuse_certification(session: Session, row: CertificationRow) -> None:
     names = ["certification_id", *(column.key for column in columns)]
     session.execute(insert(ItemRow).from_select(names, items))
     row.summary = earlier.summary
-    _succeed(session, row.id)
+    job = _succeed(session, row.id)
+    taken = select(ItemRow.index, ItemRow.verdict).where(ItemRow.certification_id == row.id)
+    note_items(session, job.id, _pairs(session, taken.order_by(ItemRow.index)))
+    note(session, job.id)
 
 
 def reuse_comparison(session: Session, row: ComparisonRow) -> bool:
@@ -45,7 +49,9 @@ def reuse_comparison(session: Session, row: ComparisonRow) -> bool:
     for own, other in zip(row.networks, earlier.networks, strict=True):
         _take(session, own, other)
     row.result = None if earlier.result is None else _renamed(earlier.result, row)
-    _succeed(session, row.id)
+    job = _succeed(session, row.id)
+    note_taken(session, row)
+    note(session, job.id)
     return True
 
 
@@ -59,6 +65,20 @@ def reuse_parts(session: Session, row: ComparisonRow) -> None:
         certified = _answered(session, CertificationRow, entry.fingerprint)
         if certified is not None:
             _copy(session, entry, ItemRow, ItemRow.certification_id == certified.id)
+
+
+def note_taken(session: Session, row: ComparisonRow) -> None:
+    """Write down which answers a new comparison has from the start."""
+    for entry in row.networks:
+        taken = select(ComparedItemRow.index, ComparedItemRow.verdict).where(
+            ComparedItemRow.comparison_id == row.id, ComparedItemRow.position == entry.position
+        )
+        pairs = _pairs(session, taken.order_by(ComparedItemRow.index))
+        note_items(session, row.id, pairs, position=entry.position)
+
+
+def _pairs(session: Session, query: Executable) -> list[tuple[int, str]]:
+    return [(row[0], row[1]) for row in session.execute(query)]
 
 
 def _compared(session: Session, fingerprint: str) -> ComparedNetworkRow | None:
@@ -120,9 +140,11 @@ def _renamed(result: Mapping[str, Any], row: ComparisonRow) -> dict[str, Any]:
     }
 
 
-def _succeed(session: Session, job_id: str) -> None:
-    """End a job at once: its answers are there."""
+def _succeed(session: Session, job_id: str) -> JobRow:
+    """End a job at once: its answers are there. Whoever asks writes that down."""
     job = get_job(session, job_id)
     now = datetime.now(UTC)
     job.state, job.cached, job.done = JobState.SUCCEEDED.value, True, job.total
     job.started_at = job.finished_at = now
+    session.flush()
+    return job

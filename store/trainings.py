@@ -16,8 +16,9 @@ from store.blobs import BlobStore
 from store.contents import is_kept
 from store.database import Database
 from store.errors import NotFoundError
+from store.events import note_metrics
 from store.job_parts import JobParts, delete_with_job
-from store.jobs import JobState, add_job, finish_job, guarded_update, hold_job
+from store.jobs import JobState, Origin, add_job, finish_job, guarded_update, hold_job
 from store.tables import ArtifactRow, JobRow, MetricRow, TrainingRow
 from store.uploads import DATASETS, NETWORKS, get_upload
 
@@ -37,6 +38,7 @@ class NewTraining:
         settings: How, with every default filled in.
         steps: Expected in all; a worker that counts otherwise says so.
         queue: Where workers look for it.
+        origin: Where the request came from.
     """
 
     network_id: str | None
@@ -45,6 +47,7 @@ class NewTraining:
     settings: Mapping[str, Any]
     steps: int
     queue: str = "bounds"
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,10 @@ class Trainings(JobParts[TrainingRow, NewTraining]):
                 )
                 for index, metric in enumerate(metrics, first)
             )
+            points = [
+                {"index": index, **metric.payload} for index, metric in enumerate(metrics, first)
+            ]
+            note_metrics(session, training_id, points)
 
     def finish_arm(
         self,
@@ -243,9 +250,9 @@ class Trainings(JobParts[TrainingRow, NewTraining]):
             LeaseLostError: The job is no longer that worker's.
         """
         with self._database.write() as session:
-            finish_job(session, training_id, owner, JobState.SUCCEEDED)
             # One that stopped early has made fewer steps than expected.
             guarded_update(session, JobRow.id == training_id, done=JobRow.total)
+            finish_job(session, training_id, owner, JobState.SUCCEEDED)
             self._find(session, training_id).comparison_id = comparison_id
 
     def delete(self, identifier: str) -> None:
@@ -272,7 +279,7 @@ class Trainings(JobParts[TrainingRow, NewTraining]):
         for dataset_id in (new.dataset_id, new.validation_id):
             if dataset_id is not None:
                 get_upload(session, DATASETS, dataset_id)
-        job = add_job(session, kind=KIND, queue=new.queue, total=new.steps)
+        job = add_job(session, kind=KIND, queue=new.queue, total=new.steps, origin=new.origin)
         row = TrainingRow(
             id=job.id,
             network_id=new.network_id,
