@@ -109,6 +109,8 @@ PROBLEMS: Mapping[str, ProblemKind] = {
     "UnavailableError": ProblemKind(503, "unavailable", "A part of the service does not answer"),
     # how jobs fail
     "MemoryError": ProblemKind(507, "out-of-memory", "The worker ran out of memory"),
+    "EngineDiedError": ProblemKind(500, "engine-died", "The process that computes died"),
+    "RemoteError": ProblemKind(500, "internal", "Internal error"),
     "WorkerLostError": ProblemKind(500, "worker-lost", "The job's workers died"),
     _INTERNAL: ProblemKind(500, "internal", "Internal error"),
 }

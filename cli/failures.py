@@ -25,6 +25,7 @@ from solvers.exact.encode import EncodingStoppedError
 from solvers.exact.model import ModelTooLargeError
 from store.errors import StoreError
 from training.errors import CheckpointError, DivergedError, TrainingError, UntrainableError
+from worker.errors import RemoteError
 
 __all__ = ["EXIT_STATUS", "describe", "exit_status"]
 
@@ -50,6 +51,7 @@ EXIT_STATUS: Mapping[type[BaseException], int] = {
     SolverUnavailableError: FAILURE,
     SolverFailedError: FAILURE,
     MemoryLimitError: FAILURE,
+    RemoteError: FAILURE,
     TightropeError: FAILURE,
     StoreError: FAILURE,
     MemoryError: FAILURE,

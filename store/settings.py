@@ -40,6 +40,9 @@ class Settings(BaseSettings):
         inspection_seconds: Time, wall and processor, for reading one uploaded file.
         device: Where workers compute: `auto`, `cpu` or `cuda`.
         worker_threads: Threads for arithmetic in one worker; unset means every core allowed.
+        worker_memory_bytes: Address space that one worker's computing may add to what loading it
+            takes; unset means no limit of its own.
+        stop_seconds: Computing that does not stop so long after it was told to is ended.
         queues: What a worker takes, separated by commas.
         poll_seconds: How often the file broker is looked at.
         cancel_poll_seconds: How often a running job looks for its own cancellation.
@@ -66,6 +69,8 @@ class Settings(BaseSettings):
     inspection_seconds: Seconds = 120.0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     worker_threads: Annotated[int, Field(ge=1)] | None = None
+    worker_memory_bytes: Bytes | None = None
+    stop_seconds: Seconds = 10.0
     queues: Annotated[str, Field(pattern="^(bounds|exact)(,(bounds|exact))*$")] = "bounds,exact"
     poll_seconds: Seconds = 0.1
     cancel_poll_seconds: Seconds = 0.5

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["configure", "job_logged"]
+__all__ = ["configure", "current_job", "job_logged"]
 
 _job: contextvars.ContextVar[str] = contextvars.ContextVar("job", default="-")
 
@@ -17,6 +17,11 @@ class _JobFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         record.job = _job.get()
         return True
+
+
+def current_job() -> str:
+    """Return the id of the job that records of this context carry; `-` for none."""
+    return _job.get()
 
 
 @contextmanager

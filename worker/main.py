@@ -20,6 +20,7 @@ from worker.app import RUN_JOB, JobQueue, create_celery
 from worker.cores import available_cores, thread_environment
 from worker.engines import Engines
 from worker.logs import configure, job_logged
+from worker.remote import EngineProcess
 from worker.runner import Runner
 from worker.sweeper import Sweeper
 
@@ -36,9 +37,9 @@ def run_worker(
 ) -> int:
     """Work until told to stop by SIGTERM or SIGINT; return the exit status.
 
-    Jobs run in this process, one at a time: torch's threads and device contexts do not survive a
-    fork, and more processes are more workers. On a signal the job at hand stops at the solver's
-    next step and goes back to the queue with what it has.
+    Jobs run one at a time, computed by one process beside this one: more processes are more
+    workers. On a signal the job at hand stops at the solver's next step and goes back to the
+    queue with what it has.
 
     Args:
         settings: Of this process.
@@ -87,17 +88,6 @@ def _stop_with(parent: int) -> None:
     os._exit(1)
 
 
-def _engines(threads: int) -> Engines:
-    """Load torch and the solvers, which takes seconds."""
-    import torch  # noqa: PLC0415 (reads the thread settings when it is loaded)
-
-    from worker.certification import certify, measure  # noqa: PLC0415
-    from worker.trainer import train_arm  # noqa: PLC0415
-
-    torch.set_num_threads(threads)
-    return Engines(certify=certify, measure=measure, train=train_arm)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a worker with the settings of the environment; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)
@@ -109,12 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         configure(settings.log_level)
         threads = settings.worker_threads or available_cores()
         os.environ.update(thread_environment(threads, os.environ))
-        return run_worker(
-            settings,
-            lambda: _engines(threads),
-            name=parsed.name,
-            parent=parsed.parent,
-        )
+        with EngineProcess(settings, threads=threads) as process:
+            return run_worker(settings, process.engines, name=parsed.name, parent=parsed.parent)
     except StoreError as error:
         logger.error("%s", error)
         return 2

@@ -15,6 +15,7 @@ from store.errors import NotFoundError, StoreError
 from store.jobs import Jobs, JobState, LeaseLostError
 from store.settings import Settings
 from worker.engines import Engines, handlers
+from worker.errors import EngineDiedError, RemoteError
 from worker.lease import Lease, StopReason
 from worker.workplace import Handler, Workplace
 
@@ -107,7 +108,9 @@ def describe(error: Exception) -> dict[str, Any]:
 
     Only messages written for users are passed on; others may speak of this machine.
     """
-    if isinstance(error, TightropeError):
+    if isinstance(error, RemoteError):
+        return {"type": error.kind, "message": str(error)}
+    if isinstance(error, TightropeError | EngineDiedError):
         return {"type": type(error).__name__, "message": str(error)}
     if isinstance(error, MemoryError):
         message = "there is not enough memory for this network; use a larger machine"
