@@ -19,7 +19,8 @@ COPY store ./store
 COPY worker ./worker
 COPY api ./api
 COPY cli ./cli
-RUN pip install --constraint constraints.txt ".[postgres]"
+COPY client ./client
+RUN pip install --constraint constraints.txt ./client ".[postgres]"
 
 FROM python:3.11-slim
 # libgomp: threads of the arithmetic libraries.

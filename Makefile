@@ -41,14 +41,15 @@ docs: $(VENV)/.installed-lint
 clean:
 	rm -rf $(VENV) site demo-output
 
-# Each stamp says that its extras are installed as these two files ask for.
+# Each stamp says that its extras are installed as these files ask for. The client is a distribution
+# of its own, from here and not from an index.
 $(VENV)/.installed-serve: extras := .
 $(VENV)/.installed-demo: extras := .[demo]
 $(VENV)/.installed-test: extras := .[test]
 $(VENV)/.installed-lint: extras := .[test,docs]
-$(VENV)/.installed-%: pyproject.toml constraints.txt | $(bin)/pip
+$(VENV)/.installed-%: pyproject.toml client/pyproject.toml constraints.txt | $(bin)/pip
 	@echo "installing $(extras)"
-	@$(install) --editable "$(extras)"
+	@$(install) --editable ./client --editable "$(extras)"
 	@touch $@
 
 # Redis and PostgreSQL for the tests of the team deployment. Tests that need a server which is not

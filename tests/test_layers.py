@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterable
 
 import pytest
 
 from tests.helpers.imports import ROOT, Import, all_imports, imports_of, python_files
 
+# What goes into other people's environments, with nothing of the folders beside it.
+CLIENT = "tightrope_client"
+CLIENT_NEEDS = {"httpx", "pydantic"}
 # What each layer may import of the others: only what stands left of it. `reports` is pure and may
 # be used by those that write reports; the process of `api` loads neither torch nor a solver.
 ALLOWED: dict[str, set[str]] = {
@@ -20,7 +25,8 @@ ALLOWED: dict[str, set[str]] = {
     "store": {"models", "solvers", "training"},
     "worker": {"reports", "models", "solvers", "training", "store"},
     "api": {"reports", "store", "worker"},
-    "cli": {"reports", "models", "solvers", "training", "store", "worker", "api"},
+    CLIENT: set(),
+    "cli": {"reports", "models", "solvers", "training", "store", "worker", "api", CLIENT},
 }
 LAYERS = [layer for layer in ALLOWED if (ROOT / layer).is_dir()]
 MATHEMATICS = ["models", "solvers", "training", "reports"]
@@ -65,6 +71,20 @@ def test_the_mathematics_knows_nothing_of_the_service(layer: str) -> None:
     assert found == []
 
 
+def foreign(imports: Iterable[Import]) -> list[str]:
+    """Return what the client imports besides Python, itself and what it may depend on."""
+    known = sys.stdlib_module_names | CLIENT_NEEDS | {CLIENT}
+    return [str(found) for found in imports if found.top not in known]
+
+
+def test_the_client_stands_alone() -> None:
+    assert python_files("client")
+    assert foreign(all_imports("client")) == []
+    project = tomllib.loads((ROOT / "client" / "pyproject.toml").read_text(encoding="utf-8"))
+    asked = {re.split(r"[<>=~!]", entry)[0] for entry in project["project"]["dependencies"]}
+    assert asked == CLIENT_NEEDS
+
+
 @pytest.mark.parametrize("layer", LAYERS)
 def test_solver_packages_stay_in_their_adapter(layer: str) -> None:
     assert misplaced_solvers(all_imports(layer)) == []
@@ -98,7 +118,8 @@ def test_the_process_that_serves_loads_no_torch_and_no_solver(layer: str) -> Non
         ("api", "import_module('models.graph')", ["api/x.py:1 imports models.graph"]),
         ("reports", "import models.errors as e", ["reports/x.py:1 imports models.errors"]),
         ("solvers", "from models.graph import Graph\nfrom .bounds import b\nimport torch", []),
-        ("cli", "from api.app import app\nimport solvers", []),
+        ("cli", "from api.app import app\nimport solvers, tightrope_client", []),
+        ("api", "from tightrope_client import Client", ["api/x.py:1 imports tightrope_client"]),
     ],
 )
 def test_the_layer_check_sees_every_form_of_import(
@@ -112,3 +133,11 @@ def test_the_solver_check_knows_each_adapter() -> None:
     assert misplaced_solvers(imports_of(source, "solvers/exact/highs.py")) == []
     assert len(misplaced_solvers(imports_of(source, "solvers/exact/scip.py"))) == 1
     assert len(misplaced_solvers(imports_of(source, "solvers/bounds/crown.py"))) == 1
+
+
+def test_the_client_check_sees_what_is_not_its_own() -> None:
+    source = "import torch\nfrom reports import items_csv\nimport httpx, json, tightrope_client"
+    found = [entry.top for entry in imports_of(source, "client/tightrope_client/x.py")]
+    assert len(found) == 5
+    names = foreign(imports_of(source, "client/tightrope_client/x.py"))
+    assert [name.rpartition(" ")[2] for name in names] == ["torch", "reports"]

@@ -1,0 +1,71 @@
+"""Client of Tightrope, which certifies neural networks: `Client`, and `AsyncClient` to await."""
+
+from __future__ import annotations
+
+from tightrope_client.client import AsyncClient, Client
+from tightrope_client.errors import (
+    AuthenticationError,
+    ClientError,
+    ConfigurationError,
+    ConflictError,
+    InvalidRequestError,
+    JobCancelledError,
+    JobFailedError,
+    NotFoundError,
+    PermissionDeniedError,
+    ProblemError,
+    RateLimitedError,
+    ServerError,
+    ServerUnreachableError,
+    UnexpectedResponseError,
+    WaitTimeoutError,
+)
+from tightrope_client.models import (
+    Certification,
+    Comparison,
+    Dataset,
+    Item,
+    Job,
+    Network,
+    Normalization,
+    Problem,
+    Question,
+    Summary,
+    Training,
+    TrainingRequest,
+)
+from tightrope_client.settings import RetryPolicy, Settings
+
+__all__ = [
+    "AsyncClient",
+    "AuthenticationError",
+    "Certification",
+    "Client",
+    "ClientError",
+    "Comparison",
+    "ConfigurationError",
+    "ConflictError",
+    "Dataset",
+    "InvalidRequestError",
+    "Item",
+    "Job",
+    "JobCancelledError",
+    "JobFailedError",
+    "Network",
+    "Normalization",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "Problem",
+    "ProblemError",
+    "Question",
+    "RateLimitedError",
+    "RetryPolicy",
+    "ServerError",
+    "ServerUnreachableError",
+    "Settings",
+    "Summary",
+    "Training",
+    "TrainingRequest",
+    "UnexpectedResponseError",
+    "WaitTimeoutError",
+]

@@ -1,0 +1,116 @@
+"""The two clients: the same operations, called or awaited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from tightrope_client.resources import (
+    Certifications,
+    Comparisons,
+    Datasets,
+    Jobs,
+    Networks,
+    Trainings,
+)
+from tightrope_client.runners import AsyncRunner, SyncRunner
+from tightrope_client.settings import Settings
+
+__all__ = ["AsyncClient", "Client"]
+
+Notice = Callable[[str, float], object]
+
+
+class Client:
+    """A client that waits for each answer.
+
+    Args:
+        server: Address; `TIGHTROPE_SERVER` if absent, and then this machine.
+        api_key: `TIGHTROPE_API_KEY` if absent.
+        settings: Patience and more, in place of both.
+        notice: Told why a request is about to be repeated, and in how many seconds.
+        transport: Of httpx, for tests and for other ways to the server.
+
+    Raises:
+        ConfigurationError: Address or key cannot be used.
+    """
+
+    def __init__(
+        self,
+        server: str | None = None,
+        api_key: str | None = None,
+        *,
+        settings: Settings | None = None,
+        notice: Notice | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.settings = settings or Settings.from_environment(server, api_key)
+        self._http = httpx.Client(**_options(self.settings), transport=transport)
+        runner = SyncRunner(self._http, self.settings, notice)
+        self.networks = Networks(runner)
+        self.datasets = Datasets(runner)
+        self.certifications = Certifications(runner)
+        self.comparisons = Comparisons(runner)
+        self.trainings = Trainings(runner)
+        self.jobs = Jobs(runner)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class AsyncClient:
+    """A client whose operations are awaited, in asyncio; arguments as for `Client`."""
+
+    def __init__(
+        self,
+        server: str | None = None,
+        api_key: str | None = None,
+        *,
+        settings: Settings | None = None,
+        notice: Notice | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.settings = settings or Settings.from_environment(server, api_key)
+        self._http = httpx.AsyncClient(**_options(self.settings), transport=transport)
+        runner = AsyncRunner(self._http, self.settings, notice)
+        self.networks = Networks(runner)
+        self.datasets = Datasets(runner)
+        self.certifications = Certifications(runner)
+        self.comparisons = Comparisons(runner)
+        self.trainings = Trainings(runner)
+        self.jobs = Jobs(runner)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    """Return what both kinds of httpx's clients are given."""
+    return {"base_url": settings.server, "headers": settings.headers()}

@@ -1,0 +1,154 @@
+"""Certifications: what is asked, and what comes out input by input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import Field
+
+from tightrope_client.models.jobs import JobBase
+from tightrope_client.models.uploads import Reference
+from tightrope_client.wire import Asked, Received
+
+__all__ = [
+    "Certification",
+    "CertificationSettings",
+    "Item",
+    "Normalization",
+    "Question",
+    "Region",
+    "Summary",
+]
+
+
+class Normalization(Asked):
+    """(x − mean) / std, applied to raw inputs: one number each, or one per channel."""
+
+    mean: Sequence[float]
+    std: Sequence[float]
+
+
+class Question(Asked):
+    """What is asked of networks: which inputs, which regions, by which methods.
+
+    What is not set is left to the server's defaults.
+
+    Attributes:
+        dataset_id: Inputs and labels.
+        epsilon: Radius of the region, in raw input units.
+        norm: `inf`, `2` or `1`.
+        methods: All of them run, on every input.
+        timeout_seconds: Per input, for the exact search and for each other method.
+        valid_range: `[low, high]` that the region is cut to; None leaves it whole.
+        targets: Labels that the answer must not change to; None for every other one.
+        count: Only the first so many inputs.
+        indices: Only these inputs; excludes `count`.
+        normalization: Where the network does not do it itself.
+        seed: Of the attack.
+        reuse: Whether an earlier answer to the same question will do.
+    """
+
+    dataset_id: str
+    epsilon: float
+    norm: str = "inf"
+    methods: Sequence[str] = ("ibp", "crown", "alpha-crown", "exact")
+    timeout_seconds: float = 60.0
+    valid_range: Sequence[float] | None = (0.0, 1.0)
+    targets: Sequence[int] | None = None
+    count: int | None = None
+    indices: Sequence[int] | None = None
+    normalization: Normalization | None = None
+    seed: int = 0
+    reuse: bool = True
+
+
+class Region(Received):
+    """The inputs asked about, around each input of the data set."""
+
+    norm: str
+    epsilon: float
+    valid_range: list[float] | None
+
+
+class CertificationSettings(Received):
+    """How it is computed."""
+
+    methods: list[str]
+    timeout_seconds: float
+    targets: list[int] | None
+    indices: list[int]
+    normalization: dict[str, Any] | None
+    seed: int
+
+
+class Summary(Received):
+    """The figures of the whole set; shares lie in [0, 1], None where nothing is known.
+
+    Attributes:
+        clean_accuracy: Right on the input itself.
+        empirical_accuracy: Right, and no counterexample found.
+        certified_accuracy: Right, and proved for the whole region, by method.
+        certified_gap: Empirical minus certified accuracy.
+    """
+
+    count: int
+    clean_accuracy: float | None
+    empirical_accuracy: float | None
+    certified_accuracy: dict[str, float | None]
+    certified_gap: float | None
+    mean_gap: dict[str, float | None]
+    falsified: int
+    unknown: int
+    seconds: float
+
+    @property
+    def verified_accuracy(self) -> float | None:
+        """Share of inputs with the verdict `verified`, by whatever method.
+
+        Every input that is classified right is verified, falsified or unknown.
+        """
+        if not self.count or self.clean_accuracy is None:
+            return None
+        right = round(self.clean_accuracy * self.count)
+        return max(0, right - self.falsified - self.unknown) / self.count
+
+
+class Certification(JobBase):
+    """A certification: what was asked, how far it is, and, once it has succeeded, `summary`."""
+
+    network: Reference
+    dataset: Reference
+    region: Region
+    settings: CertificationSettings
+    summary: Summary | None
+
+
+class Item(Received):
+    """The answer for one input.
+
+    Attributes:
+        index: Position in the data set.
+        verdict: `verified`, `falsified`, `unknown` or `misclassified`.
+        evidence: `checked`, `solver` or `none`.
+        lower: Bound of each method on the margin; `upper` is the best upper bound.
+        exact: Bracket of the exact search.
+        counterexample: `x` and `y`, flat in row-major order.
+        reason: Why the verdict is `unknown`.
+        status, reasons: How each method ended, and why it is not `done`.
+    """
+
+    index: int
+    label: int
+    predicted: int | None
+    verdict: str
+    evidence: str
+    lower: dict[str, float | None]
+    upper: float | None
+    exact: list[float | None] | None
+    gap: dict[str, float | None]
+    seconds: dict[str, float | None]
+    counterexample: dict[str, Any] | None
+    reason: str | None
+    status: dict[str, str] = Field(default_factory=dict)
+    reasons: dict[str, str] = Field(default_factory=dict)
