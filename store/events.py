@@ -26,6 +26,7 @@ from store.tables import DeliveryRow, EventRow, JobRow
 __all__ = ["Event", "Events", "Topic", "note", "note_items", "note_metrics"]
 
 _ITEMS_OF_ONE_EVENT = 1000
+_LEFT_OUT = frozenset({"error", "webhook_url"})
 
 
 class Topic(StrEnum):
@@ -41,15 +42,15 @@ class Topic(StrEnum):
     METRICS = "metrics"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Event:
-    """One event.
+    """One event, the same only as itself.
 
     Attributes:
         id: Grows with every event of a job.
-        payload: `kind`, `state`, `done`, `total`, `cancel_requested` and `cached` of the job as it
-            was then; `items` as pairs of index and verdict, with `position` of the network in
-            comparisons; `points` of a training.
+        payload: `project`, `kind`, `state`, `done`, `total`, `cancel_requested` and `cached` of the
+            job as it was then, and the `error` of one that failed; `items` as pairs of index and
+            verdict, with the `position` of the network in comparisons; `points` of a training.
     """
 
     id: int
@@ -77,12 +78,14 @@ def note(session: Session, job_id: str, topic: Topic = Topic.STATE, **news: obje
     """
     row = session.execute(
         select(
+            JobRow.project_id.label("project"),
             JobRow.kind,
             JobRow.state,
             JobRow.done,
             JobRow.total,
             JobRow.cancel_requested,
             JobRow.cached,
+            JobRow.error,
             JobRow.webhook_url,
         )
         .where(JobRow.id == job_id)
@@ -91,7 +94,9 @@ def note(session: Session, job_id: str, topic: Topic = Topic.STATE, **news: obje
     if row is None:
         return
     now = datetime.now(UTC)
-    job = {name: value for name, value in row._mapping.items() if name != "webhook_url"}
+    job = {name: value for name, value in row._mapping.items() if name not in _LEFT_OUT}
+    if row.error is not None:
+        job["error"] = row.error
     session.execute(
         insert(EventRow).values(
             job_id=job_id, topic=topic.value, payload={**job, **news}, created_at=now
@@ -155,8 +160,14 @@ class Events:
         """Return at most `limit` events of a job beyond the id `after`, in their order."""
         return self._read(EventRow.job_id == job_id, EventRow.id > after, limit=limit)
 
+    def last_of_job(self, job_id: str) -> int:
+        """Return the id of a job's latest event; 0 where there is none."""
+        query = select(func.max(EventRow.id)).where(EventRow.job_id == job_id)
+        with self._database.read() as session:
+            return session.scalar(query) or 0
+
     def since(self, after: int, *, missing: Collection[int] = (), limit: int = 5000) -> list[Event]:
-        """Return events of all jobs beyond the id `after`, and those of `missing` that are there.
+        """Return events of every job beyond the id `after`, and those of `missing` that are there.
 
         Args:
             after: The largest id known.
