@@ -9,7 +9,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from api.limits import BodyLimit
+from api.headers import SecurityHeaders
+from api.limits import BodyLimit, NestingLimit
 from api.metrics import RequestMetrics
 from api.problems import install
 from api.routes import (
@@ -99,12 +100,14 @@ def create_app(
     for module in _ROUTES:
         app.include_router(module.router)
     install(app)
+    app.add_middleware(NestingLimit)
     app.add_middleware(
         BodyLimit,
         default_bytes=settings.max_body_bytes,
         by_path=dict.fromkeys(("/v1/networks", "/v1/datasets"), settings.max_upload_bytes),
     )
     app.add_middleware(RequestMetrics, metrics=services.metrics)
+    app.add_middleware(SecurityHeaders)
     _describe(app)
     return app
 

@@ -12,15 +12,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
+from api.headers import SECURITY_HEADERS
 from api.schemas.problem import InvalidPart, Problem
 from store.errors import StoreError
 from worker.inspector import RejectedFileError
@@ -42,6 +44,10 @@ MEDIA_TYPE = "application/problem+json"
 _INTERNAL = "InternalError"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _RETRY_AFTER = {"Retry-After": "5"}
+_HEADERS: Mapping[int, Mapping[str, str]] = {
+    401: {"WWW-Authenticate": 'Bearer realm="tightrope"'},
+    429: {"Retry-After": "30"},
+}
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,13 @@ PROBLEMS: Mapping[str, ProblemKind] = {
     "DivergedError": ProblemKind(422, "diverged", "Training diverged"),
     "CheckpointError": ProblemKind(422, "checkpoint", "A checkpoint cannot be used"),
     "TrainingError": ProblemKind(500, "training-failed", "Training failed"),
+    # who may do what
+    "AuthenticationError": ProblemKind(401, "unauthenticated", "A key is needed"),
+    "ForbiddenError": ProblemKind(403, "forbidden", "The key does not allow this"),
+    "CrossSiteError": ProblemKind(403, "cross-site", "The request came from another site"),
+    "HostError": ProblemKind(421, "host", "The service is not known by this name"),
+    "RateLimitError": ProblemKind(429, "rate-limit", "Too many requests"),
+    "QuotaError": ProblemKind(429, "quota", "There is too much already"),
     # what the store refuses
     "StoreError": ProblemKind(500, "internal", "Internal error"),
     "NotFoundError": ProblemKind(404, "not-found", "There is no such resource"),
@@ -123,12 +136,21 @@ class ApiError(Exception):
         name: A key of `PROBLEMS`.
         detail: What was wrong, where, and what to do.
         errors: The parts of the request that are wrong, where they are known.
+        headers: Of the answer.
     """
 
-    def __init__(self, name: str, detail: str, errors: Iterable[InvalidPart] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        detail: str,
+        errors: Iterable[InvalidPart] = (),
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(detail)
         self.name = name
         self.errors = tuple(errors)
+        self.headers = headers
 
 
 def problem_of(
@@ -163,7 +185,7 @@ def problem_response(problem: Problem, headers: Mapping[str, str] | None = None)
         problem.model_dump(mode="json", exclude_none=True),
         status_code=problem.status,
         media_type=MEDIA_TYPE,
-        headers=None if headers is None else dict(headers),
+        headers={**SECURITY_HEADERS, **_HEADERS.get(problem.status, {}), **(headers or {})},
     )
 
 
@@ -194,9 +216,19 @@ def install(app: FastAPI) -> None:
 
 
 def _api_error(request: Request, error: Exception) -> Response:
-    name = error.name if isinstance(error, ApiError) else _INTERNAL
-    parts = error.errors if isinstance(error, ApiError) else ()
-    return problem_response(problem_of(name, str(error), instance=request.url.path, errors=parts))
+    if not isinstance(error, ApiError):
+        raise error
+    problem = problem_of(error.name, str(error), instance=request.url.path, errors=error.errors)
+    if problem.status == HTTPStatus.UNAUTHORIZED and _is_shown(request):
+        target = quote(request.url.path, safe="/")
+        return RedirectResponse(f"/login?next={target}", status_code=303, headers=SECURITY_HEADERS)
+    return problem_response(problem, error.headers)
+
+
+def _is_shown(request: Request) -> bool:
+    """Return whether a browser asks for a page to show to a person."""
+    accepts = request.headers.get("accept", "")
+    return request.method == "GET" and accepts.startswith("text/html")
 
 
 def _store_error(request: Request, error: Exception) -> Response:

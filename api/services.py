@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from api.metrics import Metrics
+from api.throttle import Throttle, open_throttle
+from store.audit import AuditLog
 from store.blobs import BlobStore
 from store.certifications import Certifications
 from store.comparisons import Comparisons
 from store.database import Database
 from store.jobs import Jobs
+from store.keys import KeyLimits, Keys
+from store.logins import Logins
+from store.projects import Projects
 from store.settings import Settings
+from store.tenancy import Tenant
 from store.trainings import Trainings
 from store.uploads import DATASETS, NETWORKS, Uploads
 from worker.app import JobQueue, create_celery
 from worker.inspector import Inspector, SubprocessInspector
 
-__all__ = ["Queue", "Services", "ServicesDependency", "open_services"]
+__all__ = [
+    "InstallationDependency",
+    "Queue",
+    "Services",
+    "ServicesDependency",
+    "open_services",
+]
 
 _INSPECTIONS_AT_ONCE = 2
 
@@ -46,7 +58,12 @@ class Queue(Protocol):
 class Services:
     """The store, the queue and the inspector of one process.
 
+    Those of the whole installation see everything; those of a request, made by `of`, see and add
+    to one project alone.
+
     Attributes:
+        keys, logins, projects, audit, throttle: Who may do what, who did it, and how often.
+        limits: Of the one who asks; None for no limit.
         version: Of the software; part of what makes two questions equal.
         inspections: Keeps few files inspected at once, since each may take much memory.
     """
@@ -60,11 +77,22 @@ class Services:
     comparisons: Comparisons
     trainings: Trainings
     jobs: Jobs
+    keys: Keys
+    logins: Logins
+    projects: Projects
+    audit: AuditLog
+    throttle: Throttle
     queue: Queue
     inspector: Inspector
     metrics: Metrics
     inspections: CapacityLimiter
     version: str
+    limits: KeyLimits = field(default_factory=KeyLimits)
+
+    def of(self, tenant: Tenant, limits: KeyLimits) -> Services:
+        """Return the services as one project sees them, for a request within these limits."""
+        database = self.database.of(tenant)
+        return replace(self, **_stores(self.settings, database, self.blobs), limits=limits)
 
     def announce(self, job_id: str, queue: str) -> None:
         """Tell workers about a job; failing that, they find it in the database."""
@@ -75,6 +103,7 @@ class Services:
         """Close every connection."""
         self.inspector.close()
         self.queue.close()
+        self.throttle.close()
         self.database.close()
 
 
@@ -92,27 +121,53 @@ def open_services(
     blobs = BlobStore(settings.blob_dir)
     return Services(
         settings=settings,
-        database=database,
         blobs=blobs,
-        networks=Uploads(database, blobs, NETWORKS),
-        datasets=Uploads(database, blobs, DATASETS),
-        certifications=Certifications(database),
-        comparisons=Comparisons(database),
-        trainings=Trainings(database, blobs, settings.checkpoint_dir),
-        jobs=Jobs(database, lease_seconds=settings.lease_seconds),
+        throttle=open_throttle(settings),
         queue=queue or JobQueue(create_celery(settings)),
         inspector=inspector or SubprocessInspector(settings),
         metrics=Metrics(),
         inspections=CapacityLimiter(_INSPECTIONS_AT_ONCE),
         version=version("tightrope"),
+        **_stores(settings, database, blobs),
     )
 
 
-def _services_of(request: Request) -> Services:
+def _stores(settings: Settings, database: Database, blobs: BlobStore) -> dict[str, Any]:
+    """Return everything that stands on the database, as its tenant sees it."""
+    return {
+        "database": database,
+        "networks": Uploads(database, blobs, NETWORKS),
+        "datasets": Uploads(database, blobs, DATASETS),
+        "certifications": Certifications(database),
+        "comparisons": Comparisons(database),
+        "trainings": Trainings(database, blobs, settings.checkpoint_dir),
+        "jobs": Jobs(database, lease_seconds=settings.lease_seconds),
+        "keys": Keys(database),
+        "logins": Logins(database, seconds=settings.login_seconds),
+        "projects": Projects(database),
+        "audit": AuditLog(database),
+    }
+
+
+def _installation_of(request: Request) -> Services:
     services = request.app.state.services
     if not isinstance(services, Services):
         raise TypeError("the application was not made by create_app")
     return services
 
 
+def _services_of(request: Request) -> Services:
+    services = getattr(request.state, "services", None)
+    if not isinstance(services, Services):
+        raise TypeError(
+            f"{request.url.path} does not say what it needs; give its route "
+            "dependencies=[needs(Scope.…)] of api.principal"
+        )
+    return services
+
+
 ServicesDependency = Annotated[Services, Depends(_services_of)]
+"""The services as the project of the one who asks sees them; the route has to say `needs(…)`."""
+
+InstallationDependency = Annotated[Services, Depends(_installation_of)]
+"""The services of the whole installation, for what operators ask."""

@@ -6,6 +6,7 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from store.tables import ArtifactRow, DatasetRow, NetworkRow
+from store.tenancy import ALL_PROJECTS
 
 __all__ = ["is_kept"]
 
@@ -13,5 +14,10 @@ _KEEPERS = (NetworkRow, DatasetRow, ArtifactRow)
 
 
 def is_kept(session: Session, sha256: str) -> bool:
-    """Return whether any row names this content; if none does, its file may go."""
-    return any(session.scalar(select(exists().where(table.sha256 == sha256))) for table in _KEEPERS)
+    """Return whether any row names this content, of any project; if none does, its file may go."""
+    return any(
+        session.scalar(
+            select(exists().where(table.sha256 == sha256)), execution_options=ALL_PROJECTS
+        )
+        for table in _KEEPERS
+    )

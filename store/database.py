@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import Session
 
 from store.errors import StoreError
+from store.tenancy import Tenant, TenantSession
 
 __all__ = ["Database"]
 
@@ -28,6 +30,9 @@ class Database:
     Args:
         url: SQLAlchemy URL; `sqlite` or `postgresql`.
 
+    Attributes:
+        tenant: Whose rows its sessions see and make; None for everybody's.
+
     Raises:
         StoreError: The URL is of neither kind.
     """
@@ -44,17 +49,24 @@ class Database:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
         self._writer = self.engine.execution_options(**{_WRITE: True})
+        self.tenant: Tenant | None = None
+
+    def of(self, tenant: Tenant) -> Database:
+        """Return the same database as one project sees it; it shares the connections."""
+        other = copy.copy(self)
+        other.tenant = tenant
+        return other
 
     @contextmanager
     def read(self) -> Iterator[Session]:
         """Open a session for reading; nothing it changes is kept."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        with self._session(self.engine) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
         """Open a session that commits when its block ends, and rolls back when it raises."""
-        with Session(self._writer, expire_on_commit=False) as session, session.begin():
+        with self._session(self._writer) as session, session.begin():
             yield session
 
     def ping(self) -> None:
@@ -69,6 +81,10 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+
+    def _session(self, engine: Engine) -> Session:
+        info = None if self.tenant is None else self.tenant.session_info()
+        return TenantSession(engine, expire_on_commit=False, info=info)
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:

@@ -3,6 +3,8 @@
 ::
 
     StoreError
+    ├── AuthenticationError        a key or a login is worth nothing
+    ├── QuotaError                 somebody has as much as is allowed at once
     ├── NotFoundError              there is no such resource
     ├── ConflictError              the resource's state does not allow this
     ├── IdempotencyMismatchError   an Idempotency-Key was used before for another request
@@ -15,9 +17,11 @@ must never load the packages of the mathematics.
 from __future__ import annotations
 
 __all__ = [
+    "AuthenticationError",
     "ConflictError",
     "IdempotencyMismatchError",
     "NotFoundError",
+    "QuotaError",
     "StoreError",
     "StoreFullError",
 ]
@@ -25,6 +29,14 @@ __all__ = [
 
 class StoreError(Exception):
     """Base of every error that the store raises on purpose."""
+
+
+class AuthenticationError(StoreError):
+    """What a client shows to be let in is worth nothing: unknown, revoked or expired."""
+
+
+class QuotaError(StoreError):
+    """Somebody has as much as is allowed at once."""
 
 
 class NotFoundError(StoreError):

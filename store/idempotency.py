@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from store.errors import IdempotencyMismatchError
 from store.tables import IdempotencyRow
+from store.tenancy import project_of
 
 __all__ = ["KEPT", "Replay", "find_replay", "forget", "remember"]
 
@@ -18,7 +19,7 @@ KEPT = timedelta(hours=24)
 
 @dataclass(frozen=True)
 class Replay:
-    """The Idempotency-Key of a request.
+    """The Idempotency-Key of a request; keys of one project mean nothing to another.
 
     Attributes:
         key: As the client chose it.
@@ -39,9 +40,11 @@ def find_replay(session: Session, replay: Replay) -> str | None:
     Raises:
         IdempotencyMismatchError: The key was used for another request.
     """
+    project = project_of(session)
     if session.get_bind().dialect.name == "postgresql":  # SQLite has one writer anyway
-        session.execute(select(func.pg_advisory_xact_lock(func.hashtext(replay.key))))
-    row = session.get(IdempotencyRow, (replay.key, replay.route))
+        lock = f"{project} {replay.key}"
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtext(lock))))
+    row = session.get(IdempotencyRow, (project, replay.key, replay.route))
     if row is None:
         return None
     if row.created_at < datetime.now(UTC) - KEPT:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
@@ -31,10 +33,25 @@ def migrate(database: Database, *, revision: str = "head") -> None:
     config.set_main_option("path_separator", "os")
     if database.dialect == "sqlite" and database.url.database is not None:
         Path(database.url.database).parent.mkdir(parents=True, exist_ok=True)
-    with database.engine.execution_options(tightrope_write=True).begin() as connection:
+    writer = database.engine.execution_options(tightrope_write=True)
+    with writer.connect() as connection, _references_unchecked(connection), connection.begin():
         _wait_for_turn(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
+
+
+@contextmanager
+def _references_unchecked(connection: Connection) -> Iterator[None]:
+    """Let SQLite make a table anew, which it can only change that way, while others refer to it."""
+    driver = connection.connection.driver_connection
+    if connection.dialect.name != "sqlite" or driver is None:
+        yield
+        return
+    driver.execute("PRAGMA foreign_keys = OFF")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys = ON")
 
 
 def _wait_for_turn(connection: Connection) -> None:

@@ -33,6 +33,16 @@ class Settings(BaseSettings):
         database_url: SQLAlchemy URL; unset means SQLite inside `data_dir`.
         broker_url: Celery broker; unset means files inside `data_dir`.
         allow_unauthenticated: Serve addresses that others can reach although nobody logs in.
+        require_keys: Whether every request needs an API key; unset means: as soon as one was made.
+        login_seconds: How long a login in a browser lasts.
+        requests_per_minute, request_burst: Of one key, on average and at once after a pause.
+        refusals_per_minute: From one address, with keys that are worth nothing.
+        queued_jobs: Of one key, waiting at the same time.
+        inputs_per_job: That one job of a key certifies.
+        trusted_proxies: Whose `X-Forwarded-For` and `-Proto` are believed: addresses and networks,
+            separated by commas.
+        allowed_hosts: Names under which the service may be asked, separated by commas; unset means
+            any, where keys are needed, and this machine's own where they are not.
         log_level: Least severe level that is logged.
         max_upload_bytes: Largest network or data set.
         max_body_bytes: Largest JSON body.
@@ -62,6 +72,15 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     broker_url: SecretStr | None = None
     allow_unauthenticated: bool = False
+    require_keys: bool | None = None
+    login_seconds: Seconds = 12 * 3600.0
+    requests_per_minute: Annotated[int, Field(ge=1)] = 6000
+    request_burst: Annotated[int, Field(ge=1)] = 1000
+    refusals_per_minute: Annotated[int, Field(ge=1)] = 60
+    queued_jobs: Annotated[int, Field(ge=1)] = 1000
+    inputs_per_job: Annotated[int, Field(ge=1)] = 100_000
+    trusted_proxies: str = ""
+    allowed_hosts: str = ""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     max_upload_bytes: Bytes = 512 * 2**20
     max_body_bytes: Bytes = 4 * 2**20

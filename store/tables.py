@@ -82,10 +82,12 @@ class UploadMixin:
     """What networks and data sets have in common: a name for people and a file.
 
     Attributes:
+        project_id: Whose it is.
         details: What inspection found out about the file.
     """
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    project_id: Mapped[str] = mapped_column(String(40), server_default="default")
     name: Mapped[str] = mapped_column(String(200))
     sha256: Mapped[str] = mapped_column(String(64), index=True)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
@@ -97,14 +99,20 @@ class NetworkRow(UploadMixin, Base):
     """An uploaded network."""
 
     __tablename__ = "networks"
-    __table_args__ = (UniqueConstraint("sha256", "name"),)
+    __table_args__ = (
+        UniqueConstraint("project_id", "sha256", "name", name="uq_networks_project_id"),
+        Index("ix_networks_project_id_id", "project_id", "id"),
+    )
 
 
 class DatasetRow(UploadMixin, Base):
     """An uploaded data set."""
 
     __tablename__ = "datasets"
-    __table_args__ = (UniqueConstraint("sha256", "name"),)
+    __table_args__ = (
+        UniqueConstraint("project_id", "sha256", "name", name="uq_datasets_project_id"),
+        Index("ix_datasets_project_id_id", "project_id", "id"),
+    )
 
 
 class JobRow(Base):
@@ -125,6 +133,7 @@ class JobRow(Base):
         webhook_url: Where to tell that it is finished.
         context: What the request brought along for logs and traces: `request_id`, `traceparent`.
         project_id: Whose it is; workers take turns between projects.
+        key_id: Of the API key that asked for it; None where nobody was asked for one.
         priority: From -10 to 10; among jobs of one project the highest goes first.
         ready: There is work that nobody has: a chunk, or the whole where it is not cut.
         parked: Units of work that were given up after too many attempts.
@@ -136,6 +145,7 @@ class JobRow(Base):
         Index("ix_jobs_state_id", "state", "id"),
         Index("ix_jobs_project_id_id", "project_id", "id"),
         Index("ix_jobs_ready", "queue", "ready", "project_id", "priority", "id"),
+        Index("ix_jobs_key_id_state", "key_id", "state"),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -160,6 +170,7 @@ class JobRow(Base):
     webhook_url: Mapped[str | None] = mapped_column(String(2000))
     context: Mapped[dict[str, Any] | None]
     project_id: Mapped[str] = mapped_column(String(40), server_default="default")
+    key_id: Mapped[str | None] = mapped_column(String(40))
     priority: Mapped[int] = mapped_column(default=0, server_default="0")
     ready: Mapped[bool] = mapped_column(default=False, server_default=false())
     parked: Mapped[int] = mapped_column(default=0, server_default="0")
@@ -408,6 +419,7 @@ class IdempotencyRow(Base):
     """A request that was answered under an Idempotency-Key.
 
     Attributes:
+        project_id: Whose key it is; the same key of another project is another key.
         route: Method and path, since keys belong to one kind of request.
         request_sha256: Of what was asked.
         resource_id: What it made.
@@ -415,6 +427,7 @@ class IdempotencyRow(Base):
 
     __tablename__ = "idempotency_keys"
 
+    project_id: Mapped[str] = mapped_column(String(40), primary_key=True, server_default="default")
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
     route: Mapped[str] = mapped_column(String(100), primary_key=True)
     request_sha256: Mapped[str] = mapped_column(String(64))

@@ -13,8 +13,10 @@ from typing import Any, Protocol
 from models.errors import TightropeError
 from reports.training import metrics_csv
 from store.comparisons import Comparisons, NewComparison
+from store.database import Database
 from store.idempotency import Replay
 from store.tables import TrainingRow
+from store.tenancy import Tenant
 from store.trainings import KIND, NewArtifact, Trainings
 from store.uploads import NETWORKS, Uploads
 from worker.lease import Lease, StopReason
@@ -112,8 +114,6 @@ class TrainingHandler:
         self._place = place
         self._engine = engine
         self._trainings = Trainings(place.database, place.blobs, place.settings.checkpoint_dir)
-        self._networks = Uploads(place.database, place.blobs, NETWORKS)
-        self._comparisons = Comparisons(place.database)
 
     def compute(self, job_id: str, lease: Lease) -> None:
         """Train the arms that are missing, until done or told to stop."""
@@ -182,7 +182,8 @@ class TrainingHandler:
         name = _network_name(row, arm)
         with self._place.blobs.receive() as incoming:
             incoming.write(outcome.onnx)
-            network, _ = self._networks.add(incoming, name=name, details=outcome.details)
+            networks = Uploads(self._home(row), self._place.blobs, NETWORKS)
+            network, _ = networks.add(incoming, name=name, details=outcome.details)
         result = json_object(
             {
                 **outcome.result,
@@ -236,8 +237,13 @@ class TrainingHandler:
             queue="exact" if "exact" in methods else "bounds",
             version=version("tightrope"),
         )
-        comparison, _ = self._comparisons.create(new, replay=Replay(row.id, KIND, row.id))
+        comparisons = Comparisons(self._home(row))
+        comparison, _ = comparisons.create(new, replay=Replay(row.id, KIND, row.id))
         return comparison.id
+
+    def _home(self, row: TrainingRow) -> Database:
+        """Return the database as the training's project sees it: what it makes belongs there."""
+        return self._place.database.of(Tenant(row.job.project_id, key_id=row.job.key_id))
 
 
 def _arms(row: TrainingRow) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from api import views
 from api.certifying import new_certification
 from api.pagination import CursorParameter, LimitParameter, after_index, before_id, split
 from api.parameters import CertificationId, IdempotencyKey, WaitSeconds
+from api.principal import Scope, needs
 from api.problems import problems
 from api.receiving import require_json
 from api.replaying import replay_of
@@ -37,7 +38,7 @@ _ROUTE = "POST /v1/certifications"
     "",
     status_code=202,
     summary="Certify a network on a data set",
-    dependencies=[Depends(require_json)],
+    dependencies=[needs(Scope.SUBMIT), Depends(require_json)],
     responses=problems(400, 409, 413, 415, 422, 507),
 )
 def create_certification(
@@ -62,7 +63,12 @@ def create_certification(
     return views.certification(row)
 
 
-@router.get("", summary="List certifications", responses=problems(422))
+@router.get(
+    "",
+    summary="List certifications",
+    responses=problems(422),
+    dependencies=[needs(Scope.READ)],
+)
 def list_certifications(
     services: ServicesDependency,
     state: Annotated[State | None, Query(description="Only those in this state.")] = None,
@@ -80,7 +86,12 @@ def list_certifications(
     )
 
 
-@router.get("/{certification_id}", summary="Get a certification", responses=problems(404, 422))
+@router.get(
+    "/{certification_id}",
+    summary="Get a certification",
+    responses=problems(404, 422),
+    dependencies=[needs(Scope.READ)],
+)
 async def get_certification(
     certification_id: CertificationId,
     request: Request,
@@ -98,6 +109,7 @@ async def get_certification(
     status_code=202,
     summary="Cancel a certification",
     responses=problems(404, 409),
+    dependencies=[needs(Scope.SUBMIT)],
 )
 def cancel_certification(
     certification_id: CertificationId, services: ServicesDependency
@@ -112,7 +124,12 @@ def cancel_certification(
     return views.certification(services.certifications.get(certification_id))
 
 
-@router.get("/{certification_id}/items", summary="List answers", responses=problems(404, 422))
+@router.get(
+    "/{certification_id}/items",
+    summary="List answers",
+    responses=problems(404, 422),
+    dependencies=[needs(Scope.READ)],
+)
 def list_items(
     certification_id: CertificationId,
     services: ServicesDependency,
@@ -133,6 +150,7 @@ def list_items(
     status_code=204,
     summary="Delete a certification",
     responses=problems(404, 409),
+    dependencies=[needs(Scope.SUBMIT)],
 )
 def delete_certification(certification_id: CertificationId, services: ServicesDependency) -> None:
     """Delete it with its answers; a queued or running one has to be cancelled first."""

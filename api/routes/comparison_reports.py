@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from api import views
 from api.parameters import ComparisonId
+from api.principal import Scope, needs
 from api.problems import problems
 from api.schemas.comparisons import ComparisonReport
 from api.services import Services, ServicesDependency
@@ -18,7 +19,9 @@ from store.errors import ConflictError
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/comparisons/{comparison_id}", tags=["reports"])
+router = APIRouter(
+    prefix="/v1/comparisons/{comparison_id}", tags=["reports"], dependencies=[needs(Scope.READ)]
+)
 
 _CSV = "text/csv"
 _TEXT = {"schema": {"type": "string"}}

@@ -11,6 +11,7 @@ from api import views
 from api.comparing import new_comparison
 from api.pagination import CursorParameter, LimitParameter, after_index, before_id, split
 from api.parameters import ComparisonId, IdempotencyKey, WaitSeconds
+from api.principal import Scope, needs
 from api.problems import problems
 from api.receiving import require_json
 from api.replaying import replay_of
@@ -32,7 +33,7 @@ _ROUTE = "POST /v1/comparisons"
     "",
     status_code=202,
     summary="Compare networks with a baseline",
-    dependencies=[Depends(require_json)],
+    dependencies=[needs(Scope.SUBMIT), Depends(require_json)],
     responses=problems(400, 409, 413, 415, 422, 507),
 )
 def create_comparison(
@@ -57,7 +58,12 @@ def create_comparison(
     return views.comparison(row)
 
 
-@router.get("", summary="List comparisons", responses=problems(422))
+@router.get(
+    "",
+    summary="List comparisons",
+    responses=problems(422),
+    dependencies=[needs(Scope.READ)],
+)
 def list_comparisons(
     services: ServicesDependency,
     state: Annotated[State | None, Query(description="Only those in this state.")] = None,
@@ -73,7 +79,12 @@ def list_comparisons(
     return ComparisonPage(items=[views.comparison(row) for row in page], next_cursor=following)
 
 
-@router.get("/{comparison_id}", summary="Get a comparison", responses=problems(404, 422))
+@router.get(
+    "/{comparison_id}",
+    summary="Get a comparison",
+    responses=problems(404, 422),
+    dependencies=[needs(Scope.READ)],
+)
 async def get_comparison(
     comparison_id: ComparisonId,
     request: Request,
@@ -91,6 +102,7 @@ async def get_comparison(
     status_code=202,
     summary="Cancel a comparison",
     responses=problems(404, 409),
+    dependencies=[needs(Scope.SUBMIT)],
 )
 def cancel_comparison(
     comparison_id: ComparisonId, services: ServicesDependency
@@ -106,7 +118,10 @@ def cancel_comparison(
 
 
 @router.get(
-    "/{comparison_id}/items", summary="List answers for a network", responses=problems(404, 422)
+    "/{comparison_id}/items",
+    summary="List answers for a network",
+    responses=problems(404, 422),
+    dependencies=[needs(Scope.READ)],
 )
 def list_compared_items(
     comparison_id: ComparisonId,
@@ -146,6 +161,7 @@ def _position(services: Services, comparison_id: str, network: str | None) -> in
     status_code=204,
     summary="Delete a comparison",
     responses=problems(404, 409),
+    dependencies=[needs(Scope.SUBMIT)],
 )
 def delete_comparison(comparison_id: ComparisonId, services: ServicesDependency) -> None:
     """Delete it with its answers; a queued or running one has to be cancelled first."""

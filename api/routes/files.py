@@ -12,6 +12,7 @@ from fastapi.responses import FileResponse
 
 from api.pagination import CursorParameter, LimitParameter, before_id, split
 from api.parameters import ContentHash, IdempotencyKey, UploadName
+from api.principal import Scope, needs
 from api.problems import problems
 from api.schemas.uploads import UploadPublic
 from api.services import Services, ServicesDependency
@@ -69,6 +70,7 @@ def _add_upload(router: APIRouter, resource: FileResource) -> None:
             200: {"model": resource.public, "description": "It was there already."},
             **problems(400, 409, 413, 415, 422, 507),
         },
+        dependencies=[needs(Scope.SUBMIT)],
     )
     async def create(
         request: Request,
@@ -91,6 +93,7 @@ def _add_list(router: APIRouter, resource: FileResource) -> None:
         description=f"Return {resource.words}s, newest first; with `sha256`, those of one content.",
         response_model=resource.page,
         responses=problems(422),
+        dependencies=[needs(Scope.READ)],
     )
     def list_all(
         services: ServicesDependency,
@@ -123,6 +126,7 @@ def _add_one(router: APIRouter, resource: FileResource) -> None:
         description=f"Return one {resource.words}.",
         response_model=resource.public,
         responses=problems(404),
+        dependencies=[needs(Scope.READ)],
     )
     def get(services: ServicesDependency, identifier: str = one) -> UploadPublic:
         return resource.view(found(services, identifier))
@@ -137,6 +141,7 @@ def _add_one(router: APIRouter, resource: FileResource) -> None:
             200: {"description": "The file.", "content": {"application/octet-stream": BINARY}},
             **problems(404),
         },
+        dependencies=[needs(Scope.READ)],
     )
     def download(services: ServicesDependency, identifier: str = one) -> FileResponse:
         row = found(services, identifier)
@@ -150,6 +155,7 @@ def _add_one(router: APIRouter, resource: FileResource) -> None:
         summary=f"Delete a {resource.words}",
         description=f"Delete a {resource.words} that no job uses.",
         responses=problems(404, 409),
+        dependencies=[needs(Scope.SUBMIT)],
     )
     def delete(services: ServicesDependency, identifier: str = one) -> None:
         uploads_of(services, resource.kind).delete(identifier)

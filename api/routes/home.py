@@ -9,6 +9,7 @@ from html import escape
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
+from api.principal import Scope, needs
 from api.services import ServicesDependency
 from store.tables import CertificationRow, ComparisonRow, JobRow, TrainingRow
 
@@ -40,7 +41,7 @@ a {{ color: #0b5cad; }}
 """
 
 
-@router.get("/", response_class=HTMLResponse)
+@router.get("/", response_class=HTMLResponse, dependencies=[needs(Scope.READ)])
 def home(services: ServicesDependency) -> HTMLResponse:
     """Return the page."""
     tables = (

@@ -10,17 +10,24 @@ from fastapi import APIRouter, Query, Request
 from api import views
 from api.pagination import CursorParameter, LimitParameter, before_id, split
 from api.parameters import JobId, WaitSeconds
+from api.principal import PrincipalDependency, Scope, needs
 from api.problems import problems
 from api.schemas.jobs import JobPage, JobPublic, State
 from api.services import ServicesDependency
 from api.waiting import wait_for_change
+from store.trainings import KIND as TRAINING
 
 __all__ = ["router"]
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 
-@router.get("", summary="List jobs", responses=problems(422))
+@router.get(
+    "",
+    summary="List jobs",
+    responses=problems(422),
+    dependencies=[needs(Scope.READ)],
+)
 def list_jobs(
     services: ServicesDependency,
     state: Annotated[State | None, Query(description="Only jobs in this state.")] = None,
@@ -33,7 +40,12 @@ def list_jobs(
     return JobPage(items=[views.job(row) for row in page], next_cursor=following)
 
 
-@router.get("/{job_id}", summary="Get a job", responses=problems(404, 422))
+@router.get(
+    "/{job_id}",
+    summary="Get a job",
+    responses=problems(404, 422),
+    dependencies=[needs(Scope.READ)],
+)
 async def get_job(
     job_id: JobId, request: Request, services: ServicesDependency, wait: WaitSeconds = 0
 ) -> JobPublic:
@@ -43,12 +55,20 @@ async def get_job(
 
 
 @router.post(
-    "/{job_id}/cancel", status_code=202, summary="Cancel a job", responses=problems(404, 409)
+    "/{job_id}/cancel",
+    status_code=202,
+    summary="Cancel a job",
+    responses=problems(404, 409),
+    dependencies=[needs(Scope.SUBMIT)],
 )
-def cancel_job(job_id: JobId, services: ServicesDependency) -> JobPublic:
+def cancel_job(
+    job_id: JobId, services: ServicesDependency, principal: PrincipalDependency
+) -> JobPublic:
     """Cancel a queued job at once, or ask a running one to stop within a second or two.
 
     What it has found out by then is kept. Cancelling twice does no harm; a job that has succeeded
-    or failed cannot be cancelled.
+    or failed cannot be cancelled. Trainings take the scope `train`.
     """
+    if services.jobs.get(job_id).kind == TRAINING:
+        principal.require(Scope.TRAIN)
     return views.job(services.jobs.request_cancel(job_id))

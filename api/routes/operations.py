@@ -11,9 +11,10 @@ from kombu.exceptions import KombuError
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.metrics import MEDIA_TYPE
+from api.principal import Scope, needs
 from api.problems import ApiError, problems
 from api.schemas.base import Wire
-from api.services import Services, ServicesDependency
+from api.services import InstallationDependency, Services
 from store.errors import StoreError
 
 __all__ = ["router"]
@@ -41,7 +42,7 @@ def healthz() -> Health:
 
 
 @router.get("/readyz", summary="Can the service do its work?", responses=problems())
-def readyz(services: ServicesDependency) -> Readiness:
+def readyz(services: InstallationDependency) -> Readiness:
     """Ask the database, the blob folder and the broker."""
     checks = _checks(services)
     failed = []
@@ -67,9 +68,10 @@ def _checks(services: Services) -> dict[str, Callable[[], None]]:
     "/metrics",
     summary="Figures for Prometheus",
     response_class=PlainTextResponse,
+    dependencies=[needs(Scope.READ, installation=True)],
     responses=problems(),
 )
-def metrics(services: ServicesDependency) -> PlainTextResponse:
+def metrics(services: InstallationDependency) -> PlainTextResponse:
     """Return jobs by state, and requests by route with their time."""
     text = services.metrics.render(services.jobs.count_by_state())
     return PlainTextResponse(text, media_type=MEDIA_TYPE)

@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from api import views
 from api.parameters import CertificationId
+from api.principal import Scope, needs
 from api.problems import problems
 from api.schemas.certifications import CertificationReport
 from api.services import Services, ServicesDependency
@@ -21,7 +22,11 @@ from store.tables import CertificationRow
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/certifications/{certification_id}", tags=["reports"])
+router = APIRouter(
+    prefix="/v1/certifications/{certification_id}",
+    tags=["reports"],
+    dependencies=[needs(Scope.READ)],
+)
 
 _CSV = "text/csv"
 _TEXT = {"schema": {"type": "string"}}

@@ -9,6 +9,7 @@ from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse
 
 from api import views
 from api.parameters import ArtifactName, TrainingId
+from api.principal import Scope, needs
 from api.problems import problems
 from api.schemas.trainings import ArtifactList, TrainingReport
 from api.services import Services, ServicesDependency
@@ -18,7 +19,9 @@ from store.tables import TrainingRow
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/trainings/{training_id}", tags=["trainings"])
+router = APIRouter(
+    prefix="/v1/trainings/{training_id}", tags=["trainings"], dependencies=[needs(Scope.READ)]
+)
 
 _CSV = "text/csv"
 _TEXT = {"schema": {"type": "string"}}

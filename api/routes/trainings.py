@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from api import views
 from api.pagination import CursorParameter, LimitParameter, before_id, split
 from api.parameters import IdempotencyKey, TrainingId, WaitSeconds
+from api.principal import Scope, needs
 from api.problems import problems
 from api.receiving import require_json
 from api.replaying import replay_of
@@ -38,7 +39,7 @@ _ROUTE = "POST /v1/trainings"
     "",
     status_code=202,
     summary="Train a network",
-    dependencies=[Depends(require_json)],
+    dependencies=[needs(Scope.TRAIN), Depends(require_json)],
     responses=problems(400, 409, 413, 415, 422, 507),
 )
 def create_training(
@@ -63,7 +64,12 @@ def create_training(
     return views.training(row)
 
 
-@router.get("", summary="List trainings", responses=problems(422))
+@router.get(
+    "",
+    summary="List trainings",
+    responses=problems(422),
+    dependencies=[needs(Scope.READ)],
+)
 def list_trainings(
     services: ServicesDependency,
     state: Annotated[State | None, Query(description="Only those in this state.")] = None,
@@ -79,7 +85,12 @@ def list_trainings(
     return TrainingPage(items=[views.training(row) for row in page], next_cursor=following)
 
 
-@router.get("/{training_id}", summary="Get a training", responses=problems(404, 422))
+@router.get(
+    "/{training_id}",
+    summary="Get a training",
+    responses=problems(404, 422),
+    dependencies=[needs(Scope.READ)],
+)
 async def get_training(
     training_id: TrainingId,
     request: Request,
@@ -97,6 +108,7 @@ async def get_training(
     status_code=202,
     summary="Cancel a training",
     responses=problems(404, 409),
+    dependencies=[needs(Scope.TRAIN)],
 )
 def cancel_training(training_id: TrainingId, services: ServicesDependency) -> TrainingPublic:
     """Cancel it at once while it is queued; a running one stops after its next step.
@@ -109,7 +121,12 @@ def cancel_training(training_id: TrainingId, services: ServicesDependency) -> Tr
     return views.training(services.trainings.get(training_id))
 
 
-@router.get("/{training_id}/metrics", summary="Follow a training", responses=problems(404, 422))
+@router.get(
+    "/{training_id}/metrics",
+    summary="Follow a training",
+    responses=problems(404, 422),
+    dependencies=[needs(Scope.READ)],
+)
 def list_metrics(
     training_id: TrainingId,
     services: ServicesDependency,
@@ -140,6 +157,7 @@ def list_metrics(
     status_code=204,
     summary="Delete a training",
     responses=problems(404, 409),
+    dependencies=[needs(Scope.TRAIN)],
 )
 def delete_training(training_id: TrainingId, services: ServicesDependency) -> None:
     """Delete it with its metrics and files; the networks that it made stay.

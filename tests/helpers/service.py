@@ -20,6 +20,7 @@ from fastapi import FastAPI
 
 from api.schemas.trainings import TrainingCreate
 from api.training import stored_settings
+from store.access_tables import ProjectRow
 from store.blobs import BlobStore
 from store.certifications import Certifications, NewCertification
 from store.comparisons import Comparisons, NewComparison
@@ -28,6 +29,7 @@ from store.jobs import Jobs
 from store.migrate import migrate
 from store.settings import Settings
 from store.tables import Base, CertificationRow, ComparisonRow, TrainingRow
+from store.tenancy import DEFAULT_PROJECT, Tenant
 from store.trainings import NewTraining, Trainings
 from store.uploads import DATASETS, NETWORKS, Uploads
 from worker.inspector import FileKind, RejectedFileError
@@ -131,11 +133,12 @@ class World:
         self.database = Database(settings.database)
         migrate(self.database)
         self.blobs = BlobStore(settings.blob_dir)
-        self.networks = Uploads(self.database, self.blobs, NETWORKS)
-        self.datasets = Uploads(self.database, self.blobs, DATASETS)
-        self.certifications = Certifications(self.database)
-        self.comparisons = Comparisons(self.database)
-        self.trainings = Trainings(self.database, self.blobs, settings.checkpoint_dir)
+        home = self.database.of(Tenant())
+        self.networks = Uploads(home, self.blobs, NETWORKS)
+        self.datasets = Uploads(home, self.blobs, DATASETS)
+        self.certifications = Certifications(home)
+        self.comparisons = Comparisons(home)
+        self.trainings = Trainings(home, self.blobs, settings.checkpoint_dir)
         self.jobs = Jobs(self.database, lease_seconds=settings.lease_seconds)
         self.network = self.dataset = ""
         self.reset()
@@ -144,7 +147,10 @@ class World:
         """Remove everything but one network and one data set."""
         with self.database.write() as session:
             for table in reversed(Base.metadata.sorted_tables):
-                session.execute(table.delete())
+                emptied = table.delete()
+                if table is ProjectRow.__table__:
+                    emptied = emptied.where(table.c.id != DEFAULT_PROJECT)
+                session.execute(emptied)
         shutil.rmtree(self.settings.blob_dir, ignore_errors=True)
         self.network = self.upload(self.networks, b"network", "n.onnx", NETWORK_DETAILS)
         self.dataset = self.upload(self.datasets, b"dataset", "d.npz", DATASET_DETAILS)

@@ -1,0 +1,273 @@
+"""Who asks: a key, somebody who logged in with one, or anybody where no keys are asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from fastapi import Request
+
+from api.problems import ApiError
+from api.throttle import Rate
+from store.access_tables import ApiKeyRow
+from store.errors import AuthenticationError
+from store.keys import KeyLimits, Scope, limits_of, scopes_of
+from store.settings import Settings
+from store.tenancy import DEFAULT_PROJECT, Tenant
+
+if TYPE_CHECKING:
+    from api.services import Services
+
+__all__ = [
+    "CSRF_HEADER",
+    "Principal",
+    "address_of",
+    "authenticate",
+    "cookie_name",
+    "csrf_token",
+    "is_same_origin",
+    "keys_needed",
+    "names_loopback",
+    "refuse_flood",
+    "refused_login",
+]
+
+CSRF_HEADER = "X-CSRF-Token"
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_COOKIE = "tightrope_session"
+_SCHEME = "bearer"
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who asks.
+
+    Attributes:
+        project_id: Whose networks, data and jobs are seen.
+        scopes: What may be done with them.
+        limits: How much of it; None for no limit.
+        name: Of the key; `anonymous` where nobody was asked for one.
+        key_id: Of the key.
+        cookie: What the cookie of a login holds.
+    """
+
+    project_id: str
+    scopes: frozenset[Scope]
+    limits: KeyLimits
+    name: str
+    key_id: str | None = None
+    cookie: str | None = field(default=None, repr=False)
+
+    @property
+    def of_installation(self) -> bool:
+        """Whether the project is the one whose administrators run the installation."""
+        return self.project_id == DEFAULT_PROJECT
+
+    @property
+    def tenant(self) -> Tenant:
+        """On whose behalf the store works."""
+        return Tenant(self.project_id, self.key_id, self.limits.queued_jobs)
+
+    def require(self, scope: Scope, *, installation: bool = False) -> None:
+        """Check that something may be done.
+
+        Args:
+            scope: What it takes.
+            installation: Whether it concerns more than one project.
+
+        Raises:
+            ApiError: It may not.
+        """
+        if scope not in self.scopes:
+            has = ", ".join(one.value for one in Scope if one in self.scopes) or "none"
+            raise ApiError(
+                "ForbiddenError",
+                f"this takes a key with the scope {scope.value}; this one has {has}",
+            )
+        if installation and not self.of_installation:
+            raise ApiError(
+                "ForbiddenError",
+                "this concerns the whole installation; it takes a key of the project "
+                f"{DEFAULT_PROJECT} with the scope {scope.value}",
+            )
+
+
+def keys_needed(services: Services) -> bool:
+    """Return whether every request needs a key.
+
+    Once a key was made they are needed for good: that the last one expires or is revoked must not
+    open the service to everybody.
+    """
+    stated = services.settings.require_keys
+    return services.keys.ever_made() if stated is None else stated
+
+
+def authenticate(request: Request, services: Services) -> Principal:
+    """Return who asks.
+
+    Args:
+        request: With a key, the cookie of a login, or neither.
+        services: Of the whole installation.
+
+    Raises:
+        ApiError: The key or login is worth nothing, one is needed, or the request was sent by
+            another site's page.
+    """
+    header = request.headers.get("authorization")
+    cookie = request.cookies.get(cookie_name(request))
+    if header is not None:
+        return _by_key(request, services, header)
+    if cookie is not None and keys_needed(services):
+        return _by_login(request, services, cookie)
+    if keys_needed(services):
+        raise ApiError(
+            "AuthenticationError",
+            "this service asks for a key; send it as `Authorization: Bearer trk_…`",
+        )
+    _check_own_page(request, services.settings)
+    return Principal(DEFAULT_PROJECT, frozenset(Scope), KeyLimits(), name="anonymous")
+
+
+def refuse_flood(services: Services, name: str, rate: Rate) -> None:
+    """Count a request.
+
+    Raises:
+        ApiError: There were too many.
+    """
+    wait = services.throttle.take(name, rate)
+    if wait > 0:
+        seconds = math.ceil(wait)
+        raise ApiError(
+            "RateLimitError",
+            f"more than {rate.per_minute} requests a minute; try again in {seconds} s",
+            headers={"Retry-After": str(seconds)},
+        )
+
+
+def refused_login(request: Request, services: Services, error: AuthenticationError) -> ApiError:
+    """Count a key that is worth nothing, and return what to answer.
+
+    Raises:
+        ApiError: There were too many from the same address.
+    """
+    most = services.settings.refusals_per_minute
+    refuse_flood(services, f"refused:{address_of(request)}", Rate(most, most))
+    return ApiError("AuthenticationError", str(error))
+
+
+def address_of(request: Request) -> str | None:
+    """Return where a request comes from; behind a trusted proxy, what that says."""
+    return None if request.client is None else request.client.host
+
+
+def cookie_name(request: Request) -> str:
+    """Return the name of the cookie: over https one that no other host or path can set."""
+    return f"__Host-{_COOKIE}" if request.url.scheme == "https" else _COOKIE
+
+
+def csrf_token(cookie: str) -> str:
+    """Return what shows that a form or script was sent by a page of our own.
+
+    Pages of other sites can make a browser send the cookie, but can read neither it nor this.
+    """
+    return hmac.new(cookie.encode(), b"tightrope csrf", hashlib.sha256).hexdigest()
+
+
+def is_same_origin(headers: Mapping[str, str], *, stated: bool) -> bool:
+    """Return whether a request was sent by a page of ours, or by no page at all.
+
+    Args:
+        headers: Of the request; names in lower case.
+        stated: Whether the browser has to have said so; programs say nothing.
+    """
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    origin = headers.get("origin")
+    if origin is None:
+        return not stated
+    return urlsplit(origin).netloc == headers.get("host")
+
+
+def names_loopback(host: str) -> bool:
+    """Return whether a `Host` header names this machine, as seen from itself."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _by_key(request: Request, services: Services, header: str) -> Principal:
+    scheme, _, token = header.partition(" ")
+    try:
+        if scheme.lower() != _SCHEME:
+            raise AuthenticationError("keys are sent as `Authorization: Bearer trk_…`")
+        row = services.keys.authenticate(token.strip())
+    except AuthenticationError as error:
+        raise refused_login(request, services, error) from error
+    return _of_key(services, row)
+
+
+def _by_login(request: Request, services: Services, cookie: str) -> Principal:
+    try:
+        row = services.keys.checked(services.logins.key_of(cookie))
+    except AuthenticationError as error:
+        raise refused_login(request, services, error) from error
+    if request.method not in _SAFE_METHODS:
+        _check_own_form(request, cookie)
+    return replace(_of_key(services, row), cookie=cookie)
+
+
+def _of_key(services: Services, row: ApiKeyRow) -> Principal:
+    settings, own = services.settings, limits_of(row)
+    usual = KeyLimits(
+        requests_per_minute=settings.requests_per_minute,
+        request_burst=settings.request_burst,
+        queued_jobs=settings.queued_jobs,
+        upload_bytes=settings.max_upload_bytes,
+        inputs_per_job=settings.inputs_per_job,
+    )
+    differing = {
+        one.name: value for one in fields(own) if (value := getattr(own, one.name)) is not None
+    }
+    limits = replace(usual, **differing)
+    rate = Rate(limits.requests_per_minute or 1, limits.request_burst or 1)
+    refuse_flood(services, f"key:{row.id}", rate)
+    return Principal(row.project_id, scopes_of(row), limits, name=row.name, key_id=row.id)
+
+
+def _check_own_form(request: Request, cookie: str) -> None:
+    """Check that what changes something was sent by a page of ours."""
+    token = request.headers.get(CSRF_HEADER, "")
+    expected = csrf_token(cookie)
+    if not is_same_origin(request.headers, stated=True) or not hmac.compare_digest(
+        token.encode(), expected.encode()
+    ):
+        raise ApiError(
+            "CrossSiteError",
+            "a login changes things only from pages of this service, which send "
+            f"{CSRF_HEADER}; programs use a key of their own",
+        )
+
+
+def _check_own_page(request: Request, settings: Settings) -> None:
+    """Check that no other site's page asks, where nobody is asked for a key.
+
+    A page of any site can make its visitor's browser ask this machine; under a name of its own that
+    leads here it could even read the answers.
+    """
+    if request.method not in _SAFE_METHODS and not is_same_origin(request.headers, stated=False):
+        raise ApiError("CrossSiteError", "the page of another site sent this; it was refused")
+    host = request.headers.get("host", "")
+    if not settings.allow_unauthenticated and not names_loopback(host):
+        raise ApiError(
+            "HostError",
+            f"without keys the service is asked as localhost or 127.0.0.1 only, not as {host!r}",
+        )
