@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from models.export import current_source
 from models.network import Network
 from models.onnx_file.reader import graph_inputs
 from models.onnx_file.session import open_session
-from models.onnx_file.tail import find_tail
+from models.onnx_file.tail import find_tail, needed_nodes
 
 __all__ = ["OnnxRuntime"]
 
@@ -40,8 +41,10 @@ class OnnxRuntime:
         model = onnx.load_model_from_string(data)
         entries = graph_inputs(model.graph)
         tail = find_tail(model.graph)
-        if tail.dropped:
-            data = _with_output(model, tail.output)
+        needed = needed_nodes(model.graph, tail.output)
+        if tail.dropped or tail.ignored or len(needed) < len(model.graph.node):
+            # What the result does not need was not looked at by the import, so it is not run.
+            data = _cut_to(model, tail.output, needed)
         del model
         self._entries = entries
         self._dtype = np.result_type(*(entry.dtype for entry in entries))
@@ -129,8 +132,11 @@ class OnnxRuntime:
         return self._batched
 
 
-def _with_output(model: onnx.ModelProto, name: str) -> bytes:
-    """Return the model with that tensor as its only output."""
+def _cut_to(model: onnx.ModelProto, output: str, needed: Sequence[onnx.NodeProto]) -> bytes:
+    """Return the model with that tensor as its only output, and these nodes alone."""
+    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in needed]
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
     del model.graph.output[:]
-    model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+    model.graph.output.append(onnx.helper.make_empty_tensor_value_info(output))
     return bytes(model.SerializeToString())

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +18,7 @@ from store.errors import NotFoundError, StoreFullError
 
 __all__ = ["BlobStore", "IncomingBlob"]
 
+_HASH = re.compile("[0-9a-f]{64}")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -167,7 +169,13 @@ class BlobStore:
 
 
 def path_of(root: Path, sha256: str) -> Path:
-    """Return where a file with that hash belongs; two letters a folder keeps folders small."""
+    """Return where a file with that hash belongs; two letters a folder keeps folders small.
+
+    Raises:
+        NotFoundError: It is no hash, so that no other text ever becomes a path.
+    """
+    if _HASH.fullmatch(sha256) is None:
+        raise NotFoundError("stored file", sha256)
     return root / sha256[:2] / sha256
 
 

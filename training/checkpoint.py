@@ -90,7 +90,7 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
             text = (stored.metadata() or {}).get(_KEY, "")
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
         state = json.loads(text)
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"the checkpoint {str(path)!r} cannot be read: {error}; remove it to start afresh"
         ) from error

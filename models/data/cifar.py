@@ -31,6 +31,7 @@ _BATCH = re.compile(r"(data_batch_\d+|test_batch)(\.bin|\.npz)?")
 _NAMES_FILE = "batches.meta.txt"
 _CLASSES = 10
 # What files of Python's pickle module begin with, from protocol 2 on.
+_LONGEST_LIST = 2**16
 _PICKLE = b"\x80"
 
 
@@ -91,7 +92,8 @@ def _class_names(path: Path) -> tuple[str, ...]:
     """Return the names in CIFAR-10's own list, or none."""
     if not path.is_file():
         return ()
-    text = path.read_text(encoding="utf-8", errors="replace")
+    with path.open(encoding="utf-8", errors="replace") as file:
+        text = file.read(_LONGEST_LIST)
     names = tuple(line.strip() for line in text.splitlines() if line.strip())
     return names if len(names) == _CLASSES else ()
 
@@ -109,8 +111,7 @@ _Batch = tuple[NDArray[np.uint8], NDArray[np.int64], str]
 
 
 def _read_binary(path: Path, limits: DataLimits) -> _Batch:
-    limits.check_bytes(path.stat().st_size, path.name)
-    data = read_file(path)
+    data = read_file(path, limits)
     if not data or len(data) % _RECORD:
         raise DataError(
             f"{path.name} has {len(data)} bytes, which is no multiple of {_RECORD}, "
@@ -127,7 +128,7 @@ def _read_binary(path: Path, limits: DataLimits) -> _Batch:
 
 
 def _read_npz(path: Path, limits: DataLimits) -> _Batch:
-    data = read_file(path)
+    data = read_file(path, limits)
     arrays: dict[str, NDArray[Any]] = read_arrays(data, ("data", "labels"), limits)
     pixels = arrays["data"]
     if pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape[1] != _PIXELS:

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
+from io import BufferedIOBase
 from math import prod
 from pathlib import Path
 
@@ -31,6 +32,7 @@ _NAME = re.compile(
     r"(?:(?P<part>train|t10k|test)-)?(?P<what>images|labels)[-.]idx(?P<axes>[13])(-ubyte)?(\.gz)?"
 )
 _PARTS = {"train": "train", "t10k": "test", "test": "test", None: ALL}
+_PIECE_BYTES = 2**24
 _GZIP = b"\x1f\x8b"
 
 
@@ -141,7 +143,7 @@ def _read(path: Path, limits: DataLimits) -> tuple[NDArray[np.uint8], str]:
             shape = struct.unpack(f">{axes}I", sizes)
             limits.check_bytes(prod(shape), path.name)
             # One byte more than declared shows whether the file goes on.
-            content = stream.read(prod(shape) + 1)
+            content = _up_to(stream, prod(shape) + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(
             f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
@@ -153,6 +155,15 @@ def _read(path: Path, limits: DataLimits) -> tuple[NDArray[np.uint8], str]:
         )
     array = np.frombuffer(content, np.uint8).reshape(shape)
     return array, sha256(head + sizes + content).hexdigest()
+
+
+def _up_to(stream: BufferedIOBase, length: int) -> bytes:
+    """Read so many bytes, or what there is; only what comes takes memory."""
+    pieces: list[bytes] = []
+    while length > 0 and (piece := stream.read(min(length, _PIECE_BYTES))):
+        pieces.append(piece)
+        length -= len(piece)
+    return b"".join(pieces)
 
 
 def _axes(head: bytes, path: Path) -> int:

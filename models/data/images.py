@@ -120,7 +120,7 @@ def _read(root: Path, files: Sequence[_File], limits: DataLimits) -> Part:
     limits.check_bytes(4 * prod(shape), str(root))
     pixels, digest = np.empty(shape, np.uint8), sha256()
     for position, file in enumerate(files):
-        content = read_file(file.path)
+        content = read_file(file.path, limits)
         pixels[position] = _decoded(file.path, content, "L" if gray else "RGB")
         digest.update(f"{file.path.relative_to(root)}\0".encode())
         digest.update(sha256(content).digest())

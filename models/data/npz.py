@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from functools import partial
 from hashlib import sha256
 from math import prod
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any, TypeVar
 
 import numpy as np
@@ -27,7 +29,12 @@ _READ_HEADER = {
     (1, 0): npy_format.read_array_header_1_0,
     (2, 0): npy_format.read_array_header_2_0,
 }
+_MEMBER_MAGIC = b"PK\x01\x02"
+# What numpy writes; the others are unpacked without any bound on the memory for one piece.
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
+# What numpy's reader lets through: it evaluates the header as a literal, then mends its tokens.
+_BAD_HEADER = (ValueError, SyntaxError, TypeError, TokenError, RecursionError, MemoryError)
 # The layout in which Keras publishes data sets: arrays of inputs and labels for each part.
 _SPLIT_NAMES = {
     "train": ("x_train", "y_train"),
@@ -56,21 +63,24 @@ def load_dataset(
     Raises:
         DataError: The file cannot be read, or its arrays cannot be used.
     """
-    data = source if isinstance(source, bytes) else read_file(Path(source))
+    limits = DataLimits(max_bytes=max_bytes)
+    data = source if isinstance(source, bytes) else read_file(Path(source), limits)
     if name is None:
         name = "dataset" if isinstance(source, bytes) else Path(source).stem
-    part = _part(data, ("x", "y"), DataLimits(max_bytes=max_bytes))
+    part = _part(data, ("x", "y"), limits)
     return Dataset(part.x, part.y, name, part.sha256)
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: Path, limits: DataLimits) -> bytes:
     """Return the bytes of a file.
 
     Raises:
-        DataError: It cannot be read.
+        DataError: It cannot be read, or is too large.
     """
     try:
-        return path.read_bytes()
+        with path.open("rb") as stream:
+            limits.check_bytes(os.fstat(stream.fileno()).st_size, path.name)
+            return stream.read()
     except OSError as error:
         raise DataError(
             f"cannot read the data set {str(path)!r}: {error.strerror or error}"
@@ -85,8 +95,8 @@ def find_npz(path: Path, limits: DataLimits) -> Found:
     Raises:
         DataError: The file cannot be read, or holds neither.
     """
-    data = read_file(path)
-    names = _open(data, lambda archive: [entry.filename for entry in archive.infolist()])
+    data = read_file(path, limits)
+    names = _open(data, lambda archive: [entry.filename for entry in archive.infolist()], limits)
     arrays = {entry.removesuffix(".npy") for entry in names if entry.endswith(".npy")}
     split = {part: pair for part, pair in _SPLIT_NAMES.items() if set(pair) <= arrays}
     chosen = split if split and "x" not in arrays else {ALL: ("x", "y")}
@@ -107,10 +117,17 @@ def _part(data: bytes, names: tuple[str, str], limits: DataLimits) -> Part:
     arrays = read_arrays(data, names, limits)
     x, y = (arrays[name] for name in names)
     limits.check_bytes(4 * x.size, f"array {names[0]!r}")
+    limits.check_bytes(8 * y.size, f"array {names[1]!r}")
     return Part(as_inputs(x, names[0]), as_labels(y, names[1]), sha256(data).hexdigest())
 
 
-def _open(data: bytes, use: Callable[[zipfile.ZipFile], Answer]) -> Answer:
+def _open(data: bytes, use: Callable[[zipfile.ZipFile], Answer], limits: DataLimits) -> Answer:
+    members = data.count(_MEMBER_MAGIC)
+    if members > limits.max_members:
+        raise DataError(
+            f"the data set lists about {members} arrays, the limit is {limits.max_members}; "
+            f"{_ADVICE}"
+        )
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return use(archive)
@@ -135,11 +152,13 @@ def read_arrays(data: bytes, names: Sequence[str], limits: DataLimits) -> dict[s
         limits.check_bytes(sum(entry.file_size for entry in used.values()), "the data set")
         return {key: _read_member(archive, entry, key) for key, entry in used.items()}
 
-    return _open(data, read)
+    return _open(data, read, limits)
 
 
 def _read_member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, key: str) -> NDArray[Any]:
     """Read one array; its header is checked against the declared size before its data."""
+    if entry.compress_type not in _METHODS:
+        raise DataError(f"array {key!r} is compressed in a way that numpy does not use; {_ADVICE}")
     with archive.open(entry) as stream:
         shape, fortran, dtype = _read_header(stream, key)
         if dtype.hasobject:
@@ -166,6 +185,6 @@ def _read_header(stream: IO[bytes], key: str) -> tuple[tuple[int, ...], bool, np
         if version not in _READ_HEADER:
             raise ValueError(f"format version {version}")
         shape, fortran, dtype = _READ_HEADER[version](stream)
-    except (ValueError, SyntaxError, TypeError) as error:
+    except _BAD_HEADER as error:
         raise DataError(f"array {key!r} is not in numpy's format: {error}") from error
     return tuple(int(size) for size in shape), bool(fortran), dtype

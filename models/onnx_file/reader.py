@@ -18,6 +18,7 @@ from onnx.defs import onnx_opset_version
 
 from models.errors import ModelImportError, UnsupportedOperatorError
 from models.onnx_file.limits import ImportLimits
+from models.onnx_file.scan import check_parts
 
 __all__ = [
     "LOWEST_OPSET",
@@ -120,6 +121,7 @@ def parse_model(data: bytes, limits: ImportLimits) -> ModelProto:
             outside the range that is supported.
         UnsupportedOperatorError: A node of another domain, or one that holds a subgraph.
     """
+    check_parts(data, limits)
     try:
         model = onnx.load_model_from_string(data)
     except (DecodeError, ValueError, RuntimeError) as error:
@@ -130,10 +132,6 @@ def parse_model(data: bytes, limits: ImportLimits) -> ModelProto:
         raise ModelImportError(
             "the file is not an ONNX model, or it is truncated: it holds no graph with nodes "
             "and an output"
-        )
-    if len(model.graph.node) > limits.nodes:
-        raise ModelImportError(
-            f"the network has {len(model.graph.node)} nodes, the limit is {limits.nodes}"
         )
     opset = opset_of(model)
     if not LOWEST_OPSET <= opset <= onnx_opset_version():

@@ -66,20 +66,26 @@ def shorten(text: str) -> str:
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
-def parse_expressions(text: str, *, depth: int) -> Iterator[Form]:
+def parse_expressions(text: str, *, depth: int, words: int) -> Iterator[Form]:
     """Yield the top-level forms of `text`, one at a time.
 
     Args:
         text: The whole file.
         depth: Deepest nesting of parentheses allowed.
+        words: Most names, numbers and parentheses in one form.
 
     Raises:
-        SpecificationError: Parentheses do not match or nest too deeply, a character belongs to
-            no token, or something stands outside parentheses.
+        SpecificationError: Parentheses do not match or nest too deeply, a form is too long, a
+            character belongs to no token, or something stands outside parentheses.
     """
     stack: list[Form] = []
-    line = 1
+    line = count = 1
     for kind, value, line in _tokens(text):
+        count = count + 1 if stack else 1
+        if count > words:
+            raise SpecificationError(
+                f"one command has more than {words} words; split it into several", line=line
+            )
         if kind == "open":
             if len(stack) >= depth:
                 raise SpecificationError(

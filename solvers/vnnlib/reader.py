@@ -51,7 +51,7 @@ def read_vnnlib(
     content = source if isinstance(source, bytes) else _read_file(Path(source), bounds)
     text = _decode(content, bounds)
     file = _File(bounds)
-    for form in parse_expressions(text, depth=bounds.depth):
+    for form in parse_expressions(text, depth=bounds.depth, words=bounds.words):
         file.execute(form)
     label = "problem" if isinstance(source, bytes) else Path(source).name.split(".vnnlib")[0]
     return Problem(file.cases(), name if name is not None else label)

@@ -17,6 +17,10 @@ __all__ = ["Kind", "Linear", "Variable", "read_term", "subtract"]
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
+# Every factor is multiplied into every coefficient: the product of their numbers is the time.
+_MOST_FACTORS = 100
+
+
 class Kind(Enum):
     """What a variable stands for."""
 
@@ -82,6 +86,12 @@ def read_term(expression: Expression, scope: Scope) -> Linear:
     operands = [read_term(item, scope) for item in expression.items[1:]]
     if not operands:
         raise SpecificationError(f"({operator}) has no operands", line=expression.line)
+    if operator in "*/" and len(operands) > _MOST_FACTORS:
+        raise SpecificationError(
+            f"({operator} …) has {len(operands)} operands, the limit is {_MOST_FACTORS}; "
+            "work out the number",
+            line=expression.line,
+        )
     result = combine(operands, expression)
     _require_finite(result, expression)
     return result

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 from torch.nn import functional
 
 from models import load_network
@@ -229,6 +230,13 @@ def test_checkpoints_come_back_bit_by_bit(tmp_path: Path) -> None:
 
 def test_a_folder_without_a_checkpoint(tmp_path: Path) -> None:
     assert read_checkpoint(tmp_path) is None
+
+
+def test_a_checkpoint_that_nests_deeply_is_refused(tmp_path: Path) -> None:
+    content = save({"w": torch.zeros(2)}, metadata={"training": "[" * 100_000})
+    (tmp_path / FILE_NAME).write_bytes(content)
+    with pytest.raises(CheckpointError, match="remove it to start afresh"):
+        read_checkpoint(tmp_path)
 
 
 def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:

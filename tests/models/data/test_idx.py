@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,20 @@ def test_a_header_cannot_claim_the_memory_of_the_machine(tmp_path: Path, packed:
     (folder / "train-images-idx3-ubyte").write_bytes(gzip.compress(bomb) if packed else bomb)
     with pytest.raises(DataError, match="the limit is 4294967296; split it"):
         load_source(folder)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_memory_is_taken_for_what_comes_only(tmp_path: Path, packed: bool) -> None:
+    claim = bytes((0, 0, 8, 3)) + struct.pack(">3I", 2**10, 2**10, 2**10) + bytes(100)
+    folder = write_mnist(tmp_path / "mnist", {"train": 3})
+    (folder / "train-images-idx3-ubyte").write_bytes(gzip.compress(claim) if packed else claim)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="1073741824 bytes, but holds 100"):
+            load_source(folder)
+        assert tracemalloc.get_traced_memory()[1] < 2**26
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_becomes_of_bytes_counts(tmp_path: Path) -> None:

@@ -221,3 +221,56 @@ def test_labels_beyond_the_outputs_are_named() -> None:
         DataError, match="label 3 of input 3 is outside the network's classes 0 to 2"
     ):
         fit_dataset(dataset(36, labels=4), load_network(cnn()))
+
+
+def test_an_archive_of_very_many_members_is_not_opened() -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for index in range(1001):
+            archive.writestr(f"{index}.npy", b"")
+    with pytest.raises(DataError, match="about 1001 arrays, the limit is 1000"):
+        load_dataset(stream.getvalue())
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_compression_that_numpy_does_not_write_is_refused(method: int) -> None:
+    """Python unpacks a whole piece of it at once, whatever that comes to."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as archive:
+        for name, array in (("x", X), ("y", Y)):
+            archive.writestr(f"{name}.npy", npy(array))
+    with pytest.raises(DataError, match="in a way that numpy does not use"):
+        load_dataset(stream.getvalue())
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "(" * 5000,
+        "-" * 9000 + "1",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (-4,), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2.0), }",
+        "{'descr': '|V0', 'fortran_order': False, 'shape': (1099511627776,), }",
+        "{'descr': ('<f4', (1073741824,)), 'fortran_order': False, 'shape': (9,), }",
+        "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2,), }",
+        "{'descr': '|O', 'fortran_order': False, 'shape': (2,), }",
+        "__import__('os').abort()",
+    ],
+)
+def test_headers_with_tricks_are_refused(header: str) -> None:
+    text = header.encode() + b"\n"
+    member = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(64)
+    with pytest.raises(DataError):
+        load_dataset(zipped(x=member, y=npy(Y)))
+
+
+def test_few_bytes_cannot_stand_for_many_labels() -> None:
+    with pytest.raises(DataError, match=r"'y' unpacks to 32000 bytes, the limit is 20000"):
+        load_dataset(saved(x=X, y=np.zeros(4000, np.int8)), max_bytes=20_000)
+
+
+def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "d.npz"
+    path.write_bytes(saved(x=X, y=Y))
+    with pytest.raises(DataError, match=r"d\.npz unpacks to"):
+        load_dataset(path, max_bytes=100)

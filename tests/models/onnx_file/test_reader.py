@@ -97,7 +97,7 @@ def test_the_size_of_a_file_is_limited(tmp_path: Path) -> None:
 
 
 def test_the_number_of_nodes_is_limited() -> None:
-    with pytest.raises(ModelImportError, match="5 nodes, the limit is 4"):
+    with pytest.raises(ModelImportError, match="more nodes than the limit of 4"):
         load_network(mlp(), limits=ImportLimits(nodes=4))
 
 

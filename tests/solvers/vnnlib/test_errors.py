@@ -123,6 +123,21 @@ def test_limits_on_alternatives_and_numbers() -> None:
         )
 
 
+def test_the_length_of_a_command_is_limited() -> None:
+    text = f"{HEAD}{BOX}(assert (<= (+ Y_0 {'1 ' * 100}) 0))".encode()
+    assert read_vnnlib(text).cases
+    with pytest.raises(SpecificationError, match="more than 50 words") as caught:
+        read_vnnlib(text, limits=VnnlibLimits(words=50))
+    assert caught.value.line == 5
+
+
+@pytest.mark.parametrize("operator", ["*", "/"])
+def test_products_have_few_factors(operator: str) -> None:
+    text = f"{HEAD}{BOX}(assert (<= ({operator} (+ Y_0 Y_1) {'2 ' * 100}) 1))"
+    with pytest.raises(SpecificationError, match="101 operands, the limit is 100"):
+        read_vnnlib(text.encode())
+
+
 def test_large_and_damaged_files(tmp_path: Path) -> None:
     bomb = gzip.compress(b" " * 10_000)
     small = VnnlibLimits(size_bytes=5000)
