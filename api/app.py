@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from anyio import create_task_group
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
+from api.feed import Feed
 from api.headers import SecurityHeaders
 from api.limits import BodyLimit, NestingLimit
 from api.metrics import RequestMetrics
@@ -18,6 +20,7 @@ from api.routes import (
     comparison_reports,
     comparisons,
     datasets,
+    events,
     home,
     jobs,
     networks,
@@ -28,6 +31,7 @@ from api.routes import (
 )
 from api.schemas.problem import InvalidPart, Problem
 from api.services import Queue, open_services
+from store.events import Events
 from store.settings import Settings
 from worker.inspector import Inspector
 
@@ -51,6 +55,7 @@ _ROUTES = (
     training_files,
     trainings,
     jobs,
+    events,
     operations,
     home,
 )
@@ -62,6 +67,7 @@ _TAGS = [
     {"name": "comparisons", "description": "Networks beside a baseline, on the same inputs."},
     {"name": "trainings", "description": "Networks made so that they can be certified."},
     {"name": "jobs", "description": "Work of every kind, as it goes."},
+    {"name": "events", "description": "News of jobs, as they happen."},
     {"name": "operations", "description": "For those who run the service."},
 ]
 
@@ -77,11 +83,15 @@ def create_app(
         queue: Tells workers about jobs, in place of Celery.
     """
     services = open_services(settings, inspector=inspector, queue=queue)
+    feed = Feed(Events(services.database), seconds=settings.events_poll_seconds)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         services.inspector.start()
-        yield
+        async with create_task_group() as tasks:
+            tasks.start_soon(feed.run)
+            yield
+            tasks.cancel_scope.cancel()
         services.close()
 
     app = FastAPI(
@@ -97,6 +107,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.services = services
+    app.state.feed = feed
     for module in _ROUTES:
         app.include_router(module.router)
     install(app)

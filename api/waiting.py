@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 
-import anyio
 from anyio.to_thread import run_sync
 from fastapi import Request
 
+from api.feed import feed_of
 from store.jobs import FINAL_STATES, Jobs
 
-__all__ = ["wait_for_change"]
+__all__ = ["HELD_SECONDS", "wait_for_change"]
 
-_POLL_SECONDS = 0.1
+HELD_SECONDS = "tightrope.held_seconds"
+"""Key of a request's scope: for how long it was held on purpose."""
+
+_LOOK_FOR_CLIENT_SECONDS = 1.0
 
 
 async def wait_for_change(request: Request, jobs: Jobs, job_id: str, *, seconds: float) -> None:
@@ -21,12 +24,17 @@ async def wait_for_change(request: Request, jobs: Jobs, job_id: str, *, seconds:
     Raises:
         NotFoundError: There is no such job.
     """
-    deadline = time.monotonic() + seconds
-    before = (await run_sync(jobs.get, job_id)).state
-    state = before
-    while state == before and state not in FINAL_STATES:
-        remaining = deadline - time.monotonic()
-        if remaining <= 0 or await request.is_disconnected():
+    if seconds <= 0:
+        return
+    began = time.monotonic()
+    async with feed_of(request).job(job_id) as watcher:
+        before = (await run_sync(jobs.get, job_id)).state
+        if before in FINAL_STATES:
             return
-        await anyio.sleep(min(_POLL_SECONDS, remaining))
-        state = (await run_sync(jobs.get, job_id)).state
+        while (remaining := began + seconds - time.monotonic()) > 0:
+            news = await watcher.take(seconds=min(remaining, _LOOK_FOR_CLIENT_SECONDS))
+            if any(event.payload["state"] != before for event in news):
+                break
+            if watcher.overrun or await request.is_disconnected():
+                break
+    request.scope[HELD_SECONDS] = time.monotonic() - began

@@ -62,6 +62,10 @@ class Settings(BaseSettings):
         resend_seconds: A queued job is announced again after so long, then ever more rarely.
         max_training_parameters, max_training_inputs, max_training_epochs: Largest training.
         metrics_seconds: How often a training tells how it goes.
+        events_poll_seconds: How often the API looks for news while somebody waits for some.
+        events_heartbeat_seconds: How often a stream says that it is still there.
+        events_longest_seconds: After so long a stream ends, and its client has to come back.
+        events_kept_seconds: How long the events of finished jobs are kept.
         max_attempts: A job that took down so many workers fails.
         visibility_timeout_seconds: When Redis hands out an unacknowledged message again.
     """
@@ -102,6 +106,10 @@ class Settings(BaseSettings):
     max_training_inputs: Annotated[int, Field(ge=1)] = 1_000_000
     max_training_epochs: Annotated[int, Field(ge=1)] = 10_000
     metrics_seconds: Seconds = 0.5
+    events_poll_seconds: Seconds = 0.1
+    events_heartbeat_seconds: Seconds = 15.0
+    events_longest_seconds: Seconds = 3600.0
+    events_kept_seconds: Seconds = 7 * 86_400.0
     visibility_timeout_seconds: Annotated[int, Field(gt=0)] = 6 * 3600
 
     @property

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from api.app import create_app
 from tests.helpers.service import FakeInspector, FakeQueue, World, service_settings, serving
@@ -20,18 +21,21 @@ class Api:
     world: World
     inspector: FakeInspector
     queue: FakeQueue
+    app: FastAPI
 
 
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """Start one service for all tests; `api` gives each of them a clean one."""
     folder = tmp_path_factory.mktemp("api")
-    settings = service_settings(folder, max_upload_bytes=200_000, max_body_bytes=20_000)
+    settings = service_settings(
+        folder, max_upload_bytes=200_000, max_body_bytes=20_000, events_heartbeat_seconds=0.2
+    )
     world = World(settings)
     inspector, queue = FakeInspector(), FakeQueue()
     app = create_app(settings, inspector=inspector, queue=queue)
     with serving(app) as client:
-        yield Api(client, world, inspector, queue)
+        yield Api(client, world, inspector, queue, app)
     world.close()
 
 

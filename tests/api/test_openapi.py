@@ -110,6 +110,8 @@ def test_the_service_does_what_its_document_says(api: Api, mode: GenerationMode)
     for result in schema.get_all_operations():
         assert isinstance(result, Ok)
         operation = result.ok()
+        if operation.path == "/v1/events":
+            continue  # never ends
 
         @schemathesis_settings
         def check(case: schemathesis.Case) -> None:
