@@ -9,18 +9,22 @@ from typing import Any
 from anyio import create_task_group
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api.feed import Feed
+from api.auditing import AuditTrail
 from api.headers import SecurityHeaders
 from api.limits import BodyLimit, NestingLimit
 from api.metrics import RequestMetrics
-from api.problems import install
+from api.problems import install, problems
 from api.routes import (
+    access,
     certifications,
     comparison_reports,
     comparisons,
     datasets,
     events,
+    findings,
     home,
     jobs,
     networks,
@@ -49,6 +53,7 @@ _ROUTES = (
     networks,
     datasets,
     reports,
+    findings,
     certifications,
     comparison_reports,
     comparisons,
@@ -68,6 +73,7 @@ _TAGS = [
     {"name": "trainings", "description": "Networks made so that they can be certified."},
     {"name": "jobs", "description": "Work of every kind, as it goes."},
     {"name": "events", "description": "News of jobs, as they happen."},
+    {"name": "access", "description": "Keys, projects, and who did what."},
     {"name": "operations", "description": "For those who run the service."},
 ]
 
@@ -103,7 +109,7 @@ def create_app(
         openapi_tags=_TAGS,
         generate_unique_id_function=_operation_id,
         lifespan=lifespan,
-        redoc_url=None,
+        openapi_url=None,
         redirect_slashes=False,
     )
     app.state.services = services
@@ -117,8 +123,11 @@ def create_app(
         default_bytes=settings.max_body_bytes,
         by_path=dict.fromkeys(("/v1/networks", "/v1/datasets"), settings.max_upload_bytes),
     )
+    app.add_middleware(AuditTrail, audit=services.audit)
     app.add_middleware(RequestMetrics, metrics=services.metrics)
     app.add_middleware(SecurityHeaders)
+    if settings.trusted_proxies:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=settings.trusted_proxies)
     _describe(app)
     return app
 
@@ -138,6 +147,8 @@ def _describe(app: FastAPI) -> None:
             # FastAPI adds its own form of this error wherever a path has a parameter.
             if "application/json" in operation["responses"].get("422", {}).get("content", {}):
                 del operation["responses"]["422"]
+            if "security" in operation:
+                _describe_refusals(operation)
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
         template = "#/components/schemas/{model}"
@@ -147,3 +158,9 @@ def _describe(app: FastAPI) -> None:
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _describe_refusals(operation: dict[str, Any]) -> None:
+    """Add what an operation answers those who may not do it."""
+    refusals = {str(status): answer for status, answer in problems(401, 403, 421, 429).items()}
+    operation["responses"] = {**refusals, **operation["responses"]}

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
-from api import views
 from api.parameters import CertificationId
 from api.principal import Scope, needs
 from api.problems import problems
+from api.reporting import certification_data, require_finished
 from api.schemas.certifications import CertificationReport
 from api.services import Services, ServicesDependency
 from reports.csv import items_csv
 from reports.html import certification_html
-from reports.report import certification_report
-from store.errors import ConflictError
-from store.jobs import FINAL_STATES
 from store.tables import CertificationRow
 
 __all__ = ["router"]
@@ -60,7 +55,7 @@ def get_report(
 ) -> CertificationReport:
     """Return what `tightrope certify --json` writes; the certification has to be finished."""
     row = _finished(services, certification_id)
-    return CertificationReport(**_report(services, row))
+    return CertificationReport(**certification_data(services, row))
 
 
 @router.get(
@@ -75,7 +70,7 @@ def get_report_html(
     """Return the report to look at and to send on; the certification has to be finished."""
     row = _finished(services, certification_id)
     page = certification_html(
-        _report(services, row),
+        certification_data(services, row),
         inputs=services.certifications.inputs(certification_id),
         input_shape=row.network.details["input_shape"],
     )
@@ -84,24 +79,5 @@ def get_report_html(
 
 def _finished(services: Services, certification_id: str) -> CertificationRow:
     row = services.certifications.get(certification_id)
-    if row.job.state not in FINAL_STATES:
-        raise ConflictError(
-            f"certification {certification_id} is {row.job.state}; its report is there once it "
-            "is finished, its answers so far are at /items"
-        )
+    require_finished("certification", row.job)
     return row
-
-
-def _report(services: Services, row: CertificationRow) -> dict[str, Any]:
-    details = row.network.details
-    return certification_report(
-        network={
-            "name": row.network.name,
-            "sha256": row.network.sha256,
-            "input_shape": details["input_shape"],
-            "notes": details["notes"],
-        },
-        region=views.region_of(row).model_dump(mode="json"),
-        settings=views.settings_of(row).model_dump(mode="json"),
-        items=services.certifications.items(row.id),
-    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter
 from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse
 
@@ -11,11 +9,11 @@ from api import views
 from api.parameters import ArtifactName, TrainingId
 from api.principal import Scope, needs
 from api.problems import problems
+from api.reporting import training_data
 from api.schemas.trainings import ArtifactList, TrainingReport
-from api.services import Services, ServicesDependency
+from api.services import ServicesDependency
 from api.uploading import BINARY
-from reports.training import metrics_csv, training_html, training_report
-from store.tables import TrainingRow
+from reports.training import metrics_csv, training_html
 
 __all__ = ["router"]
 
@@ -80,7 +78,7 @@ def download_artifact(
 @router.get("/report", summary="Get the report as JSON", responses=problems(404))
 def get_training_report(training_id: TrainingId, services: ServicesDependency) -> TrainingReport:
     """Return what its page shows, also while it runs."""
-    return TrainingReport(**_report(services, services.trainings.get(training_id)))
+    return TrainingReport(**training_data(services, services.trainings.get(training_id)))
 
 
 @router.get(
@@ -91,38 +89,4 @@ def get_training_report(training_id: TrainingId, services: ServicesDependency) -
 )
 def get_training_report_html(training_id: TrainingId, services: ServicesDependency) -> HTMLResponse:
     """Return curves, epochs and settings to look at and to send on, also while it runs."""
-    return HTMLResponse(training_html(_report(services, services.trainings.get(training_id))))
-
-
-def _report(services: Services, row: TrainingRow) -> dict[str, Any]:
-    """Return the report so far; epochs come from the metrics, which are there from the first."""
-    settings = dict(row.settings)
-    title = settings.pop("name") or settings["architecture"]
-    if title is None and row.network is not None:
-        title = row.network.name
-    return training_report(
-        network={"name": title},
-        dataset={
-            "name": row.dataset.name,
-            "sha256": row.dataset.sha256,
-            "count": row.dataset.details["count"],
-        },
-        settings=settings,
-        arms=_arms(services, row),
-    )
-
-
-def _arms(services: Services, row: TrainingRow) -> dict[str, dict[str, Any]]:
-    arms: dict[str, dict[str, Any]] = {}
-    for entry in services.trainings.metrics(row.id):
-        if entry["metrics"] is not None:
-            arms.setdefault(entry["arm"], {"history": []})["history"].append(entry["metrics"])
-    for arm, result in row.arms.items():
-        arms.setdefault(arm, {"history": []}).update(
-            best_epoch=result["best_epoch"],
-            stopped=result["stopped"],
-            seconds=result["seconds"],
-            settings=result["record"],
-            network_id=result["network_id"],
-        )
-    return arms
+    return HTMLResponse(training_html(training_data(services, services.trainings.get(training_id))))
