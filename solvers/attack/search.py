@@ -16,6 +16,7 @@ from solvers.attack.geometry import balls_of
 from solvers.attack.objectives import ClauseBatch, clause_margins
 from solvers.attack.options import AttackOptions, AttackResult
 from solvers.attack.starts import Plan, corners_of, landmarks, make_plan, random_points
+from solvers.attack.surrogates import with_slopes
 from solvers.budget import Budget
 from solvers.float32_region import runnable_box
 from solvers.problem import Case
@@ -84,7 +85,7 @@ class _Search:
     def __init__(
         self, network: Network, cases: Sequence[Case], options: AttackOptions, budget: Budget
     ) -> None:
-        self.network = network.to(torch.float32, network.device)
+        self.network = with_slopes(network.to(torch.float32, network.device))
         self.cases = cases
         self.options = options
         self.budget = budget
