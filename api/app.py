@@ -11,8 +11,8 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from api.feed import Feed
 from api.auditing import AuditTrail
+from api.feed import Feed
 from api.headers import SecurityHeaders
 from api.limits import BodyLimit, NestingLimit
 from api.metrics import RequestMetrics
@@ -23,10 +23,12 @@ from api.routes import (
     comparison_reports,
     comparisons,
     datasets,
+    documentation,
     events,
     findings,
     home,
     jobs,
+    login,
     networks,
     operations,
     reports,
@@ -61,7 +63,10 @@ _ROUTES = (
     trainings,
     jobs,
     events,
+    access,
     operations,
+    documentation,
+    login,
     home,
 )
 _TAGS = [

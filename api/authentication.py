@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CSRF_HEADER",
+    "SESSION_COOKIE",
     "Principal",
     "address_of",
     "authenticate",
+    "check_host",
     "cookie_name",
     "csrf_token",
     "is_same_origin",
@@ -40,7 +42,8 @@ __all__ = [
 
 CSRF_HEADER = "X-CSRF-Token"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_COOKIE = "tightrope_session"
+SESSION_COOKIE = "tightrope_session"
+"""Name of the cookie of a login, over http."""
 _SCHEME = "bearer"
 
 
@@ -119,6 +122,7 @@ def authenticate(request: Request, services: Services) -> Principal:
         ApiError: The key or login is worth nothing, one is needed, or the request was sent by
             another site's page.
     """
+    check_host(request, services.settings)
     header = request.headers.get("authorization")
     cookie = request.cookies.get(cookie_name(request))
     if header is not None:
@@ -132,6 +136,21 @@ def authenticate(request: Request, services: Services) -> Principal:
         )
     _check_own_page(request, services.settings)
     return Principal(DEFAULT_PROJECT, frozenset(Scope), KeyLimits(), name="anonymous")
+
+
+def check_host(request: Request, settings: Settings) -> None:
+    """Check that the service is asked under a name that it goes by, where names were set.
+
+    Raises:
+        ApiError: It is asked under another one.
+    """
+    host = request.headers.get("host", "")
+    allowed = {name.strip().lower() for name in settings.allowed_hosts.split(",") if name.strip()}
+    if allowed and not names_loopback(host) and _name_of(host) not in allowed:
+        raise ApiError(
+            "HostError",
+            f"the service does not go by the name {host!r}; TIGHTROPE_ALLOWED_HOSTS has its names",
+        )
 
 
 def refuse_flood(services: Services, name: str, rate: Rate) -> None:
@@ -168,7 +187,7 @@ def address_of(request: Request) -> str | None:
 
 def cookie_name(request: Request) -> str:
     """Return the name of the cookie: over https one that no other host or path can set."""
-    return f"__Host-{_COOKIE}" if request.url.scheme == "https" else _COOKIE
+    return f"__Host-{SESSION_COOKIE}" if request.url.scheme == "https" else SESSION_COOKIE
 
 
 def csrf_token(cookie: str) -> str:
@@ -197,11 +216,19 @@ def is_same_origin(headers: Mapping[str, str], *, stated: bool) -> bool:
 
 def names_loopback(host: str) -> bool:
     """Return whether a `Host` header names this machine, as seen from itself."""
+    name = _name_of(host)
     try:
-        name = urlsplit(f"//{host}").hostname or ""
         return name == "localhost" or ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
+
+
+def _name_of(host: str) -> str:
+    """Return the name in a `Host` header, without its port."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _by_key(request: Request, services: Services, header: str) -> Principal:
@@ -266,7 +293,8 @@ def _check_own_page(request: Request, settings: Settings) -> None:
     if request.method not in _SAFE_METHODS and not is_same_origin(request.headers, stated=False):
         raise ApiError("CrossSiteError", "the page of another site sent this; it was refused")
     host = request.headers.get("host", "")
-    if not settings.allow_unauthenticated and not names_loopback(host):
+    named = bool(settings.allowed_hosts) or settings.allow_unauthenticated
+    if not named and not names_loopback(host):
         raise ApiError(
             "HostError",
             f"without keys the service is asked as localhost or 127.0.0.1 only, not as {host!r}",

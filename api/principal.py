@@ -9,14 +9,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
 from fastapi.routing import APIRoute
+from fastapi.security import APIKeyCookie, HTTPBearer
 
-from api.authentication import Principal, authenticate
+from api.authentication import SESSION_COOKIE, Principal, authenticate
 from api.services import InstallationDependency
 from store.keys import Scope
 
 __all__ = ["Need", "PrincipalDependency", "Scope", "needs", "needs_of"]
+
+# For the OpenAPI document; `authenticate` reads both itself.
+_KEY = HTTPBearer(
+    scheme_name="key",
+    bearerFormat="trk_<key id>_<secret>",
+    description="An API key; none where the service asks for none.",
+    auto_error=False,
+)
+_LOGIN = APIKeyCookie(
+    scheme_name="login",
+    name=SESSION_COOKIE,
+    description="The cookie of a login. What changes something takes `X-CSRF-Token` beside it.",
+    auto_error=False,
+)
 
 
 @dataclass(frozen=True)
@@ -41,8 +56,14 @@ def needs(scope: Scope | None, *, installation: bool = False) -> Any:  # noqa: A
         installation: Whether it concerns more than one project.
     """
     need = Need(scope, installation)
+    documented = [] if scope is None else [scope.value]
 
-    def guard(request: Request, installed: InstallationDependency) -> None:
+    def guard(
+        request: Request,
+        installed: InstallationDependency,
+        _key: object = Security(_KEY, scopes=documented),
+        _login: object = Security(_LOGIN, scopes=documented),
+    ) -> None:
         principal = getattr(request.state, "principal", None)
         if principal is None:
             principal = authenticate(request, installed)

@@ -59,10 +59,14 @@ class Logins:
             raise AuthenticationError("the login is over; log in again")
         return row.key
 
-    def close(self, cookie: str) -> None:
-        """Log somebody out, if they were logged in."""
+    def close(self, cookie: str) -> ApiKeyRow | None:
+        """Log somebody out; return the key of the login, if there was one."""
         with self._database.write() as session:
-            session.execute(delete(LoginRow).where(LoginRow.id == _digest(cookie)))
+            row = session.get(LoginRow, _digest(cookie))
+            if row is None:
+                return None
+            session.delete(row)
+            return row.key
 
 
 def _digest(cookie: str) -> str:

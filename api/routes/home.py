@@ -9,7 +9,9 @@ from html import escape
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from api.principal import Scope, needs
+from api.pages import page
+from api.principal import PrincipalDependency, Scope, needs
+from api.routes.login import logout_form
 from api.services import ServicesDependency
 from store.tables import CertificationRow, ComparisonRow, JobRow, TrainingRow
 
@@ -18,32 +20,17 @@ __all__ = ["router"]
 router = APIRouter(include_in_schema=False)
 
 _SHOWN = 20
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Tightrope</title>
-<style>
-body {{ font: 1rem/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem;
-  padding: 0 1rem; color: #1b1f24; background: #fff; }}
-table {{ border-collapse: collapse; width: 100%; }}
-th, td {{ text-align: left; padding: .4rem .6rem; border-bottom: 1px solid #d5dae0; }}
-a {{ color: #0b5cad; }}
-</style>
-</head>
-<body>
-<h1>Tightrope</h1>
+_BODY = """<header><h1>Tightrope</h1>{login}</header>
 <p>Can this network be made to change its mind? The <a href="docs">interface</a> is at
 <code>/v1</code>; its description is <a href="openapi.json">openapi.json</a>.</p>
-{tables}</body>
-</html>
-"""
+{tables}"""
 
 
 @router.get("/", response_class=HTMLResponse, dependencies=[needs(Scope.READ)])
-def home(services: ServicesDependency) -> HTMLResponse:
+def home(services: ServicesDependency, principal: PrincipalDependency) -> HTMLResponse:
     """Return the page."""
+    cookie = principal.cookie
+    login = "" if cookie is None else logout_form(cookie, principal.name)
     tables = (
         (
             "certifications",
@@ -52,7 +39,8 @@ def home(services: ServicesDependency) -> HTMLResponse:
         ("comparisons", [_comparison(row) for row in services.comparisons.page(limit=_SHOWN)]),
         ("trainings", [_training(row) for row in services.trainings.page(limit=_SHOWN)]),
     )
-    return HTMLResponse(_PAGE.format(tables="".join(_table(*table) for table in tables)))
+    body = _BODY.format(login=login, tables="".join(_table(*table) for table in tables))
+    return HTMLResponse(page("Tightrope", body))
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
 from api.app import create_app
+from store.keys import KeyLimits, Keys, MadeKey, NewKey, Scope
+from store.tenancy import DEFAULT_PROJECT
 from tests.helpers.service import FakeInspector, FakeQueue, World, service_settings, serving
+
+NO_LIMITS = KeyLimits()
 
 
 @dataclass(frozen=True)
@@ -23,14 +30,34 @@ class Api:
     queue: FakeQueue
     app: FastAPI
 
+    def key(
+        self,
+        *scopes: Scope,
+        project_id: str = DEFAULT_PROJECT,
+        limits: KeyLimits = NO_LIMITS,
+        expires_at: datetime | None = None,
+    ) -> MadeKey:
+        """Make a key."""
+        new = NewKey("test", project_id, scopes, expires_at=expires_at, limits=limits)
+        return Keys(self.world.database).create(new)
+
 
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """Start one service for all tests; `api` gives each of them a clean one."""
-    folder = tmp_path_factory.mktemp("api")
-    settings = service_settings(
-        folder, max_upload_bytes=200_000, max_body_bytes=20_000, events_heartbeat_seconds=0.2
-    )
+    with opened(tmp_path_factory.mktemp("api"), require_keys=False) as made:
+        yield made
+
+
+@contextmanager
+def opened(folder: Path, **changes: object) -> Iterator[Api]:
+    """Run a service in a folder, with other settings than usual where they are given."""
+    small = {
+        "max_upload_bytes": 200_000,
+        "max_body_bytes": 20_000,
+        "events_heartbeat_seconds": 0.2,
+    }
+    settings = service_settings(folder, **{**small, **changes})
     world = World(settings)
     inspector, queue = FakeInspector(), FakeQueue()
     app = create_app(settings, inspector=inspector, queue=queue)
@@ -41,7 +68,25 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 @pytest.fixture
 def api(running: Api) -> Api:
-    running.world.reset()
-    running.inspector.reset()
-    running.queue.reset()
-    return running
+    return clean(running)
+
+
+def clean(used: Api) -> Api:
+    used.world.reset()
+    used.inspector.reset()
+    used.queue.reset()
+    used.client.cookies.clear()
+    return used
+
+
+@pytest.fixture(scope="session")
+def running_guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """Start one service that asks for keys."""
+    folder = tmp_path_factory.mktemp("guarded")
+    with opened(folder, require_keys=True, refusals_per_minute=100_000) as made:
+        yield made
+
+
+@pytest.fixture
+def guarded(running_guarded: Api) -> Api:
+    return clean(running_guarded)

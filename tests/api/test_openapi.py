@@ -13,10 +13,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 
 from api.app import create_app
 from api.schemas import certifications, comparisons, jobs, problem, trainings, uploads
+from store.keys import Scope
 from tests.api.conftest import Api
 from tests.helpers.service import service_settings
 
@@ -96,13 +97,37 @@ def test_examples_are_valid() -> None:
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
 def test_the_service_does_what_its_document_says(api: Api, mode: GenerationMode) -> None:
-    """Random requests, good and bad, get documented answers of the documented form.
+    """Left out is also the check that keys are asked for, since here they are not."""
+    keep_to_the_document(api, mode, excluded=[positive_data_acceptance, ignored_auth])
+
+
+def test_the_service_does_so_with_keys(guarded: Api) -> None:
+    """Every operation is asked without a key, with a wrong one, and with a right one."""
+    keep_to_the_document(
+        guarded,
+        GenerationMode.POSITIVE,
+        excluded=[positive_data_acceptance],
+        headers={"Authorization": f"Bearer {guarded.key(Scope.ADMIN).token}"},
+        examples=2,
+    )
+
+
+def keep_to_the_document(
+    api: Api,
+    mode: GenerationMode,
+    *,
+    excluded: list[Any],
+    headers: dict[str, str] | None = None,
+    examples: int = 8,
+) -> None:
+    """Check that random requests, good and bad, get documented answers of the documented form.
 
     Left out is the check that everything of the right form is accepted: an id may lead nowhere and
     an index lie outside the data set.
     """
     url = f"{api.client.base_url}/openapi.json"
-    schema = schemathesis.openapi.from_url(url)
+    schema = schemathesis.openapi.from_url(url, headers=headers)
+    schema.config.generation.update(with_security_parameters=False)
     api.world.finish()
     api.world.compare()
     api.world.train()
@@ -113,9 +138,9 @@ def test_the_service_does_what_its_document_says(api: Api, mode: GenerationMode)
         if operation.path == "/v1/events":
             continue  # never ends
 
-        @schemathesis_settings
+        @settings(schemathesis_settings, max_examples=examples)
         def check(case: schemathesis.Case) -> None:
-            case.call_and_validate(excluded_checks=[positive_data_acceptance])
+            case.call_and_validate(headers=headers, excluded_checks=excluded)
 
         # Some operations take nothing that could be wrong.
         with suppress(Unsatisfiable):
@@ -125,7 +150,6 @@ def test_the_service_does_what_its_document_says(api: Api, mode: GenerationMode)
 
 
 schemathesis_settings = settings(
-    max_examples=8,
     deadline=None,
     database=None,
     derandomize=True,
