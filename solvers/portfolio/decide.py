@@ -13,6 +13,7 @@ from solvers.portfolio.options import DecideOptions
 from solvers.portfolio.plan import Step, steps
 from solvers.portfolio.run import Run, StageHook
 from solvers.problem import Problem
+from solvers.proof.producing.trace import Trace
 from solvers.results import Decision
 from solvers.vnnlib import fit_problem
 
@@ -26,6 +27,7 @@ def decide(
     *,
     cancelled: Callable[[], bool] = never_cancelled,
     progress: StageHook | None = None,
+    trace: Trace | None = None,
 ) -> Decision:
     """Decide whether a problem has a counterexample.
 
@@ -35,6 +37,7 @@ def decide(
         options: Time, device, seed.
         cancelled: Asked often; True ends the work with an `unknown`.
         progress: Called after each stage, and now and then with one that is under way.
+        trace: Takes down what a proof of the verdict can build on.
 
     Raises:
         InvalidInputError: The problem does not fit the network, or an option is out of range.
@@ -52,6 +55,7 @@ def decide(
         budget=budget,
         seed=chosen.seed,
         progress=progress,
+        trace=trace,
     )
     settle(run, steps(run))
     return run.decision()

@@ -49,6 +49,8 @@ def alpha_margins(run: Run, budget: Budget) -> None:
 
 def alpha_crown(run: Run, budget: Budget) -> None:
     """Optimise the slopes of every layer."""
+    if run.trace is not None:
+        run.trace.hard |= run.open_places
     options = BoundOptions(stop_when_positive=True, iterations=30)
     _bound(run, budget, Method.ALPHA_CROWN, options)
 

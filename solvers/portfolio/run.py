@@ -18,6 +18,7 @@ from solvers.bracket import Bracket, Witness
 from solvers.budget import Budget
 from solvers.exact import ExactOptions
 from solvers.ladder import LadderStep
+from solvers.proof.producing.trace import Trace
 from solvers.results import Decision, Evidence, SolverReport, Stage, Verdict
 from solvers.search.boxes import suits_boxes
 
@@ -66,6 +67,7 @@ class Run:
         seed: Of everything that is drawn at random.
         progress: Called after each stage, and now and then with one that is under way.
         ladder: The tightest node bounds so far.
+        trace: Takes down what a proof can build on; None where none is wanted.
         stages: What ran.
         reason: Why the last member that gave up did so.
         unbounded: Where infinite bounds begin, if there are any.
@@ -81,6 +83,7 @@ class Run:
     seed: int = 0
     progress: StageHook | None = None
     ladder: Ladder | None = None
+    trace: Trace | None = None
     stages: list[Stage] = field(default_factory=list)
     reason: str | None = None
     unbounded: str | None = None
@@ -96,6 +99,7 @@ class Run:
         budget: Budget,
         seed: int = 0,
         progress: StageHook | None = None,
+        trace: Trace | None = None,
     ) -> Run:
         """Prepare a decision about cases that fit the network."""
         wide = network.to(torch.float64, device)
@@ -108,6 +112,7 @@ class Run:
             exact=ExactOptions(seed=seed),
             seed=seed,
             progress=progress,
+            trace=trace,
         )
 
     @property
@@ -129,6 +134,12 @@ class Run:
     def few_inputs(self) -> bool:
         """Whether every open case is one for input splitting."""
         return all(suits_boxes(self.network, bracket.case) for bracket in self.open)
+
+    @property
+    def open_places(self) -> set[int]:
+        """Positions of the open cases."""
+        open_ = {id(bracket) for bracket in self.open}
+        return {place for place, b in enumerate(self.brackets) if id(b) in open_}
 
     def undecided(self) -> int:
         """Return how many values inside the network an open case leaves undecided, at most."""

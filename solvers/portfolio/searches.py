@@ -23,15 +23,17 @@ _LOG = logging.getLogger(__name__)
 
 def split_inputs(run: Run, budget: Budget) -> None:
     """Cut the regions of all open cases into boxes."""
-    began = time.perf_counter()
+    began, trace, before = time.perf_counter(), run.trace, run.open_places
     outcome = search_boxes(
         run.network,
         run.brackets,
         run.witness,
-        options=BoxSearchOptions(),
+        options=BoxSearchOptions(recorder=None if trace is None else trace.boxes),
         budget=budget,
         progress=_teller(run, "input-splitting", began),
     )
+    if trace is not None:
+        trace.by_boxes |= before - run.open_places
     _conclude(run, "input-splitting", began, outcome)
 
 

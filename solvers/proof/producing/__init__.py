@@ -1,0 +1,1 @@
+"""Producers of proofs: from what a search found to a file that the checker accepts."""
