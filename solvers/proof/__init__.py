@@ -1,5 +1,7 @@
 """Proofs that a small independent checker accepts."""
 
+from solvers.proof.bounds import Ball
+from solvers.proof.checker import bound_boxes, root_bounds
 from solvers.proof.container import (
     Balls,
     BoundGroup,
@@ -11,15 +13,21 @@ from solvers.proof.container import (
     read_proof,
     write_proof,
 )
+from solvers.proof.network import CheckedNetwork, UnsupportedProofError
 
 __all__ = [
+    "Ball",
     "Balls",
     "BoundGroup",
+    "CheckedNetwork",
     "InputTree",
     "NeuronTree",
     "Proof",
     "ProofError",
     "ProofFormatError",
+    "UnsupportedProofError",
+    "bound_boxes",
     "read_proof",
+    "root_bounds",
     "write_proof",
 ]

@@ -1,0 +1,202 @@
+"""Proving one box again by splits inside the network, guided by what decided it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from solvers.bounds import Interval, boxes_to_interval, regions_to_balls
+from solvers.bracket import Bracket
+from solvers.budget import Budget
+from solvers.errors import MemoryLimitError
+from solvers.problem import Case, Clause, Specification
+from solvers.proof.container import BoundGroup, NeuronTree
+from solvers.proof.producing.box_proof import clause_margins, stacked_rows
+from solvers.proof.producing.ground import Ground
+from solvers.proof.producing.groups import optimised_groups
+from solvers.proof.producing.neuron_proof import LeafTable, TreeWriter, proved_leaves
+from solvers.proof.producing.split_tree import NeuronLeaves, SplitTree
+from solvers.proof.producing.values import Values
+from solvers.search.neurons import Leaf, NeuronSearchOptions, search_neurons
+from solvers.search.neurons.bounding import Bounder
+from solvers.search.neurons.clauses import ClauseRows
+from solvers.search.neurons.layout import layout_of
+
+__all__ = ["Need", "NeuronCloser"]
+
+_FIRST_SHARE = 0.15
+"""Of the time, for a search on adaptive bounds, where it is not known that more is needed."""
+_GROUP_SHARE = 0.3
+_SLACKS = (1e-4, 1e-2)
+"""How far searches go beyond what is needed, relative to the bound to begin with: so much may be
+lost when slopes are rounded."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """What margins have to exceed.
+
+    Attributes:
+        wanted: So that the verdict survives float32 arithmetic; 0 where that is not known.
+        least: So that rounding in the checker does not matter.
+    """
+
+    wanted: float
+    least: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Footing:
+    """Bounds that a search begins with, and the groups that they come from."""
+
+    groups: tuple[BoundGroup, ...]
+    bounds: Mapping[str, Interval]
+
+
+class NeuronCloser:
+    """Proves that no clause of a case can hold, by splitting values inside the network.
+
+    Args:
+        ground: The network.
+        case: Region and specification.
+        first_row: Number of the case's first row in the file.
+        budget: When to give up.
+    """
+
+    def __init__(self, ground: Ground, case: Case, first_row: int, budget: Budget) -> None:
+        self._ground, self._case, self._first_row = ground, case, first_row
+        self._budget = budget
+        self.reason = "no proof was found"
+        self._start = _Footing((), ground.bounds(case.region, ()))
+        self._layout = layout_of(ground.folded, self._start.bounds)
+        self._values = Values.of(self._layout)
+        device = ground.folded.device
+        self._interval = boxes_to_interval([case.region], torch.float64, device)
+        self._balls = regions_to_balls([case.region], torch.float64, device)
+        self._clauses = ClauseRows(ground.folded, case.specification)
+        matrix, offset, self._owner = stacked_rows(case.specification)
+        self._rows = ground.region_rows([case.region], matrix, offset)[0]
+
+    def close(self, need: Need, *, hard: bool) -> NeuronTree | None:
+        """Search until the box is proved; None with a `reason` where it is not.
+
+        Args:
+            need: What margins have to exceed, if they can.
+            hard: Whether bounds with adaptive slopes are known not to suffice.
+        """
+        missing = [name for name, _ in self._values.parts if name not in self._ground.tensors]
+        if missing:
+            self.reason = f"values of {missing[0]!r} are a step inside an operator of the file"
+            return None
+        targets = [need.wanted, need.least] if need.wanted > need.least else [need.least]
+        if not hard:
+            share = self._budget.share(_FIRST_SHARE)
+            found = self._in_turn(self._start, targets, share)
+            if found is not None:
+                return found
+        improved = self._improved()
+        return self._in_turn(improved, targets, self._budget)
+
+    def _in_turn(
+        self, footing: _Footing, targets: Sequence[float], budget: Budget
+    ) -> NeuronTree | None:
+        """Try to exceed each target, the highest first."""
+        for place, target in enumerate(targets):
+            last = place == len(targets) - 1
+            found = self._searched(footing, target, budget if last else budget.share(0.5))
+            if found is not None:
+                return found
+        return None
+
+    def _improved(self) -> _Footing:
+        """Return better bounds, and how the checker comes by them."""
+        if self._layout.size == 0:
+            return self._start
+        bounder = Bounder(self._layout, self._interval, self._balls, dtype=torch.float32)
+        share = self._budget.share(_GROUP_SHARE)
+        found = optimised_groups(self._layout, bounder, self._ground.tensors, share)
+        groups = tuple(found.groups)
+        return _Footing(groups, self._ground.bounds(self._case.region, groups))
+
+    def _searched(self, footing: _Footing, target: float, budget: Budget) -> NeuronTree | None:
+        for slack in _SLACKS:
+            leaves = self._leaves(footing, target + slack * self._scale, budget)
+            if leaves is None:
+                return None
+            tree = self._written(footing, leaves, target)
+            if tree is not None:
+                return tree
+            self.reason = "rounded slopes do not prove what exact ones do"
+        return None
+
+    @property
+    def _scale(self) -> float:
+        """How large margins are, about."""
+        finite = np.abs(self._rows[np.isfinite(self._rows)])
+        return float(np.median(finite)) if len(finite) else 1.0
+
+    def _leaves(self, footing: _Footing, target: float, budget: Budget) -> list[Leaf] | None:
+        """Search for leaves whose margins exceed a target."""
+        kept = NeuronLeaves()
+        bracket = Bracket(_raised(self._case, target))
+        plain = clause_margins(self._rows[np.newaxis], self._owner)[0] - target
+        bracket.prove(np.where(plain > 0, plain, -np.inf))
+        try:
+            search_neurons(
+                self._ground.folded,
+                bracket,
+                self._ground.witness,
+                options=NeuronSearchOptions(recorder=kept),
+                budget=budget,
+                known=footing.bounds,
+            )
+        except MemoryLimitError as error:
+            self.reason = str(error)
+            return None
+        if not bracket.proved:
+            self.reason = self._why(bracket, budget)
+            return None
+        return kept.leaves
+
+    def _why(self, bracket: Bracket, budget: Budget) -> str:
+        if bracket.counterexample is not None:
+            return "an input comes closer to the boundary than rounding allows to tell"
+        return f"the guided search ended without a proof ({budget.stop_reason or 'undecided'})"
+
+    def _written(
+        self, footing: _Footing, leaves: Sequence[Leaf], target: float
+    ) -> NeuronTree | None:
+        layout = layout_of(self._ground.folded, footing.bounds)
+        bounder = Bounder(layout, self._interval, self._balls, dtype=torch.float64)
+        table = proved_leaves(bounder, self._clauses, leaves, self._values, target)
+        if table is None:
+            return None
+        writer = TreeWriter(self._values, self._ground.tensors)
+        for clause in range(self._clauses.clauses):
+            mine = [leaf for leaf in leaves if leaf.clause == clause]
+            if not self._write_clause(writer, clause, mine, table):
+                return None
+        return writer.done(footing.groups, table)
+
+    def _write_clause(
+        self, writer: TreeWriter, clause: int, leaves: Sequence[Leaf], table: LeafTable
+    ) -> bool:
+        rows = np.flatnonzero(self._owner == clause)
+        if not leaves:
+            writer.plain(self._first_row + int(rows[self._rows[rows].argmax()]))
+            return True
+        tree = SplitTree.of(leaves)
+        if tree is not None:
+            writer.tree(tree, table, self._first_row + int(rows[0]))
+        return tree is not None
+
+
+def _raised(case: Case, target: float) -> Case:
+    """Return a case whose margins are smaller by a target."""
+    clauses = tuple(
+        Clause(clause.matrix, clause.offset + target) for clause in case.specification.clauses
+    )
+    return replace(case, specification=Specification(clauses))

@@ -1,0 +1,255 @@
+"""From a verdict to a proof that the checker has accepted."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.network import Network
+from solvers.budget import Budget
+from solvers.devices import resolve_device
+from solvers.problem import Box, Case, Problem
+from solvers.proof.checker import CheckResult, UnsupportedProofError, check_proof
+from solvers.proof.container import Balls, InputTree, NeuronTree, Proof, write_proof
+from solvers.proof.producing.box_proof import BoxCloser, clause_margins, stacked_rows
+from solvers.proof.producing.box_tree import BoxTree
+from solvers.proof.producing.ground import Ground
+from solvers.proof.producing.neuron_search import Need, NeuronCloser
+from solvers.proof.producing.trace import Trace
+from solvers.search.boxes import suits_boxes
+
+__all__ = ["Proven", "Prover", "Unproven"]
+
+_LOG = logging.getLogger(__name__)
+
+FloatArray = NDArray[np.float64]
+
+_PRODUCER = "tightrope"
+_MOST_LEAVES = 500_000
+_EXTRA_LEAVES = 2
+"""How many times more leaves a larger margin may cost."""
+
+
+@dataclass(frozen=True, eq=False)
+class Proven:
+    """A proof that the checker has accepted.
+
+    Attributes:
+        content: The file.
+        check: What the checker said.
+        proving_seconds, checking_seconds: Wall time of either.
+    """
+
+    content: bytes
+    check: CheckResult
+    proving_seconds: float
+    checking_seconds: float
+
+
+@dataclass(frozen=True)
+class Unproven:
+    """There is no proof that the checker accepts, and why.
+
+    Attributes:
+        reason: In words.
+        proving_seconds, checking_seconds: Wall time of either.
+    """
+
+    reason: str
+    proving_seconds: float
+    checking_seconds: float = 0.0
+
+
+class Prover:
+    """Proves verdicts about one network.
+
+    Args:
+        network: As imported, with its file; with a normalisation where that belongs to it.
+        device: `cpu`, `cuda` or `auto`.
+    """
+
+    def __init__(self, network: Network, device: str = "auto") -> None:
+        self._network = network
+        self._unsupported: str | None = None
+        self._ground: Ground | None = None
+        try:
+            self._ground = Ground.of(network, resolve_device(device))
+        except UnsupportedProofError as error:
+            self._unsupported = str(error)
+
+    def prove(
+        self,
+        problem: Problem,
+        budget: Budget,
+        *,
+        trace: Trace | None = None,
+        specification_sha256: str | None = None,
+    ) -> Proven | Unproven:
+        """Prove that no case of a problem has a counterexample.
+
+        Args:
+            problem: That was verified, fitted to the network.
+            budget: When to give up; checking is not cut short.
+            trace: What decided it.
+            specification_sha256: Of the file that states it, if there is one.
+        """
+        began = time.perf_counter()
+        if self._ground is None:
+            return Unproven(f"the checker cannot read the network: {self._unsupported}", 0.0)
+        work = _Work(self._ground, problem, budget, trace or Trace())
+        found = work.proof(specification_sha256)
+        proving = time.perf_counter() - began
+        if isinstance(found, str):
+            return Unproven(found, proving)
+        return self._checked(found, proving)
+
+    def _checked(self, proof: Proof, proving: float) -> Proven | Unproven:
+        """Let the checker judge the file, as anybody else would."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "proof"
+            write_proof(path, proof)
+            began = time.perf_counter()
+            check = check_proof(path, self._network.source, None)
+            checking = time.perf_counter() - began
+            if check.accepted:
+                return Proven(path.read_bytes(), check, proving, checking)
+        _LOG.warning("the checker rejected a proof: %s", check.reason)
+        return Unproven(f"the checker rejected the proof: {check.reason}", proving, checking)
+
+
+class _Work:
+    """One problem on its way to a proof."""
+
+    def __init__(self, ground: Ground, problem: Problem, budget: Budget, trace: Trace) -> None:
+        self._ground, self._cases, self._budget = ground, problem.cases, budget
+        self._trace = trace
+        self._rows = [stacked_rows(case.specification) for case in self._cases]
+        self._inputs: list[BoxTree] = []
+        self._kinds: list[int] = []
+        self._trees: list[NeuronTree] = []
+
+    def proof(self, specification_sha256: str | None) -> Proof | str:
+        """Return the proof of all cases, or why one of them has none."""
+        open_ = self._plain()
+        first_row = 0
+        for place, case in enumerate(self._cases):
+            region = case.region
+            tree = BoxTree.whole(region.lower.ravel(), region.upper.ravel())
+            if open_[place]:
+                found = self._closed(place, case, first_row)
+                if isinstance(found, str):
+                    return found if len(self._cases) == 1 else f"case {place}: {found}"
+                tree, kind = found
+            else:
+                kind = 0
+            self._inputs.append(tree)
+            self._kinds += [kind] * len(tree.leaves)
+            first_row += len(self._rows[place][1])
+        return self._assembled(specification_sha256)
+
+    def _plain(self) -> NDArray[np.bool_]:
+        """Return which cases the checker's bounds of the whole region leave open."""
+        margins = np.full(len(self._cases), -np.inf)
+        groups: dict[bytes, list[int]] = {}
+        for place, (matrix, _, clause) in enumerate(self._rows):
+            groups.setdefault(matrix.tobytes() + clause.tobytes(), []).append(place)
+        for places in groups.values():
+            matrix, offset, clause = self._rows[places[0]]
+            found = self._ground.region_rows(
+                [self._cases[place].region for place in places], matrix, np.zeros_like(offset)
+            )
+            offsets = np.stack([self._rows[place][1] for place in places])
+            margins[places] = clause_margins(found - offsets, clause).min(axis=1)
+        self._margins = margins
+        return ~(margins > self._least)
+
+    @property
+    def _least(self) -> float:
+        return 0.0
+
+    def _closed(self, place: int, case: Case, first_row: int) -> tuple[BoxTree, int] | str:
+        """Close one case by boxes or by splits inside the network."""
+        share = self._budget.share(1.0 / (len(self._cases) - place))
+        reason = "no proof was found"
+        if suits_boxes(self._ground.folded, case):
+            tree = self._boxes(place, case, share)
+            if tree is not None:
+                return tree, 0
+            reason = "the boxes that it takes are too many"
+            if place in self._trace.by_boxes:
+                return reason
+        closer = NeuronCloser(self._ground, case, first_row, share)
+        need = Need(self._ground.float32_error(case), self._least)
+        neurons = closer.close(need, hard=place in self._trace.hard)
+        if neurons is None:
+            return closer.reason
+        self._trees.append(neurons)
+        region = case.region
+        return BoxTree.whole(region.lower.ravel(), region.upper.ravel()), len(self._trees)
+
+    def _boxes(self, place: int, case: Case, budget: Budget) -> BoxTree | None:
+        """Close one case by boxes, with larger margins where these cost little."""
+        region = case.region.lower.ravel(), case.region.upper.ravel()
+        leaves = self._trace.boxes.of(place) if place in self._trace.by_boxes else None
+        tree = BoxTree.whole(*region) if leaves is None else BoxTree.rebuilt(region, leaves)
+        share = budget if leaves is not None else budget.share(0.7)
+        if not BoxCloser(self._ground, case, share, _MOST_LEAVES).close(tree, self._least):
+            return None
+        wanted = self._ground.float32_error(case)
+        if wanted > self._least:
+            larger = tree.copy()
+            most = _EXTRA_LEAVES * len(tree.leaves) + 100
+            closer = BoxCloser(self._ground, case, budget.share(0.3), most)
+            if closer.close(larger, wanted):
+                return larger
+        return tree
+
+    def _assembled(self, specification_sha256: str | None) -> Proof:
+        network = self._ground.network
+        orders = [(tree, tree.preorder()) for tree in self._inputs]
+        inner = [(tree, order[tree.dim[order] >= 0]) for tree, order in orders]
+        regions = [case.region for case in self._cases]
+        counts = [len(offset) for _, offset, _ in self._rows]
+        normalization = network.normalization
+        return Proof(
+            producer=_PRODUCER,
+            network_sha256=hashlib.sha256(network.source).hexdigest(),
+            specification_sha256=specification_sha256,
+            normalization=None
+            if normalization is None
+            else (tuple(normalization.mean), tuple(normalization.std)),
+            input_shape=network.input_shape,
+            lower=np.stack([region.lower.ravel() for region in regions]),
+            upper=np.stack([region.upper.ravel() for region in regions]),
+            balls=_balls(regions),
+            matrix=np.concatenate([matrix for matrix, _, _ in self._rows]),
+            offset=np.concatenate([offset for _, offset, _ in self._rows]),
+            row_case=np.repeat(np.arange(len(counts)), counts).astype(np.int32),
+            row_clause=np.concatenate([clause for _, _, clause in self._rows]).astype(np.int32),
+            tree=InputTree(
+                np.concatenate([tree.dim[order] for tree, order in orders]).astype(np.int32),
+                np.concatenate([tree.points(nodes) for tree, nodes in inner]),
+                np.array(self._kinds, dtype=np.int32),
+            ),
+            trees=tuple(self._trees),
+        )
+
+
+def _balls(regions: Sequence[Box]) -> Balls | None:
+    """Return the balls of regions, which all have one or none has."""
+    balls = [region.ball for region in regions if region.ball is not None]
+    if not balls:
+        return None
+    return Balls(
+        int(balls[0].norm.value),
+        np.stack([ball.center.ravel() for ball in balls]),
+        np.stack([ball.radii.ravel() for ball in balls]),
+    )
