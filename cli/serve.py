@@ -25,6 +25,7 @@ from store.errors import StoreError
 from store.identifiers import new_identifier
 from store.jobs import Jobs
 from store.migrate import migrate
+from store.reaper import Reaper
 from store.settings import PREFIX, Settings, get_settings
 from worker.app import JobQueue, create_celery
 from worker.cores import available_cores, thread_environment
@@ -130,7 +131,10 @@ def _run(settings: Settings, listener: socket.socket, worker_command: Sequence[s
     database = Database(settings.database)
     migrate(database)
     jobs = Jobs(database, lease_seconds=settings.lease_seconds)
-    _take_over(settings, jobs)
+    reaper = Reaper(
+        database, lease_seconds=settings.lease_seconds, max_attempts=settings.max_attempts
+    )
+    _take_over(settings, jobs, reaper)
     server = _Server(
         uvicorn.Config(
             create_app(settings),
@@ -139,7 +143,7 @@ def _run(settings: Settings, listener: socket.socket, worker_command: Sequence[s
             timeout_graceful_shutdown=_DRAIN_SECONDS,
         )
     )
-    supervisor = Supervisor(settings, jobs, command=worker_command)
+    supervisor = Supervisor(settings, reaper, command=worker_command)
     supervisor.start()
     address = listener.getsockname()
     shown = f"[{address[0]}]" if ":" in address[0] else address[0]
@@ -154,7 +158,7 @@ def _run(settings: Settings, listener: socket.socket, worker_command: Sequence[s
     return server.status
 
 
-def _take_over(settings: Settings, jobs: Jobs) -> None:
+def _take_over(settings: Settings, jobs: Jobs, reaper: Reaper) -> None:
     """Pick up what the last run of the service left.
 
     The folder is this process's alone, so every running job is an orphan, and messages can go:
@@ -162,7 +166,7 @@ def _take_over(settings: Settings, jobs: Jobs) -> None:
     """
     BlobStore(settings.blob_dir).clear_incoming()
     if settings.database_url is None:
-        for job_id in jobs.expire(max_attempts=settings.max_attempts, owner="*"):
+        for job_id in reaper.settle(owner="*"):
             logger.info("job %s goes on", job_id)
     if settings.broker is None:
         clear_messages(settings.broker_dir)
@@ -192,19 +196,19 @@ class Supervisor:
 
     Args:
         settings: Handed on through the environment.
-        jobs: To free the jobs of a worker that died.
+        reaper: Frees what a worker that died had.
         command: Starts a worker; `--name` and `--parent` are added.
     """
 
     def __init__(
         self,
         settings: Settings,
-        jobs: Jobs,
+        reaper: Reaper,
         *,
         command: Sequence[str] = WORKER_COMMAND,
     ) -> None:
         self._settings = settings
-        self._jobs = jobs
+        self._reaper = reaper
         self._command = tuple(command)
         self._stopping = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
@@ -227,7 +231,7 @@ class Supervisor:
             if self._wait(process):
                 return
             logger.error("the worker ended with status %s; starting another", process.returncode)
-            self._jobs.expire(max_attempts=self._settings.max_attempts, owner=name)
+            self._reaper.settle(owner=name)
             self._stopping.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 

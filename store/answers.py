@@ -2,36 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, CursorResult, Executable, Select, func, select
+from sqlalchemy import ColumnElement, Executable, Select, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from store.jobs import guarded_update
-from store.tables import Base, ComparedItemRow, ItemRow, JobRow
+from store.tables import ComparedItemRow, ItemRow, JobRow
 
-__all__ = ["answer_values", "count_done", "insert_once", "select_answers"]
+__all__ = ["add_done", "answer_values", "insert_once", "select_answers"]
 
 Answer = TypeVar("Answer", ItemRow, ComparedItemRow)
 
 
-def _sqlite(table: type[Base], values: Mapping[str, Any]) -> Executable:
-    return sqlite.insert(table).values(**values).on_conflict_do_nothing()
+_ROWS_OF_ONE_STATEMENT = 500
 
 
-def _postgresql(table: type[Base], values: Mapping[str, Any]) -> Executable:
-    return postgresql.insert(table).values(**values).on_conflict_do_nothing()
+def _sqlite(table: type[Answer], rows: Sequence[Mapping[str, Any]]) -> Executable:
+    return sqlite.insert(table).values(rows).on_conflict_do_nothing().returning(table.index)
+
+
+def _postgresql(table: type[Answer], rows: Sequence[Mapping[str, Any]]) -> Executable:
+    return postgresql.insert(table).values(rows).on_conflict_do_nothing().returning(table.index)
 
 
 _STATEMENTS = {"sqlite": _sqlite, "postgresql": _postgresql}
 
 
-def insert_once(session: Session, table: type[Base], values: Mapping[str, Any]) -> bool:
-    """Insert a row, unless one with its key is there; return whether it was inserted."""
-    statement = _STATEMENTS[session.get_bind().dialect.name](table, values)
-    return cast("CursorResult[Any]", session.execute(statement)).rowcount == 1
+def insert_once(
+    session: Session, table: type[Answer], rows: Iterable[Mapping[str, Any]]
+) -> list[int]:
+    """Insert answers, each unless one with its key is there.
+
+    Args:
+        session: That holds what they belong to.
+        table: Of answers.
+        rows: Their columns.
+
+    Returns:
+        The indices of those that were inserted, in the order of the rows.
+    """
+    statement = _STATEMENTS[session.get_bind().dialect.name]
+    inserted: set[int] = set()
+    order: list[int] = []
+    pending = iter(rows)
+    while part := list(islice(pending, _ROWS_OF_ONE_STATEMENT)):
+        inserted.update(session.execute(statement(table, part)).scalars())
+        order.extend(row["index"] for row in part)
+    return [index for index in order if index in inserted]
+
+
+def add_done(session: Session, job_id: str, number: int) -> None:
+    """Count answers that were just stored among a job's finished units of work."""
+    guarded_update(session, JobRow.id == job_id, done=JobRow.done + number)
 
 
 def answer_values(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,9 +93,3 @@ def select_answers(
     if verdict is not None:
         query = query.where(table.verdict == verdict)
     return query.order_by(table.index).limit(limit)
-
-
-def count_done(session: Session, job_id: str, belongs: ColumnElement[bool]) -> None:
-    """Count the answers that belong to a job as its finished units of work."""
-    done = session.scalar(select(func.count()).where(belongs))
-    guarded_update(session, JobRow.id == job_id, done=done)

@@ -6,17 +6,20 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
-from store.answers import answer_values, count_done, insert_once, select_answers
+from store.answers import add_done, answer_values, insert_once, select_answers
+from store.chunks import Claim, hold
 from store.events import note_items
 from store.job_parts import JobParts
-from store.jobs import JobState, Origin, add_job, finish_job, hold_job
+from store.jobs import JobState, Origin, add_job, finish_job, noted_update
+from store.known import known_answers, question_of
 from store.reuse import reuse_certification
-from store.tables import CertificationRow, ItemRow
+from store.tables import CertificationRow, ItemRow, JobRow
 from store.uploads import DATASETS, NETWORKS, get_upload
 
 __all__ = ["Certifications", "NewCertification", "fingerprint"]
@@ -36,6 +39,7 @@ class NewCertification:
         version: Of the software; another version may answer differently.
         reuse: Whether an earlier answer to the same question will do.
         origin: Where the request came from.
+        priority: From -10 to 10; the highest goes first.
     """
 
     network_id: str
@@ -46,6 +50,7 @@ class NewCertification:
     version: str
     reuse: bool = True
     origin: Origin | None = None
+    priority: int = 0
 
 
 def fingerprint(
@@ -104,25 +109,28 @@ class Certifications(JobParts[CertificationRow, NewCertification]):
         with self._database.read() as session:
             return frozenset(session.scalars(query))
 
-    def add_item(self, certification_id: str, owner: str, item: Mapping[str, Any]) -> None:
-        """Store the answer for one input, unless it has one.
+    def add_items(self, claim: Claim, items: Sequence[Mapping[str, Any]]) -> None:
+        """Store answers, each unless its input has one.
 
         Args:
-            certification_id: Whose answer.
-            owner: The worker that computed it.
-            item: With `index` and `verdict`, as reports print it; `input`, the raw input as a
-                flat list, may come with it and is kept apart.
+            claim: What the worker that computed them has taken.
+            items: With `index` and `verdict`, as reports print them; `input`, the raw input as a
+                flat list, may come with one and is kept apart.
+
+        Raises:
+            LeaseLostError: The claim is no longer that worker's; nothing was stored.
+        """
+        with self._database.write() as session:
+            hold(session, claim)
+            _store(session, claim.job_id, items)
+
+    def add_item(self, certification_id: str, owner: str, item: Mapping[str, Any]) -> None:
+        """Store the answer for one input, for the worker that has the whole certification.
 
         Raises:
             LeaseLostError: The job is no longer that worker's; nothing was stored.
         """
-        with self._database.write() as session:
-            hold_job(session, certification_id, owner)
-            key = {"certification_id": certification_id, "input": item.get("input")}
-            new = insert_once(session, ItemRow, {**key, **answer_values(item)})
-            count_done(session, certification_id, ItemRow.certification_id == certification_id)
-            if new:
-                note_items(session, certification_id, [(item["index"], item["verdict"])])
+        self.add_items(Claim(certification_id, KIND, "", owner), [item])
 
     def succeed(self, certification_id: str, owner: str, summary: Mapping[str, Any]) -> None:
         """Store the summary and end the job.
@@ -134,11 +142,34 @@ class Certifications(JobParts[CertificationRow, NewCertification]):
             finish_job(session, certification_id, owner, JobState.SUCCEEDED)
             self._find(session, certification_id).summary = dict(summary)
 
+    def succeed_known(self, certification_id: str, summary: Mapping[str, Any]) -> None:
+        """End a queued job every answer of which was known; do nothing where it is not that."""
+        now = datetime.now(UTC)
+        with self._database.write() as session:
+            ended = noted_update(
+                session,
+                certification_id,
+                JobRow.state == JobState.QUEUED,
+                JobRow.done >= JobRow.total,
+                state=JobState.SUCCEEDED,
+                cached=True,
+                ready=False,
+                started_at=now,
+                finished_at=now,
+            )
+            if ended:
+                self._find(session, certification_id).summary = dict(summary)
+
     def _add(self, session: Session, new: NewCertification) -> CertificationRow:
         network = get_upload(session, NETWORKS, new.network_id)
         dataset = get_upload(session, DATASETS, new.dataset_id)
         job = add_job(
-            session, kind=KIND, queue=new.queue, total=len(new.indices), origin=new.origin
+            session,
+            kind=KIND,
+            queue=new.queue,
+            total=len(new.indices),
+            origin=new.origin,
+            priority=new.priority,
         )
         row = CertificationRow(
             id=job.id,
@@ -146,13 +177,35 @@ class Certifications(JobParts[CertificationRow, NewCertification]):
             dataset_id=dataset.id,
             settings=dict(new.settings),
             fingerprint=fingerprint(network.sha256, dataset.sha256, new.settings, new.version),
+            question=question_of(network.sha256, dataset.sha256, new.settings, new.version),
         )
         session.add(row)
         session.flush()
         session.refresh(row)
-        if new.reuse:
-            reuse_certification(session, row)
+        if new.reuse and not reuse_certification(session, row):
+            _take_known(session, row, new.indices)
+            session.refresh(row.job)
         return row
 
     def _asks_about(self, network_id: str) -> ColumnElement[bool]:
         return CertificationRow.network_id == network_id
+
+
+def _store(session: Session, job_id: str, items: Sequence[Mapping[str, Any]]) -> None:
+    """Store answers inside a transaction that may, and tell of those that are new."""
+    rows = [
+        {"certification_id": job_id, "input": item.get("input"), **answer_values(item)}
+        for item in items
+    ]
+    new = insert_once(session, ItemRow, rows)
+    if new:
+        verdicts = {item["index"]: item["verdict"] for item in items}
+        add_done(session, job_id, len(new))
+        note_items(session, job_id, [(index, verdicts[index]) for index in new])
+
+
+def _take_known(session: Session, row: CertificationRow, indices: Sequence[int]) -> None:
+    """Store the answers for the inputs that some earlier job has answered."""
+    known = known_answers(session, row.question or "", row.settings["methods"], indices)
+    items = [{**known[index].payload, "input": known[index].input} for index in sorted(known)]
+    _store(session, row.id, items)

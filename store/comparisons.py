@@ -10,12 +10,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
-from store.answers import answer_values, count_done, insert_once, select_answers
+from store.answers import add_done, answer_values, insert_once, select_answers
 from store.certifications import fingerprint
+from store.chunks import Claim, hold
 from store.events import note_items
 from store.job_parts import JobParts
-from store.jobs import JobState, Origin, add_job, finish_job, hold_job
-from store.reuse import note_taken, reuse_comparison, reuse_parts
+from store.jobs import JobState, Origin, add_job, finish_job
+from store.known import known_answers, question_of
+from store.reuse import reuse_comparison, reuse_tightness
 from store.tables import ComparedItemRow, ComparedNetworkRow, ComparisonRow
 from store.uploads import DATASETS, NETWORKS, get_upload
 
@@ -38,6 +40,7 @@ class NewComparison:
         version: Of the software; another version may answer differently.
         reuse: Whether earlier answers to the same questions will do.
         origin: Where the request came from.
+        priority: From -10 to 10; the highest goes first.
     """
 
     network_ids: Sequence[str]
@@ -48,6 +51,7 @@ class NewComparison:
     version: str
     reuse: bool = True
     origin: Origin | None = None
+    priority: int = 0
 
 
 class Comparisons(JobParts[ComparisonRow, NewComparison]):
@@ -101,39 +105,35 @@ class Comparisons(JobParts[ComparisonRow, NewComparison]):
         with self._database.read() as session:
             return frozenset(session.scalars(query))
 
+    def add_items(self, claim: Claim, items: Sequence[Mapping[str, Any]]) -> None:
+        """Store answers of the claim's network, each unless its input has one.
+
+        Raises:
+            LeaseLostError: The claim is no longer its worker's; nothing was stored.
+        """
+        with self._database.write() as session:
+            hold(session, claim)
+            _store(session, claim.job_id, claim.position, items)
+
     def add_item(
         self, comparison_id: str, owner: str, *, position: int, item: Mapping[str, Any]
     ) -> None:
-        """Store the answer of one network for one input, unless it has one.
+        """Store the answer of one network, for the worker that has the whole comparison.
 
         Raises:
             LeaseLostError: The job is no longer that worker's; nothing was stored.
         """
-        with self._database.write() as session:
-            hold_job(session, comparison_id, owner)
-            key = {"comparison_id": comparison_id, "position": position}
-            new = insert_once(session, ComparedItemRow, {**key, **answer_values(item)})
-            count_done(session, comparison_id, ComparedItemRow.comparison_id == comparison_id)
-            if new:
-                answer = (item["index"], item["verdict"])
-                note_items(session, comparison_id, [answer], position=position)
+        self.add_items(Claim(comparison_id, KIND, "", owner, position=position), [item])
 
-    def set_layers(
-        self,
-        comparison_id: str,
-        owner: str,
-        *,
-        position: int,
-        layers: Sequence[Mapping[str, Any]] | None,
-    ) -> None:
-        """Store how tight a network's layers are; None where that cannot be measured.
+    def set_layers(self, claim: Claim, layers: Sequence[Mapping[str, Any]] | None) -> None:
+        """Store how tight the layers of the claim's network are; None if that is not known.
 
         Raises:
-            LeaseLostError: The job is no longer that worker's; nothing was stored.
+            LeaseLostError: The claim is no longer its worker's; nothing was stored.
         """
         with self._database.write() as session:
-            hold_job(session, comparison_id, owner)
-            row = session.get_one(ComparedNetworkRow, (comparison_id, position))
+            hold(session, claim)
+            row = session.get_one(ComparedNetworkRow, (claim.job_id, claim.position))
             row.tightness = {"layers": None if layers is None else [dict(one) for one in layers]}
 
     def succeed(self, comparison_id: str, owner: str, result: Mapping[str, Any]) -> None:
@@ -149,11 +149,12 @@ class Comparisons(JobParts[ComparisonRow, NewComparison]):
     def _add(self, session: Session, new: NewComparison) -> ComparisonRow:
         row = _new_row(session, new)
         if new.reuse and not reuse_comparison(session, row):
-            reuse_parts(session, row)
-            count_done(session, row.id, ComparedItemRow.comparison_id == row.id)
-            note_taken(session, row)
+            for entry in row.networks:
+                reuse_tightness(session, entry)
+                _take_known(session, row, entry, new.indices)
         session.flush()
         session.refresh(row)
+        session.refresh(row.job)
         return row
 
     def _asks_about(self, network_id: str) -> ColumnElement[bool]:
@@ -163,26 +164,58 @@ class Comparisons(JobParts[ComparisonRow, NewComparison]):
 def _new_row(session: Session, new: NewComparison) -> ComparisonRow:
     networks = [get_upload(session, NETWORKS, network_id) for network_id in new.network_ids]
     dataset = get_upload(session, DATASETS, new.dataset_id)
-    questions = [
+    wholes = [
         fingerprint(network.sha256, dataset.sha256, new.settings, new.version)
         for network in networks
     ]
     total = len(new.indices) * len(networks)
-    job = add_job(session, kind=KIND, queue=new.queue, total=total, origin=new.origin)
+    job = add_job(
+        session,
+        kind=KIND,
+        queue=new.queue,
+        total=total,
+        origin=new.origin,
+        priority=new.priority,
+    )
     row = ComparisonRow(
         id=job.id,
         dataset_id=dataset.id,
         settings=dict(new.settings),
-        fingerprint=hashlib.sha256("\0".join(questions).encode()).hexdigest(),
+        fingerprint=hashlib.sha256("\0".join(wholes).encode()).hexdigest(),
     )
     session.add(row)
     session.flush()
     session.add_all(
         ComparedNetworkRow(
-            comparison_id=job.id, position=position, network_id=network.id, fingerprint=question
+            comparison_id=job.id,
+            position=position,
+            network_id=network.id,
+            fingerprint=whole,
+            question=question_of(network.sha256, dataset.sha256, new.settings, new.version),
         )
-        for position, (network, question) in enumerate(zip(networks, questions, strict=True))
+        for position, (network, whole) in enumerate(zip(networks, wholes, strict=True))
     )
     session.flush()
     session.refresh(row)
     return row
+
+
+def _store(
+    session: Session, job_id: str, position: int, items: Sequence[Mapping[str, Any]]
+) -> None:
+    """Store answers of a network inside a transaction that may, and tell of those that are new."""
+    key = {"comparison_id": job_id, "position": position}
+    new = insert_once(session, ComparedItemRow, [{**key, **answer_values(item)} for item in items])
+    if new:
+        verdicts = {item["index"]: item["verdict"] for item in items}
+        add_done(session, job_id, len(new))
+        pairs = [(index, verdicts[index]) for index in new]
+        note_items(session, job_id, pairs, position=position)
+
+
+def _take_known(
+    session: Session, row: ComparisonRow, entry: ComparedNetworkRow, indices: Sequence[int]
+) -> None:
+    """Store the answers of a network for the inputs that some earlier job has answered."""
+    known = known_answers(session, entry.question or "", row.settings["methods"], indices)
+    _store(session, row.id, entry.position, [known[index].payload for index in sorted(known)])

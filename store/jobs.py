@@ -21,12 +21,13 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, CursorResult, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from store.clock import Clock, database_clock
 from store.database import Database
 from store.errors import ConflictError, NotFoundError, StoreError
 from store.events import note
 from store.identifiers import is_identifier, new_identifier
 from store.states import FINAL_STATES, JobState, Origin
-from store.tables import JobRow
+from store.tables import ChunkRow, JobRow
 
 __all__ = [
     "FINAL_STATES",
@@ -36,9 +37,13 @@ __all__ = [
     "LeaseState",
     "Origin",
     "add_job",
+    "back_to_queue",
+    "claim_whole",
+    "finish_job",
     "get_job",
     "guarded_update",
     "hold_job",
+    "noted_update",
 ]
 
 _LONGEST_RESEND = timedelta(hours=1)
@@ -69,7 +74,13 @@ def get_job(session: Session, identifier: str) -> JobRow:
 
 
 def add_job(
-    session: Session, *, kind: str, queue: str, total: int, origin: Origin | None = None
+    session: Session,
+    *,
+    kind: str,
+    queue: str,
+    total: int,
+    origin: Origin | None = None,
+    priority: int = 0,
 ) -> JobRow:
     """Add a queued job; what it is about goes into another table, under the same id."""
     origin = origin or Origin()
@@ -79,6 +90,8 @@ def add_job(
         queue=queue,
         state=JobState.QUEUED.value,
         total=total,
+        priority=priority,
+        ready=True,
         created_at=datetime.now(UTC),
         webhook_url=origin.webhook_url,
         context=None if origin.context is None else dict(origin.context),
@@ -114,11 +127,15 @@ class Jobs:
     Args:
         database: Where the rows are.
         lease_seconds: How long a worker may be silent.
+        clock: By which leases begin and end.
     """
 
-    def __init__(self, database: Database, *, lease_seconds: float = 60.0) -> None:
+    def __init__(
+        self, database: Database, *, lease_seconds: float = 60.0, clock: Clock = database_clock
+    ) -> None:
         self._database = database
         self._lease = timedelta(seconds=lease_seconds)
+        self._clock = clock
 
     def get(self, job_id: str) -> JobRow:
         """Return one job.
@@ -149,37 +166,24 @@ class Jobs:
         return {state.value: counts.get(state.value, 0) for state in JobState}
 
     def claim(self, job_id: str, owner: str) -> bool:
-        """Take a job that is queued, or running under an expired lease.
+        """Take a whole job that is queued, or running under an expired lease.
 
         Returns:
             Whether it is now the owner's; False also when it has been deleted meanwhile.
         """
-        now = datetime.now(UTC)
-        free = or_(
-            JobRow.state == JobState.QUEUED,
-            and_(JobRow.state == JobState.RUNNING, JobRow.lease_expires_at < now),
-        )
         with self._database.write() as session:
-            return _noted_update(
-                session,
-                job_id,
-                free,
-                JobRow.cancel_requested.is_(False),
-                state=JobState.RUNNING,
-                owner=owner,
-                lease_expires_at=now + self._lease,
-                started_at=func.coalesce(JobRow.started_at, now),
-                claimed_at=now,
-                claimed_done=JobRow.done,
-                attempts=JobRow.attempts + 1,
+            now = self._clock(session)
+            free = or_(
+                JobRow.state == JobState.QUEUED,
+                and_(JobRow.state == JobState.RUNNING, JobRow.lease_expires_at < now),
             )
+            return claim_whole(session, job_id, owner, free, now=now, lease=self._lease)
 
     def heartbeat(self, job_id: str, owner: str) -> LeaseState:
         """Extend the owner's lease."""
         with self._database.write() as session:
-            held = guarded_update(
-                session, *_owned(job_id, owner), lease_expires_at=datetime.now(UTC) + self._lease
-            )
+            ends = self._clock(session) + self._lease
+            held = guarded_update(session, *_owned(job_id, owner), lease_expires_at=ends)
         return self.check(job_id, owner) if held else LeaseState.LOST
 
     def check(self, job_id: str, owner: str) -> LeaseState:
@@ -204,12 +208,12 @@ class Jobs:
     def release(self, job_id: str, owner: str) -> bool:
         """Put the owner's job back into the queue without counting the attempt."""
         with self._database.write() as session:
-            return _noted_update(
+            return noted_update(
                 session,
                 job_id,
                 *_owned(job_id, owner),
                 attempts=JobRow.attempts - 1,
-                **_back_to_queue(datetime.now(UTC)),
+                **back_to_queue(self._clock(session)),
             )
 
     def request_cancel(self, job_id: str) -> JobRow:
@@ -221,21 +225,23 @@ class Jobs:
         """
         with self._database.write() as session:
             get_job(session, job_id)
-            if not _noted_update(
+            if not noted_update(
                 session,
                 job_id,
                 JobRow.state == JobState.QUEUED,
                 state=JobState.CANCELLED,
                 cancel_requested=True,
+                ready=False,
                 finished_at=datetime.now(UTC),
             ):
-                _noted_update(
+                noted_update(
                     session,
                     job_id,
                     JobRow.state == JobState.RUNNING,
                     JobRow.cancel_requested.is_(False),
                     cancel_requested=True,
                 )
+                _cancel_idle(session, job_id)
             session.expire_all()
             row = get_job(session, job_id)
             if row.state in (JobState.SUCCEEDED, JobState.FAILED):
@@ -256,28 +262,28 @@ class Jobs:
         Returns:
             Ids of the jobs put back.
         """
-        now = datetime.now(UTC)
-        if owner is None:
-            gone = JobRow.lease_expires_at < now
-        else:
-            gone = JobRow.owner.is_not(None) if owner == "*" else JobRow.owner == owner
-        running = and_(JobRow.state == JobState.RUNNING, gone)
         with self._database.write() as session:
+            if owner is None:
+                gone = JobRow.lease_expires_at < self._clock(session)
+            else:
+                gone = JobRow.owner.is_not(None) if owner == "*" else JobRow.owner == owner
+            running = and_(JobRow.state == JobState.RUNNING, gone)
             rows = session.scalars(select(JobRow).where(running).order_by(JobRow.id)).all()
             return [row.id for row in rows if _settle(session, row, running, max_attempts)]
 
     def due(self, *, resend_seconds: float, all_queued: bool = False) -> list[tuple[str, str]]:
-        """Return `(id, queue)` of queued jobs the queue has to be told about, again or at all.
+        """Return `(id, queue)` of jobs with work that nobody has, to tell the queue of them.
 
         Messages can be lost and a repeated one does no harm, so each is sent again after
         `resend_seconds`, then after twice as long, and so on up to an hour.
 
         Args:
             resend_seconds: The first of these pauses.
-            all_queued: Whether to take every queued job, because the messages are gone.
+            all_queued: Whether to take every such job, because the messages are gone.
         """
         now = datetime.now(UTC)
-        waiting = JobRow.state == JobState.QUEUED
+        live = (JobState.QUEUED.value, JobState.RUNNING.value)
+        waiting = and_(JobRow.state.in_(live), JobRow.ready.is_(True))
         if not all_queued:
             unsent = or_(JobRow.next_send_at.is_(None), JobRow.next_send_at <= now)
             waiting = and_(waiting, unsent)
@@ -296,6 +302,32 @@ class Jobs:
             guarded_update(session, JobRow.id == job_id, sends=JobRow.sends + 1, next_send_at=later)
 
 
+def claim_whole(
+    session: Session,
+    job_id: str,
+    owner: str,
+    free: ColumnElement[bool],
+    *,
+    now: datetime,
+    lease: timedelta,
+) -> bool:
+    """Take a job that is free as a whole; return whether it is now the owner's."""
+    return noted_update(
+        session,
+        job_id,
+        free,
+        JobRow.cancel_requested.is_(False),
+        state=JobState.RUNNING,
+        owner=owner,
+        ready=False,
+        lease_expires_at=now + lease,
+        started_at=func.coalesce(JobRow.started_at, now),
+        claimed_at=now,
+        claimed_done=JobRow.done,
+        attempts=JobRow.attempts + 1,
+    )
+
+
 def finish_job(
     session: Session,
     job_id: str,
@@ -309,12 +341,13 @@ def finish_job(
     Raises:
         LeaseLostError: It is no longer the owner's; the transaction has to be given up.
     """
-    if not _noted_update(
+    if not noted_update(
         session,
         job_id,
         *_owned(job_id, owner),
         state=state,
         error=error,
+        ready=False,
         finished_at=datetime.now(UTC),
         owner=None,
         lease_expires_at=None,
@@ -322,7 +355,7 @@ def finish_job(
         raise LeaseLostError(f"job {job_id} no longer belongs to worker {owner}")
 
 
-def _noted_update(
+def noted_update(
     session: Session, job_id: str, *conditions: ColumnElement[bool], **values: object
 ) -> bool:
     """Change the state of a job that meets all conditions, and write that down."""
@@ -332,12 +365,29 @@ def _noted_update(
     return changed
 
 
+def _cancel_idle(session: Session, job_id: str) -> None:
+    """Cancel a running job that no worker has anything of: nobody else would."""
+    held = select(ChunkRow.number).where(ChunkRow.job_id == job_id, ChunkRow.state == "running")
+    noted_update(
+        session,
+        job_id,
+        JobRow.state == JobState.RUNNING,
+        JobRow.owner.is_(None),
+        ~held.exists(),
+        state=JobState.CANCELLED,
+        ready=False,
+        finished_at=datetime.now(UTC),
+    )
+
+
 def _owned(job_id: str, owner: str) -> tuple[ColumnElement[bool], ...]:
     return (JobRow.id == job_id, JobRow.owner == owner, JobRow.state == JobState.RUNNING)
 
 
-def _back_to_queue(now: datetime) -> dict[str, object]:
+def back_to_queue(now: datetime) -> dict[str, object]:
+    """Return what a job that goes back to the queue is set to."""
     return {
+        "ready": True,
         "state": JobState.QUEUED,
         "owner": None,
         "lease_expires_at": None,
@@ -349,9 +399,14 @@ def _back_to_queue(now: datetime) -> dict[str, object]:
 def _settle(session: Session, row: JobRow, running: ColumnElement[bool], max_attempts: int) -> bool:
     """Settle one job whose worker is gone; return whether it went back to the queue."""
     now = datetime.now(UTC)
-    end: dict[str, object] = {"owner": None, "lease_expires_at": None, "finished_at": now}
+    end: dict[str, object] = {
+        "owner": None,
+        "lease_expires_at": None,
+        "ready": False,
+        "finished_at": now,
+    }
     if row.cancel_requested:
-        _noted_update(session, row.id, running, state=JobState.CANCELLED, **end)
+        noted_update(session, row.id, running, state=JobState.CANCELLED, **end)
         return False
     if row.attempts >= max_attempts:
         message = (
@@ -359,6 +414,6 @@ def _settle(session: Session, row: JobRow, running: ColumnElement[bool], max_att
             "it may need more memory than there is, see the worker's log"
         )
         error = {"type": "WorkerLostError", "message": message}
-        _noted_update(session, row.id, running, state=JobState.FAILED, error=error, **end)
+        noted_update(session, row.id, running, state=JobState.FAILED, error=error, **end)
         return False
-    return _noted_update(session, row.id, running, **_back_to_queue(now))
+    return noted_update(session, row.id, running, **back_to_queue(now))

@@ -20,16 +20,16 @@ from store.tables import (
     JobRow,
 )
 
-__all__ = ["note_taken", "reuse_certification", "reuse_comparison", "reuse_parts"]
+__all__ = ["reuse_certification", "reuse_comparison", "reuse_tightness"]
 
 Answered = TypeVar("Answered", CertificationRow, ComparisonRow)
 
 
-def reuse_certification(session: Session, row: CertificationRow) -> None:
-    """Take over the answers of a certification that asked the same, where there is one."""
+def reuse_certification(session: Session, row: CertificationRow) -> bool:
+    """Take over the answers of a certification that asked the same; return whether there is one."""
     earlier = _answered(session, CertificationRow, row.fingerprint)
     if earlier is None:
-        return
+        return False
     columns = (ItemRow.index, ItemRow.verdict, ItemRow.payload, ItemRow.input)
     items = select(literal(row.id), *columns).where(ItemRow.certification_id == earlier.id)
     names = ["certification_id", *(column.key for column in columns)]
@@ -39,6 +39,7 @@ def reuse_certification(session: Session, row: CertificationRow) -> None:
     taken = select(ItemRow.index, ItemRow.verdict).where(ItemRow.certification_id == row.id)
     note_items(session, job.id, _pairs(session, taken.order_by(ItemRow.index)))
     note(session, job.id)
+    return True
 
 
 def reuse_comparison(session: Session, row: ComparisonRow) -> bool:
@@ -50,24 +51,19 @@ def reuse_comparison(session: Session, row: ComparisonRow) -> bool:
         _take(session, own, other)
     row.result = None if earlier.result is None else _renamed(earlier.result, row)
     job = _succeed(session, row.id)
-    note_taken(session, row)
+    _note_taken(session, row)
     note(session, job.id)
     return True
 
 
-def reuse_parts(session: Session, row: ComparisonRow) -> None:
-    """Take over answers for single networks from whatever asked the same of them."""
-    for entry in row.networks:
-        compared = _compared(session, entry.fingerprint)
-        if compared is not None:
-            _take(session, entry, compared)
-            continue
-        certified = _answered(session, CertificationRow, entry.fingerprint)
-        if certified is not None:
-            _copy(session, entry, ItemRow, ItemRow.certification_id == certified.id)
+def reuse_tightness(session: Session, entry: ComparedNetworkRow) -> None:
+    """Take over how tight the layers of a network are on the same inputs, where it is known."""
+    compared = _compared(session, entry.fingerprint)
+    if compared is not None:
+        entry.tightness = compared.tightness
 
 
-def note_taken(session: Session, row: ComparisonRow) -> None:
+def _note_taken(session: Session, row: ComparisonRow) -> None:
     """Write down which answers a new comparison has from the start."""
     for entry in row.networks:
         taken = select(ComparedItemRow.index, ComparedItemRow.verdict).where(
@@ -86,7 +82,11 @@ def _compared(session: Session, fingerprint: str) -> ComparedNetworkRow | None:
     return session.scalar(
         select(ComparedNetworkRow)
         .join(JobRow, JobRow.id == ComparedNetworkRow.comparison_id)
-        .where(ComparedNetworkRow.fingerprint == fingerprint, JobRow.state == JobState.SUCCEEDED)
+        .where(
+            ComparedNetworkRow.fingerprint == fingerprint,
+            JobRow.state == JobState.SUCCEEDED,
+            JobRow.parked == 0,
+        )
         .order_by(ComparedNetworkRow.comparison_id.desc())
         .limit(1)
     )
@@ -123,7 +123,11 @@ def _answered(session: Session, table: type[Answered], fingerprint: str) -> Answ
     return session.scalar(
         select(table)
         .join(table.job)
-        .where(table.fingerprint == fingerprint, JobRow.state == JobState.SUCCEEDED)
+        .where(
+            table.fingerprint == fingerprint,
+            JobRow.state == JobState.SUCCEEDED,
+            JobRow.parked == 0,
+        )
         .order_by(table.id.desc())
         .limit(1)
     )
@@ -145,6 +149,7 @@ def _succeed(session: Session, job_id: str) -> JobRow:
     job = get_job(session, job_id)
     now = datetime.now(UTC)
     job.state, job.cached, job.done = JobState.SUCCEEDED.value, True, job.total
+    job.ready = False
     job.started_at = job.finished_at = now
     session.flush()
     return job

@@ -39,6 +39,7 @@ class NewTraining:
         steps: Expected in all; a worker that counts otherwise says so.
         queue: Where workers look for it.
         origin: Where the request came from.
+        priority: From -10 to 10; the highest goes first.
     """
 
     network_id: str | None
@@ -48,6 +49,7 @@ class NewTraining:
     steps: int
     queue: str = "bounds"
     origin: Origin | None = None
+    priority: int = 0
 
 
 @dataclass(frozen=True)
@@ -279,7 +281,14 @@ class Trainings(JobParts[TrainingRow, NewTraining]):
         for dataset_id in (new.dataset_id, new.validation_id):
             if dataset_id is not None:
                 get_upload(session, DATASETS, dataset_id)
-        job = add_job(session, kind=KIND, queue=new.queue, total=new.steps, origin=new.origin)
+        job = add_job(
+            session,
+            kind=KIND,
+            queue=new.queue,
+            total=new.steps,
+            origin=new.origin,
+            priority=new.priority,
+        )
         row = TrainingRow(
             id=job.id,
             network_id=new.network_id,

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from reports.summary import summarize
 from store.certifications import Certifications
+from store.chunks import Claim
+from store.errors import StoreError
+from store.sizing import LONGEST_SECONDS
 from store.tables import CertificationRow
 from worker.lease import Lease
+from worker.parking import nothing_answered, unknown_item
 from worker.workplace import Workplace, json_object
+from worker.writing import AnswerWriter
 
-__all__ = ["CertificationEngine", "CertificationHandler", "CertificationWork"]
+__all__ = ["CertificationEngine", "CertificationHandler", "CertificationWork", "answer_chunk"]
 
 logger = logging.getLogger(__name__)
 
@@ -63,16 +70,34 @@ class CertificationHandler:
         self._engine = engine
         self._certifications = Certifications(place.database)
 
+    def work(self, claim: Claim, lease: Lease) -> Sequence[int]:
+        """Answer the inputs of a chunk; return those that are handed back."""
+        row = self._certifications.get(claim.job_id)
+        logger.info("chunk %s: %d inputs to certify", claim.number, len(claim.indices))
+        work = self._work(row, claim.indices)
+        store = partial(self._certifications.add_items, claim)
+        return answer_chunk(self._engine, work, claim, lease, store=store)
+
     def compute(self, job_id: str, lease: Lease) -> None:
-        """Compute and store the answers that are missing, until done or told to stop."""
-        row = self._certifications.get(job_id)
+        """Say of the inputs that were given up that nothing is known, and why.
+
+        Raises:
+            RemoteError: Not one input was answered; this is why.
+        """
+        del lease  # soon done
+        parked = self._place.chunks.parked(job_id)
         finished = self._certifications.finished_indices(job_id)
-        missing = [index for index in row.settings["indices"] if index not in finished]
-        logger.info("%d inputs to certify, %d are done", len(missing), len(finished))
-        for item in self._engine(self._work(row, missing), lease.cancelled):
-            if lease.cancelled():
-                return  # this answer may have been cut short
-            self._certifications.add_item(job_id, self._place.owner, json_object(item))
+        if parked and not finished:
+            raise nothing_answered(parked)
+        methods = self._certifications.get(job_id).settings["methods"]
+        items = [
+            unknown_item(index, methods, chunk.error)
+            for chunk in parked
+            for index in chunk.indices
+            if index not in finished
+        ]
+        whole = Claim(job_id, "certification", "", self._place.owner)
+        self._certifications.add_items(whole, items)
 
     def complete(self, job_id: str) -> bool:
         """Store the summary and end the job, where every input has its answer."""
@@ -94,3 +119,44 @@ class CertificationHandler:
             indices=missing,
             device=self._place.settings.device,
         )
+
+
+def answer_chunk(
+    engine: CertificationEngine,
+    work: CertificationWork,
+    claim: Claim,
+    lease: Lease,
+    *,
+    store: Callable[[Sequence[Mapping[str, Any]]], None],
+) -> Sequence[int]:
+    """Compute the answers of a chunk and store them as they come.
+
+    Args:
+        engine: What computes.
+        work: The chunk's inputs.
+        claim: The chunk.
+        lease: Of the chunk.
+        store: Stores answers.
+
+    Returns:
+        Inputs that were not begun, because the others took long; empty where the lease ended, since
+        whatever is left is found by what is not stored.
+
+    Raises:
+        StoreError: The engine left an input out.
+        LeaseLostError: The chunk is no longer this worker's.
+    """
+    began, left = time.monotonic(), dict.fromkeys(claim.indices)
+    with AnswerWriter(store) as writer:
+        for item in engine(work, lambda: lease.cancelled() or writer.failed):
+            if lease.cancelled() or writer.failed:
+                return ()  # this answer may have been cut short
+            writer.add(json_object(item))
+            left.pop(item["index"], None)
+            whole_batch = (len(claim.indices) - len(left)) % claim.grain == 0
+            if whole_batch and time.monotonic() - began > LONGEST_SECONDS:
+                break
+        else:
+            if left and not lease.cancelled() and not writer.failed:
+                raise StoreError(f"the engine gave no answer for {len(left)} inputs")
+    return () if lease.cancelled() else tuple(left)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 from reports.comparison import comparison_of
+from store.chunks import Claim
 from store.comparisons import Comparisons
+from store.plans import ITEMS, LAYERS
 from store.tables import ComparedNetworkRow, ComparisonRow
-from worker.certifying import CertificationEngine, CertificationWork
+from worker.certifying import CertificationEngine, CertificationWork, answer_chunk
 from worker.lease import Lease
+from worker.parking import nothing_answered, unknown_item
 from worker.workplace import Workplace, json_object
 
 __all__ = ["ComparisonHandler", "TightnessEngine"]
@@ -46,15 +50,50 @@ class ComparisonHandler:
         self._measure = measure
         self._comparisons = Comparisons(place.database)
 
+    def work(self, claim: Claim, lease: Lease) -> Sequence[int]:
+        """Do a chunk: answers of one network, or the tightness of its layers."""
+        row = self._comparisons.get(claim.job_id)
+        entry = row.networks[claim.position]
+        if claim.task == LAYERS:
+            self._note_layers(row, entry, claim, lease)
+            return ()
+        logger.info(
+            "chunk %s: %d inputs of network %d to certify",
+            claim.number,
+            len(claim.indices),
+            claim.position,
+        )
+        work = replace(self._work(row, entry), indices=claim.indices)
+        store = partial(self._comparisons.add_items, claim)
+        return answer_chunk(self._certify, work, claim, lease, store=store)
+
     def compute(self, job_id: str, lease: Lease) -> None:
-        """Compute and store what is missing of each network, until done or told to stop."""
+        """Say of what was given up that nothing is known, and why.
+
+        Raises:
+            RemoteError: Not one input was answered; this is why.
+        """
+        del lease  # soon done
+        parked = self._place.chunks.parked(job_id)
         row = self._comparisons.get(job_id)
-        for entry in row.networks:
-            if lease.cancelled():
-                return
-            self._answer(row, entry, lease)
-            if entry.tightness is None and not lease.cancelled():
-                self._note_layers(row, entry, lease)
+        sides = {
+            one.position: self._comparisons.items(job_id, one.position) for one in row.networks
+        }
+        labels = {item["index"]: item["label"] for items in sides.values() for item in items}
+        if any(chunk.task == ITEMS for chunk in parked) and not labels:
+            raise nothing_answered(parked)
+        for chunk in parked:
+            claim = Claim(job_id, "comparison", "", self._place.owner, position=chunk.position)
+            if chunk.task == LAYERS:
+                self._comparisons.set_layers(claim, None)
+                continue
+            answered = {item["index"] for item in sides[chunk.position]}
+            items = [
+                unknown_item(index, row.settings["methods"], chunk.error, label=labels.get(index))
+                for index in chunk.indices
+                if index not in answered
+            ]
+            self._comparisons.add_items(claim, items)
 
     def complete(self, job_id: str) -> bool:
         """Store the figures and end the job, where every network has all its answers."""
@@ -69,29 +108,14 @@ class ComparisonHandler:
         self._comparisons.succeed(job_id, self._place.owner, json_object(result))
         return True
 
-    def _answer(self, row: ComparisonRow, entry: ComparedNetworkRow, lease: Lease) -> None:
-        """Certify the inputs for which a network has no answer yet."""
-        finished = self._comparisons.finished_indices(row.id, entry.position)
-        work = self._work(row, entry)
-        work = replace(work, indices=[index for index in work.indices if index not in finished])
-        logger.info("network %d: %d inputs to certify", entry.position, len(work.indices))
-        if not work.indices:
-            return
-        for item in self._certify(work, lease.cancelled):
-            if lease.cancelled():
-                return  # this answer may have been cut short
-            self._comparisons.add_item(
-                row.id, self._place.owner, position=entry.position, item=json_object(item)
-            )
-
-    def _note_layers(self, row: ComparisonRow, entry: ComparedNetworkRow, lease: Lease) -> None:
+    def _note_layers(
+        self, row: ComparisonRow, entry: ComparedNetworkRow, claim: Claim, lease: Lease
+    ) -> None:
         layers = self._measure(self._work(row, entry), lease.cancelled)
         if lease.cancelled():
             return  # measured on some of the inputs only
         clean = None if layers is None else [json_object(layer) for layer in layers]
-        self._comparisons.set_layers(
-            row.id, self._place.owner, position=entry.position, layers=clean
-        )
+        self._comparisons.set_layers(claim, clean)
 
     def _side(self, row: ComparisonRow, entry: ComparedNetworkRow) -> dict[str, Any]:
         """Return what the figures of one network are made from."""

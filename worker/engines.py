@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from worker.certifying import CertificationEngine, CertificationHandler
 from worker.comparing import ComparisonHandler, TightnessEngine
 from worker.training import TrainingEngine, TrainingHandler
-from worker.workplace import Handler, Workplace
+from worker.workplace import ChunkHandler, Handler, Workplace
 
-__all__ = ["Engines", "handlers"]
+__all__ = ["Engines", "chunk_handlers", "handlers"]
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,21 @@ class Engines:
     train: TrainingEngine
 
 
-_HANDLERS: Mapping[str, Callable[[Workplace, Engines], Handler]] = {
+_CHUNKED: Mapping[str, Callable[[Workplace, Engines], ChunkHandler]] = {
     "certification": lambda place, engines: CertificationHandler(place, engines.certify),
     "comparison": lambda place, engines: ComparisonHandler(place, engines.certify, engines.measure),
+}
+_WHOLE: Mapping[str, Callable[[Workplace, Engines], Handler]] = {
+    **_CHUNKED,
     "training": lambda place, engines: TrainingHandler(place, engines.train),
 }
 
 
 def handlers(place: Workplace, engines: Engines) -> dict[str, Handler]:
-    """Return what a worker does with each kind of job."""
-    return {kind: make(place, engines) for kind, make in _HANDLERS.items()}
+    """Return what a worker does with whole jobs of each kind."""
+    return {kind: make(place, engines) for kind, make in _WHOLE.items()}
+
+
+def chunk_handlers(place: Workplace, engines: Engines) -> dict[str, ChunkHandler]:
+    """Return what a worker does with chunks of jobs of each kind."""
+    return {kind: make(place, engines) for kind, make in _CHUNKED.items()}

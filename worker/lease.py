@@ -7,14 +7,14 @@ import threading
 import time
 from enum import StrEnum
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from store.jobs import Jobs, LeaseState
+from store.jobs import LeaseState
 from store.settings import Settings
 
-__all__ = ["Lease", "StopReason"]
+__all__ = ["Lease", "LeaseKeeper", "StopReason"]
 
 logger = logging.getLogger(__name__)
 
@@ -27,15 +27,27 @@ class StopReason(StrEnum):
     STOPPING = "stopping"
 
 
+class LeaseKeeper(Protocol):
+    """Knows whether somebody still has something: `Jobs` of whole jobs, `ChunkLease` of chunks."""
+
+    def heartbeat(self, job_id: str, owner: str) -> LeaseState:
+        """Extend the owner's lease."""
+        ...
+
+    def check(self, job_id: str, owner: str) -> LeaseState:
+        """Return whether the owner should go on, without writing."""
+        ...
+
+
 class Lease:
-    """Watches over one job from a thread of its own, while a context is open.
+    """Watches over one job, or a chunk of it, from a thread of its own, while a context is open.
 
     The solver asks `cancelled` between steps as often as it likes; the database is asked every
     `cancel_poll_seconds`, and told of the worker's life every `heartbeat_seconds`.
 
     Args:
-        jobs: The store.
-        job_id: The job, already claimed by `owner`.
+        keeper: Who knows.
+        job_id: The job, it or its chunk already claimed by `owner`.
         owner: Name of this worker.
         settings: For the intervals.
         stopping: Set when the whole worker has to stop.
@@ -43,14 +55,14 @@ class Lease:
 
     def __init__(
         self,
-        jobs: Jobs,
+        keeper: LeaseKeeper,
         job_id: str,
         *,
         owner: str,
         settings: Settings,
         stopping: threading.Event,
     ) -> None:
-        self._jobs = jobs
+        self._keeper = keeper
         self._job_id = job_id
         self._owner = owner
         self._settings = settings
@@ -90,7 +102,7 @@ class Lease:
         while not self._done.wait(self._settings.cancel_poll_seconds):
             now = time.monotonic()
             beat = now - extended >= self._settings.heartbeat_seconds
-            ask = self._jobs.heartbeat if beat else self._jobs.check
+            ask = self._keeper.heartbeat if beat else self._keeper.check
             try:
                 self._state = ask(self._job_id, self._owner)
             except SQLAlchemyError as error:

@@ -51,11 +51,12 @@ def run_worker(
     signals.worker_shutting_down.connect(lambda **_: stopping.set(), weak=False)
     signals.setup_logging.connect(lambda **_: None, weak=False)  # or Celery installs handlers
     app = create_celery(settings)
-    runner = Runner(settings, load_engines(), owner=name, stopping=stopping)
+    queue = JobQueue(app)
+    runner = Runner(settings, load_engines(), owner=name, stopping=stopping, announce=queue.send)
     _register(app, runner)
     if parent is not None:
         threading.Thread(target=_stop_with, args=(parent,), daemon=True).start()
-    sweeper = Sweeper(runner.jobs, JobQueue(app), settings)
+    sweeper = Sweeper(runner.jobs, runner.reaper, queue, settings)
     sweeper.start()
     worker = app.Worker(
         pool="solo",
@@ -75,7 +76,7 @@ def _register(app: Celery, runner: Runner) -> None:
     @app.task(name=RUN_JOB)  # type: ignore[untyped-decorator]
     def run_job(job_id: str) -> None:
         with job_logged(job_id):
-            runner.run(job_id)
+            runner.run()
 
 
 def _stop_with(parent: int) -> None:

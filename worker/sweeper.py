@@ -8,6 +8,7 @@ import threading
 from sqlalchemy.exc import SQLAlchemyError
 
 from store.jobs import Jobs
+from store.reaper import Reaper
 from store.settings import Settings
 from worker.app import JobQueue
 
@@ -21,21 +22,23 @@ class Sweeper:
 
     Args:
         jobs: The store.
+        reaper: Puts back what dead workers had.
         queue: Told about what is found.
         settings: For the intervals.
     """
 
-    def __init__(self, jobs: Jobs, queue: JobQueue, settings: Settings) -> None:
+    def __init__(self, jobs: Jobs, reaper: Reaper, queue: JobQueue, settings: Settings) -> None:
         self._jobs = jobs
+        self._reaper = reaper
         self._queue = queue
         self._settings = settings
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="sweeper", daemon=True)
 
     def sweep(self) -> None:
-        """Put jobs of dead workers back, and announce queued ones that are due."""
-        for job_id in self._jobs.expire(max_attempts=self._settings.max_attempts):
-            logger.warning("job %s lost its worker and is queued again", job_id)
+        """Put jobs and chunks of dead workers back, and announce work that is due."""
+        for job_id in self._reaper.settle():
+            logger.warning("job %s lost a worker; what that had is queued again", job_id)
         for job_id, queue in self._jobs.due(resend_seconds=self._settings.resend_seconds):
             self._queue.send(job_id, queue)
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from reports.numbers import strict
 from store.blobs import BlobStore
+from store.chunks import Chunks, Claim
 from store.database import Database
 from store.jobs import Jobs
 from store.settings import Settings
 from worker.lease import Lease
 
-__all__ = ["Handler", "Workplace", "json_object"]
+__all__ = ["ChunkHandler", "Handler", "Workplace", "json_object"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Workplace:
 
     Attributes:
         settings: Of this process.
-        database, blobs, jobs: The store.
+        database, blobs, jobs, chunks: The store.
         owner: Name of this worker, unlike every other's.
     """
 
@@ -30,6 +31,7 @@ class Workplace:
     database: Database
     blobs: BlobStore
     jobs: Jobs
+    chunks: Chunks
     owner: str
 
 
@@ -42,6 +44,21 @@ class Handler(Protocol):
 
     def complete(self, job_id: str) -> bool:
         """Store the result and end the job; return False where parts of it are missing."""
+        ...
+
+
+class ChunkHandler(Handler, Protocol):
+    """What a worker does with jobs of a kind that is cut into chunks.
+
+    `compute` is called for the whole job once its chunks are done or parked.
+    """
+
+    def work(self, claim: Claim, lease: Lease) -> Sequence[int]:
+        """Compute and store a chunk, until done or until `lease.cancelled()`.
+
+        Returns:
+            Inputs to hand back, because the chunk takes longer than it should.
+        """
         ...
 
 

@@ -13,7 +13,7 @@ from reports.numbers import strict
 from tests.api.checks import problem
 from tests.api.conftest import Api
 from tests.helpers.engines import LAYERS
-from tests.helpers.service import NETWORK_DETAILS, World, item
+from tests.helpers.service import NETWORK_DETAILS, World, comparing, item
 
 ABSENT = "job_00000000000000000000000000"
 
@@ -47,7 +47,7 @@ def finish(world: World) -> str:
         ]
         for one in items:
             world.comparisons.add_item(row.id, "somebody", position=entry.position, item=one)
-        world.comparisons.set_layers(row.id, "somebody", position=entry.position, layers=LAYERS)
+        world.comparisons.set_layers(comparing(row.id, "somebody", entry.position), LAYERS)
         sides.append(
             {
                 "network_id": entry.network_id,
@@ -152,7 +152,7 @@ def test_an_equal_comparison_is_taken_over_whole(api: Api) -> None:
         items = [item(index) for index in range(5)]
         for one in items:
             world.comparisons.add_item(row.id, "w", position=entry.position, item=one)
-        world.comparisons.set_layers(row.id, "w", position=entry.position, layers=None)
+        world.comparisons.set_layers(comparing(row.id, "w", entry.position), None)
         identity = {"network_id": entry.network_id, "name": "old", "sha256": "0"}
         sides.append({**identity, "items": items})
     result = comparison_of(sides[0], sides[1:], methods=["crown"])

@@ -31,7 +31,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 def supervisor(world: World, log: Path, then: str) -> Supervisor:
     log.touch()
     command = [sys.executable, "-c", WORKER + then, str(log)]
-    return Supervisor(world.settings, world.jobs, command=command)
+    return Supervisor(world.settings, world.reaper, command=command)
 
 
 def started(log: Path) -> list[list[str]]:

@@ -23,10 +23,12 @@ from api.training import stored_settings
 from store.access_tables import ProjectRow
 from store.blobs import BlobStore
 from store.certifications import Certifications, NewCertification
+from store.chunks import Chunks, Claim
 from store.comparisons import Comparisons, NewComparison
 from store.database import Database
 from store.jobs import Jobs
 from store.migrate import migrate
+from store.reaper import Reaper
 from store.settings import Settings
 from store.tables import Base, CertificationRow, ComparisonRow, TrainingRow
 from store.tenancy import DEFAULT_PROJECT, Tenant
@@ -107,6 +109,11 @@ def item(index: int, verdict: str = "verified", **changes: object) -> dict[str, 
     return {**plain, **changes}
 
 
+def comparing(comparison_id: str, owner: str, position: int) -> Claim:
+    """Return what a worker has that took a whole comparison, at one of its networks."""
+    return Claim(comparison_id, "comparison", "bounds", owner, position=position)
+
+
 @cache
 def migrated_database() -> bytes:
     """Return the file of an empty database; making one takes longer than most tests."""
@@ -140,6 +147,10 @@ class World:
         self.comparisons = Comparisons(home)
         self.trainings = Trainings(home, self.blobs, settings.checkpoint_dir)
         self.jobs = Jobs(self.database, lease_seconds=settings.lease_seconds)
+        self.chunks = Chunks(self.database, lease_seconds=settings.lease_seconds)
+        self.reaper = Reaper(
+            self.database, lease_seconds=settings.lease_seconds, max_attempts=settings.max_attempts
+        )
         self.network = self.dataset = ""
         self.reset()
 

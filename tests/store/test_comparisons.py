@@ -12,7 +12,7 @@ from store.errors import ConflictError, IdempotencyMismatchError, NotFoundError
 from store.idempotency import Replay
 from store.jobs import JobState, LeaseLostError
 from store.tables import ComparisonRow
-from tests.helpers.service import NETWORK_DETAILS, SETTINGS, World, item
+from tests.helpers.service import NETWORK_DETAILS, SETTINGS, World, comparing, item
 
 ABSENT = "job_00000000000000000000000000"
 
@@ -28,7 +28,7 @@ def finish(world: World, row: ComparisonRow) -> None:
         for index in row.settings["indices"]:
             world.comparisons.add_item(row.id, "w", position=entry.position, item=item(index))
         layers: list[Mapping[str, Any]] = [{"name": f"a{entry.position}"}]
-        world.comparisons.set_layers(row.id, "w", position=entry.position, layers=layers)
+        world.comparisons.set_layers(comparing(row.id, "w", entry.position), layers)
     world.comparisons.succeed(row.id, "w", result(world, row))
 
 
@@ -58,7 +58,7 @@ def test_an_answer_is_written_once_by_the_owner_alone(world: World) -> None:
     with pytest.raises(LeaseLostError):
         comparisons.add_item(row.id, "other", position=0, item=item(0))
     with pytest.raises(LeaseLostError):
-        comparisons.set_layers(row.id, "other", position=0, layers=[])
+        comparisons.set_layers(comparing(row.id, "other", 0), [])
     assert [entry["verdict"] for entry in comparisons.items(row.id, 0)] == ["unknown"]
     assert "input" not in comparisons.items(row.id, 0)[0]
     assert comparisons.finished_indices(row.id, 0) == {1}
@@ -69,7 +69,7 @@ def test_an_answer_is_written_once_by_the_owner_alone(world: World) -> None:
 def test_layers_are_kept_also_where_there_are_none(world: World) -> None:
     row = world.compare([0])
     assert world.jobs.claim(row.id, "w")
-    world.comparisons.set_layers(row.id, "w", position=0, layers=None)
+    world.comparisons.set_layers(comparing(row.id, "w", 0), None)
     found = world.comparisons.get(row.id).networks
     assert [entry.tightness for entry in found] == [{"layers": None}, None]
 
@@ -141,7 +141,8 @@ def test_answers_of_certifications_are_taken_over(world: World) -> None:
     assert (row.job.state, row.job.done) == (JobState.QUEUED, 2)
     assert world.comparisons.finished_indices(row.id, 0) == {0, 1}
     assert world.comparisons.finished_indices(row.id, 1) == frozenset()
-    assert world.compare([0], reuse=True).job.done == 0
+    assert world.compare([0], reuse=True).job.done == 1
+    assert world.compare([0], reuse=True, epsilon=0.2).job.done == 0
 
 
 def test_answers_of_other_comparisons_are_taken_over(world: World) -> None:

@@ -16,7 +16,7 @@ from solvers.errors import MemoryLimitError
 from store.comparisons import Comparisons
 from store.tables import ComparisonRow, JobRow
 from tests.helpers.engines import LAYERS, ScriptedEngine, certifying
-from tests.helpers.service import SETTINGS, World, item
+from tests.helpers.service import SETTINGS, World, comparing, item
 from tests.helpers.small_files import write_data, write_two_class
 from worker.certification import measure
 from worker.certifying import CertificationWork
@@ -32,7 +32,7 @@ def stopping() -> threading.Event:
 @pytest.fixture
 def run(world: World, stopping: threading.Event) -> Callable[[str, Engines], JobRow]:
     def run_job(job_id: str, engines: Engines) -> JobRow:
-        Runner(world.settings, engines, owner="w", stopping=stopping).run(job_id)
+        Runner(world.settings, engines, owner="w", stopping=stopping).run()
         return world.jobs.get(job_id)
 
     return run_job
@@ -66,7 +66,7 @@ def test_only_what_is_missing_is_computed(world: World, run: Run) -> None:
     comparisons = Comparisons(world.database)
     assert world.jobs.claim(row.id, "dead")
     comparisons.add_item(row.id, "dead", position=0, item=item(1))
-    comparisons.set_layers(row.id, "dead", position=0, layers=[])
+    comparisons.set_layers(comparing(row.id, "dead", 0), [])
     comparisons.add_item(row.id, "dead", position=1, item=item(0, "unknown"))
     world.jobs.expire(max_attempts=3, owner="dead")
     engine = ScriptedEngine()

@@ -49,15 +49,15 @@ def test_a_killed_worker_loses_nothing(world: World) -> None:
         first.wait()
     kept = done(world, row.id)
     assert 2 <= kept < 6
-    assert world.jobs.get(row.id).owner == "first"
+    assert state(world, row.id) == "running"
     with working(world, "second") as second:
         wait_until(lambda: state(world, row.id) == "succeeded")
         second.terminate()
         assert second.wait(30) == 0
     assert len(world.certifications.items(row.id)) == 6
-    assert world.jobs.get(row.id).attempts == 2
     log = (world.settings.data_dir / "second.log").read_text()
-    assert f"[{row.id}] {6 - kept} inputs to certify, {kept} are done" in log
+    # What had no answer is tried one by one: the worker may have died of one of them.
+    assert log.count(f"[{row.id}] chunk ") == 6 - kept
 
 
 def test_a_cancelled_job_stops_in_the_middle_of_an_input(world: World) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from models.errors import DataError
 from store.errors import NotFoundError
-from store.tables import JobRow
+from store.tables import ChunkRow, JobRow
 from tests.helpers.engines import ScriptedEngine, certifying
 from tests.helpers.service import World, item, wait_until
 from worker.runner import Runner, describe
@@ -27,7 +27,7 @@ def run(world: World, stopping: threading.Event) -> Callable[[str, ScriptedEngin
     """Run a job in a worker called `w`, and return what became of it."""
 
     def run_job(job_id: str, engine: ScriptedEngine) -> JobRow:
-        Runner(world.settings, certifying(engine), owner="w", stopping=stopping).run(job_id)
+        Runner(world.settings, certifying(engine), owner="w", stopping=stopping).run()
         return world.jobs.get(job_id)
 
     return run_job
@@ -113,10 +113,19 @@ def test_other_errors_say_nothing_of_the_inside(
     assert describe(error) == job.error
 
 
-def test_an_engine_that_forgets_an_input_is_noticed(world: World, run: Run) -> None:
-    job = run(world.certify([0, 1]).id, ScriptedEngine(left_out=[1]))
-    assert job.state == "failed"
-    assert job.done == 1
+def test_an_input_that_is_left_out_three_times_is_given_up(world: World, run: Run) -> None:
+    row = world.certify([0, 1, 2])
+    engine = ScriptedEngine(left_out=[1])
+    job = run(row.id, engine)
+    assert (job.state, job.done, job.parked) == ("succeeded", 3, 1)
+    assert engine.asked == [[0, 1, 2], [1], [1]]
+    answers = world.certifications.items(row.id)
+    assert [answer["verdict"] for answer in answers] == ["verified", "unknown", "verified"]
+    assert answers[1]["reason"].startswith("given up after 3 attempts: the worker met an error")
+    summary = world.certifications.get(row.id).summary
+    assert summary is not None
+    assert (summary["count"], summary["unknown"]) == (3, 1)
+    assert summary["certified_accuracy"] == {"crown": pytest.approx(2 / 3)}
 
 
 def test_a_cancelled_job_keeps_what_it_has(world: World, run: Run) -> None:
@@ -160,16 +169,18 @@ def test_a_worker_that_lost_its_job_leaves_it_alone(world: World, run: Run) -> N
     row = world.certify([0, 1])
 
     def steal(index: int) -> None:
-        if index == 1:
+        if index == 0:
             with world.database.write() as session:
-                session.execute(update(JobRow).values(owner="other"))
+                session.execute(update(ChunkRow).values(owner="other"))
+            threading.Event().wait(4 * world.settings.cancel_poll_seconds)
 
     job = run(row.id, ScriptedEngine(steal))
-    assert (job.state, job.owner, job.done) == ("running", "other", 1)
+    assert (job.state, job.done) == ("running", 0)
+    assert world.chunks.expire(owner="other") == [row.id]
 
 
 def test_a_deleted_job_ends_quietly(world: World, run: Run) -> None:
-    row = world.certify([0, 1])
+    world.certify([0, 1])
 
     def remove(index: int) -> None:
         if index == 1:
@@ -177,7 +188,7 @@ def test_a_deleted_job_ends_quietly(world: World, run: Run) -> None:
                 session.execute(JobRow.__table__.delete())  # type: ignore[attr-defined]
 
     tasks = certifying(ScriptedEngine(remove))
-    Runner(world.settings, tasks, owner="w", stopping=threading.Event()).run(row.id)
+    Runner(world.settings, tasks, owner="w", stopping=threading.Event()).run()
     assert world.jobs.page(limit=5) == []
 
 
@@ -187,6 +198,10 @@ def test_a_database_that_fails_leaves_the_job_to_its_lease(
     def away(*_arguments: object) -> None:
         raise OperationalError("INSERT", {}, Exception("away"))
 
-    monkeypatch.setattr("store.certifications.Certifications.add_item", away)
-    job = run(world.certify().id, ScriptedEngine())
-    assert (job.state, job.owner) == ("running", "w")
+    row = world.certify()
+    with monkeypatch.context() as patch:
+        patch.setattr("store.certifications.Certifications.add_items", away)
+        assert run(row.id, ScriptedEngine()).state == "running"
+    assert world.chunks.expire() == []
+    assert world.chunks.expire(owner="w") == [row.id]
+    assert run(row.id, ScriptedEngine()).state == "succeeded"

@@ -16,7 +16,7 @@ def test_lost_and_unannounced_jobs_are_announced(world: World) -> None:
         world.jobs.claim(job_id, "w")
     let_lease_expire(world, lost)
     queue = FakeQueue()
-    sweeper = Sweeper(world.jobs, queue, world.settings)
+    sweeper = Sweeper(world.jobs, world.reaper, queue, world.settings)
     sweeper.sweep()
     assert queue.sent == [(lost, "bounds"), (unannounced, "bounds")]
     sweeper.sweep()
@@ -27,7 +27,7 @@ def test_it_goes_on_by_itself_until_it_is_stopped(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue = FakeQueue()
-    sweeper = Sweeper(world.jobs, queue, world.settings)
+    sweeper = Sweeper(world.jobs, world.reaper, queue, world.settings)
     failures = []
 
     def away(*_arguments: object, **_options: object) -> list[str]:

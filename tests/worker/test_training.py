@@ -27,7 +27,7 @@ def run(world: World, stopping: threading.Event) -> Callable[[str, ScriptedTrain
     """Run a job in a worker called `w`, and return what became of it."""
 
     def run_job(job_id: str, engine: ScriptedTrainer) -> JobRow:
-        Runner(world.settings, training(engine), owner="w", stopping=stopping).run(job_id)
+        Runner(world.settings, training(engine), owner="w", stopping=stopping).run()
         return world.jobs.get(job_id)
 
     return run_job
@@ -107,7 +107,7 @@ def test_two_arms_end_in_a_comparison(world: World, run: Run) -> None:
     assert compared.dataset_id == world.dataset
     assert compared.settings["indices"] == [1, 3]
     assert compared.settings["epsilon"] == 0.05
-    assert compared.job.state == "queued"
+    assert compared.job.state == "succeeded"  # the worker goes on with what there is
     assert {"network.onnx", "baseline-network.onnx", "baseline-metrics.csv"} <= set(
         names(world, row.id)
     )
