@@ -2,35 +2,80 @@
 
 from __future__ import annotations
 
+import json
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from models.data import fit_dataset, load_dataset
+import torch
+
+from models.data import load_dataset
 from models.network import Normalization
 from models.onnx_import import load_network
-from solvers.certification import CertifyOptions, certify_items
+from solvers.certification import Certifier, CertifyOptions
 from solvers.comparison import measured_layers
 from solvers.methods import Method
 from worker.certifying import CertificationWork
 
-__all__ = ["certify", "measure", "options_of"]
+__all__ = ["WarmCertifiers", "certify", "measure", "options_of"]
+
+
+_KEPT = 2
+"""Certifiers that stay loaded: both networks of a comparison, or two jobs that take turns."""
+
+
+class WarmCertifiers:
+    """Certifies, and keeps what it has loaded for the next chunk of the same job.
+
+    Args:
+        kept: How many networks with their data stay loaded.
+    """
+
+    def __init__(self, kept: int = _KEPT) -> None:
+        self._kept = kept
+        self._loaded: OrderedDict[str, Certifier] = OrderedDict()
+
+    def __call__(
+        self, work: CertificationWork, cancelled: Callable[[], bool]
+    ) -> Iterator[Mapping[str, Any]]:
+        """Yield one item per input, as reports print them, with the input beside counterexamples.
+
+        Raises:
+            TightropeError: Network, data set and settings do not fit each other.
+        """
+        if work.threads is not None and work.threads != torch.get_num_threads():
+            torch.set_num_threads(work.threads)
+        certifier = self._certifier(work)
+        for item in certifier.items(work.indices, cancelled=cancelled):
+            answer = item.to_json()
+            if item.counterexample is not None:
+                raw = certifier.dataset.x[item.index]
+                answer["input"] = [float(value) for value in raw.ravel()]
+            yield answer
+
+    def _certifier(self, work: CertificationWork) -> Certifier:
+        """Return what certifies, loaded now or before; files are named by their content."""
+        settings = {name: value for name, value in work.settings.items() if name != "indices"}
+        names = [work.network_name, work.dataset_name]
+        key = json.dumps([str(work.network), str(work.dataset), *names, settings, work.device])
+        certifier = self._loaded.pop(key, None)
+        if certifier is None:
+            while len(self._loaded) >= self._kept:
+                self._loaded.popitem(last=False)  # before another takes memory
+            certifier = _load(work)
+        self._loaded[key] = certifier
+        return certifier
 
 
 def certify(work: CertificationWork, cancelled: Callable[[], bool]) -> Iterator[Mapping[str, Any]]:
-    """Yield one item per input, as reports print them, with the input beside counterexamples.
+    """Certify once, and keep nothing; see `WarmCertifiers`."""
+    return WarmCertifiers(kept=1)(work, cancelled)
 
-    Raises:
-        TightropeError: Network, data set and settings do not fit each other.
-    """
+
+def _load(work: CertificationWork) -> Certifier:
     network = load_network(work.network, name=work.network_name)
-    dataset = fit_dataset(load_dataset(work.dataset, name=work.dataset_name), network)
-    options = options_of(work.settings, device=work.device)
-    items = certify_items(network, dataset, options, indices=work.indices, cancelled=cancelled)
-    for item in items:
-        answer = item.to_json()
-        if item.counterexample is not None:
-            answer["input"] = [float(value) for value in dataset.x[item.index].ravel()]
-        yield answer
+    dataset = load_dataset(work.dataset, name=work.dataset_name)
+    return Certifier(network, dataset, options_of(work.settings, device=work.device))
 
 
 def measure(

@@ -36,6 +36,7 @@ class CertificationWork:
         settings: As the request gave them.
         indices: The inputs still without an answer.
         device: Where to compute.
+        threads: For arithmetic; None leaves it as it is.
     """
 
     network: Path
@@ -45,6 +46,7 @@ class CertificationWork:
     settings: Mapping[str, Any]
     indices: Sequence[int]
     device: str
+    threads: int | None = None
 
 
 class CertificationEngine(Protocol):
@@ -118,6 +120,7 @@ class CertificationHandler:
             settings=row.settings,
             indices=missing,
             device=self._place.settings.device,
+            threads=self._place.threads(),
         )
 
 

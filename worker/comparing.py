@@ -136,4 +136,5 @@ class ComparisonHandler:
             settings=row.settings,
             indices=row.settings["indices"],
             device=self._place.settings.device,
+            threads=self._place.threads(),
         )

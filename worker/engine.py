@@ -199,11 +199,11 @@ def load_engines(threads: int) -> Engines:
     """
     import torch  # noqa: PLC0415 (reads the thread settings when it is loaded)
 
-    from worker.certification import certify, measure  # noqa: PLC0415
+    from worker.certification import WarmCertifiers, measure  # noqa: PLC0415
     from worker.trainer import train_arm  # noqa: PLC0415
 
     torch.set_num_threads(threads)
-    return Engines(certify=certify, measure=measure, train=train_arm)
+    return Engines(certify=WarmCertifiers(), measure=measure, train=train_arm)
 
 
 def main(

@@ -20,6 +20,7 @@ from worker.app import RUN_JOB, JobQueue, create_celery
 from worker.cores import available_cores, thread_environment
 from worker.engines import Engines
 from worker.logs import configure, job_logged
+from worker.neighbours import Neighbours
 from worker.remote import EngineProcess
 from worker.runner import Runner
 from worker.sweeper import Sweeper
@@ -33,7 +34,12 @@ _GRACE_SECONDS = 20.0
 
 
 def run_worker(
-    settings: Settings, load_engines: Callable[[], Engines], *, name: str, parent: int | None = None
+    settings: Settings,
+    load_engines: Callable[[], Engines],
+    *,
+    name: str,
+    parent: int | None = None,
+    threads: Callable[[], int | None] = lambda: None,
 ) -> int:
     """Work until told to stop by SIGTERM or SIGINT; return the exit status.
 
@@ -46,13 +52,21 @@ def run_worker(
         load_engines: Returns what computes; called once, before the first job is taken.
         name: Owner of the jobs it takes; no other worker may have it.
         parent: Stop when the parent process is no longer this one.
+        threads: Returns how many threads a chunk is computed with; None leaves that as it is.
     """
     stopping = threading.Event()
     signals.worker_shutting_down.connect(lambda **_: stopping.set(), weak=False)
     signals.setup_logging.connect(lambda **_: None, weak=False)  # or Celery installs handlers
     app = create_celery(settings)
     queue = JobQueue(app)
-    runner = Runner(settings, load_engines(), owner=name, stopping=stopping, announce=queue.send)
+    runner = Runner(
+        settings,
+        load_engines(),
+        owner=name,
+        stopping=stopping,
+        announce=queue.send,
+        threads=threads,
+    )
     _register(app, runner)
     if parent is not None:
         threading.Thread(target=_stop_with, args=(parent,), daemon=True).start()
@@ -98,10 +112,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = get_settings()
         configure(settings.log_level)
-        threads = settings.worker_threads or available_cores()
-        os.environ.update(thread_environment(threads, os.environ))
-        with EngineProcess(settings, threads=threads) as process:
-            return run_worker(settings, process.engines, name=parsed.name, parent=parsed.parent)
+        cores = settings.worker_threads or available_cores()
+        os.environ.update(thread_environment(cores, os.environ))
+        with (
+            Neighbours(settings.data_dir / "workers", parsed.name) as neighbours,
+            EngineProcess(settings, threads=cores) as process,
+        ):
+            return run_worker(
+                settings,
+                process.engines,
+                name=parsed.name,
+                parent=parsed.parent,
+                threads=lambda: settings.worker_threads or neighbours.share(cores),
+            )
     except StoreError as error:
         logger.error("%s", error)
         return 2

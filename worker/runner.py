@@ -51,6 +51,7 @@ class Runner:
         owner: Name of this worker, unlike every other's.
         stopping: Set when the worker has to stop; the work at hand then goes back to the queue.
         announce: Tells another worker, through the queue named second, that there is work for it.
+        threads: Returns how many threads a chunk is computed with; None leaves that as it is.
 
     Attributes:
         jobs, chunks, reaper: The store.
@@ -64,6 +65,7 @@ class Runner:
         owner: str,
         stopping: threading.Event,
         announce: Callable[[str, str], object] = lambda _job_id, _queue: None,
+        threads: Callable[[], int | None] = lambda: None,
     ) -> None:
         database = Database(settings.database)
         self.jobs = Jobs(database, lease_seconds=settings.lease_seconds)
@@ -72,7 +74,7 @@ class Runner:
             database, lease_seconds=settings.lease_seconds, max_attempts=settings.max_attempts
         )
         blobs = BlobStore(settings.blob_dir)
-        place = Workplace(settings, database, blobs, self.jobs, self.chunks, owner)
+        place = Workplace(settings, database, blobs, self.jobs, self.chunks, owner, threads)
         self._handlers = handlers(place, engines)
         self._chunk_handlers = chunk_handlers(place, engines)
         self._settings = settings

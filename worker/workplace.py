@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,6 +25,8 @@ class Workplace:
         settings: Of this process.
         database, blobs, jobs, chunks: The store.
         owner: Name of this worker, unlike every other's.
+        threads: Returns how many threads for arithmetic are this worker's share of the cores at the
+            moment; None where that is left as it is.
     """
 
     settings: Settings
@@ -33,6 +35,7 @@ class Workplace:
     jobs: Jobs
     chunks: Chunks
     owner: str
+    threads: Callable[[], int | None] = lambda: None
 
 
 class Handler(Protocol):

@@ -90,7 +90,8 @@ class _Search:
         self.options = options
         self.budget = budget
         self.boxes = [runnable_box(case.region) for case in cases]
-        self.random = torch.Generator().manual_seed(options.seed)
+        # A generator for each: what is found does not depend on who shares the batch.
+        self.random = [torch.Generator().manual_seed(options.seed) for _ in cases]
         activations = sum(node.size for node in network.graph.nodes)
         weights = sum(value.numel() for value in network.parameters.values())
         cost = 4 * _COPIES * (activations + weights // _WEIGHTS)
@@ -158,9 +159,10 @@ class _Search:
         box = self.boxes[index]
         marks = landmarks([self.cases[index]], [box])[0]
         best = torch.from_numpy(self.best[index]).unsqueeze(0)
-        points = torch.cat([best, marks, random_points(box, samples, self.random)])
+        random = self.random[index]
+        points = torch.cat([best, marks, random_points(box, samples, random)])
         y = self._screen([index], points.unsqueeze(0))[0]
-        fresh = random_points(box, descents, self.random)
+        fresh = random_points(box, descents, random)
         limit = min(self.options.clauses, descents)
         return make_plan(self.cases[index], points, y.numpy(), clauses=limit, fresh=fresh)
 
@@ -170,8 +172,9 @@ class _Search:
         lower, upper = corners_of(boxes)
         balls = balls_of(boxes)
         wander = torch.stack([plan.wander for plan in plans]).unsqueeze(-1)
-        shape = (*wander.shape[:2], self.network.output_size)
-        direction = wander * (2 * torch.rand(shape, generator=self.random) - 1)
+        shape = (wander.shape[1], self.network.output_size)
+        shares = torch.stack([torch.rand(shape, generator=self.random[i]) for i in chunk])
+        direction = wander * (2 * shares - 1)
         descent = Descent(
             run=self.run,
             lower=lower.to(device),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,7 +33,7 @@ from solvers.methods import BOUND_METHODS, ITEM_METHOD_NAMES, Method
 from solvers.problem import Case, norm_ball, robustness
 from solvers.results import Evidence, Verdict
 
-__all__ = ["certify_items"]
+__all__ = ["Certifier", "certify_items"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -66,25 +67,30 @@ def certify_items(
         InvalidInputError: Data, labels or options do not fit the network. Everything is checked
             before the first result.
     """
-    certifier = _Certifier(network, dataset, options, cancelled, progress=progress)
-    chosen = range(len(certifier.dataset.y)) if indices is None else indices
-    return certifier.results(certifier.checked(chosen))
+    certifier = Certifier(network, dataset, options)
+    return certifier.items(indices, cancelled=cancelled, progress=progress)
 
 
-class _Certifier:
-    """A network, a data set and options, checked against each other."""
+class Certifier:
+    """A network, a data set and options, checked against each other and ready to certify.
 
-    def __init__(
-        self,
-        network: Network,
-        dataset: Dataset,
-        options: CertifyOptions,
-        cancelled: Callable[[], bool],
-        *,
-        progress: StageHook,
-    ) -> None:
+    Getting ready takes far longer than a bound of one input: keep it where the same is asked about
+    one part of the data after the other.
+
+    Args:
+        network: Imported from ONNX, without a normalisation if the options give one.
+        dataset: Raw inputs with labels.
+        options: What to certify and how.
+
+    Raises:
+        InvalidInputError: Data or options do not fit the network.
+    """
+
+    def __init__(self, network: Network, dataset: Dataset, options: CertifyOptions) -> None:
         device = resolve_device(options.device)
-        self._options, self._cancelled, self._progress = options, cancelled, progress
+        self._options = options
+        self._cancelled: Callable[[], bool] = never_cancelled
+        self._progress: StageHook = ignore_stages
         # The factors of a normalisation are rounded to the network's type, so it goes in front
         # of the network after that has been chosen: bounds then have them in float64.
         wide = _normalised(network.to(torch.float64, device), options)
@@ -101,7 +107,26 @@ class _Certifier:
             ExactOptions(seed=options.seed),
         )
 
-    def checked(self, indices: Sequence[int]) -> list[tuple[int, Case]]:
+    def items(
+        self,
+        indices: Sequence[int] | None = None,
+        *,
+        cancelled: Callable[[], bool] = never_cancelled,
+        progress: StageHook = ignore_stages,
+    ) -> Iterator[ItemResult]:
+        """Certify inputs; see `certify_items`.
+
+        Raises:
+            InvalidInputError: An index or a label does not fit. Every input is checked before the
+                first result.
+        """
+        chosen = range(len(self.dataset.y)) if indices is None else indices
+        cases = self._checked(chosen)
+        run = copy.copy(self)
+        run._cancelled, run._progress = cancelled, progress
+        return run._results(cases)
+
+    def _checked(self, indices: Sequence[int]) -> list[tuple[int, Case]]:
         """Return the case of every index, so that bad input shows before any work."""
         count = len(self.dataset.y)
         for index in indices:
@@ -109,7 +134,7 @@ class _Certifier:
                 raise InvalidInputError(f"index {index} is outside the data set of {count} inputs")
         return [(int(index), self._case(int(index))) for index in indices]
 
-    def results(self, cases: Sequence[tuple[int, Case]]) -> Iterator[ItemResult]:
+    def _results(self, cases: Sequence[tuple[int, Case]]) -> Iterator[ItemResult]:
         """Yield results batch by batch."""
         for first in range(0, len(cases), _BATCH):
             if self._cancelled():
