@@ -9,15 +9,13 @@ from collections.abc import Sequence
 
 import uvicorn
 
-from api.address import check_address
 from api.app import create_app
+from api.serving import check_address, server_options
 from store.errors import StoreError
 from store.settings import get_settings
 from worker.logs import configure
 
 __all__ = ["main"]
-
-_DRAIN_SECONDS = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,19 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = get_settings()
         configure(settings.log_level)
-        check_address(parsed.host, allowed=settings.allow_unauthenticated)
+        check_address(parsed.host, settings)
         app = create_app(settings)
     except StoreError as error:
         logging.getLogger(__name__).error("%s", error)
         return 2
-    uvicorn.run(
-        app,
-        host=parsed.host,
-        port=parsed.port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=_DRAIN_SECONDS,
-    )
+    uvicorn.run(app, host=parsed.host, port=parsed.port, **server_options())
     return 0
 
 

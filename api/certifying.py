@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from api.checking import check_fit, check_range, referenced, refused
+from api.checking import check_fit, check_inputs, check_range, referenced, refused
 from api.schemas.certifications import CertificationCreate, QuestionBase
 from api.services import Services
 from store.certifications import NewCertification
@@ -26,6 +26,7 @@ def new_certification(create: CertificationCreate, services: Services) -> NewCer
     network = referenced(services.networks, "network_id", create.network_id)
     dataset = referenced(services.datasets, "dataset_id", create.dataset_id)
     settings = checked_question(create, network, dataset)
+    check_inputs(len(settings["indices"]), services.limits.inputs_per_job)
     return NewCertification(
         network_id=network.id,
         dataset_id=dataset.id,

@@ -11,7 +11,7 @@ from api.schemas.problem import InvalidPart
 from store.errors import NotFoundError
 from store.uploads import UploadRow, Uploads
 
-__all__ = ["check_fit", "check_range", "referenced", "refused"]
+__all__ = ["check_fit", "check_inputs", "check_range", "referenced", "refused"]
 
 # Data sets come in float32: what was 1 may be a little more there.
 _RANGE_TOLERANCE = 1e-6
@@ -62,6 +62,20 @@ def check_fit(network: UploadRow, dataset: UploadRow, location: str = "dataset_i
             location,
             f"label {classes - 1} is out of range: the network has {outputs} outputs, "
             f"so labels go from 0 to {outputs - 1}",
+        )
+
+
+def check_inputs(inputs: int, most: int | None) -> None:
+    """Check that a job certifies no more inputs than its key may ask for; None for any number.
+
+    Raises:
+        ApiError: It does.
+    """
+    if most is not None and inputs > most:
+        raise refused(
+            "ValidationError",
+            "count",
+            f"the job would certify {inputs} inputs, this key may ask for {most}; ask for fewer",
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from api.certifying import checked_question, queue_of
-from api.checking import check_fit, referenced, refused
+from api.checking import check_fit, check_inputs, referenced, refused
 from api.schemas.comparisons import ComparisonCreate
 from api.services import Services
 from store.comparisons import NewComparison
@@ -28,6 +28,8 @@ def new_comparison(create: ComparisonCreate, services: Services) -> NewCompariso
         _check_pair(baseline, candidate, f"candidate_ids.{position}")
         check_fit(candidate, dataset)
     settings = checked_question(create, baseline, dataset)
+    networks = 1 + len(candidates)
+    check_inputs(networks * len(settings["indices"]), services.limits.inputs_per_job)
     return NewComparison(
         network_ids=[baseline.id, *(candidate.id for candidate in candidates)],
         dataset_id=dataset.id,

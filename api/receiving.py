@@ -45,7 +45,12 @@ class Upload:
 
 @asynccontextmanager
 async def receive_upload(
-    request: Request, blobs: BlobStore, *, name: str | None, default_name: str
+    request: Request,
+    blobs: BlobStore,
+    *,
+    name: str | None,
+    default_name: str,
+    most_bytes: int | None = None,
 ) -> AsyncIterator[Upload]:
     """Receive the one file of a request: the body itself, or the part `file` of a form.
 
@@ -54,9 +59,10 @@ async def receive_upload(
         blobs: Where to write.
         name: Overrides what the form says.
         default_name: For a file without any name.
+        most_bytes: That the one who asks may upload; None for any number.
 
     Raises:
-        ApiError: The media type is not supported, or there is no file.
+        ApiError: The media type is not supported, there is no file, or it is too large.
         StoreFullError: The disk is full.
     """
     media_type = _media_type(request)
@@ -68,10 +74,10 @@ async def receive_upload(
         )
     with await run_sync(blobs.receive) as incoming:
         if media_type == _MULTIPART:
-            stated = await _receive_form(request, incoming)
+            stated = await _receive_form(request, incoming, most_bytes)
         else:
             stated = None
-            await _write_all(request.stream(), incoming)
+            await _write_all(_at_most(request.stream(), most_bytes), incoming)
         if incoming.size_bytes == 0:
             raise ApiError("DataError", "the file is empty; send its bytes as the body")
         await run_sync(incoming.flush)
@@ -108,7 +114,9 @@ def request_hash(upload: Upload) -> str:
     return hashlib.sha256(f"{upload.incoming.sha256}\0{upload.name}".encode()).hexdigest()
 
 
-async def _receive_form(request: Request, incoming: IncomingBlob) -> str | None:
+async def _receive_form(
+    request: Request, incoming: IncomingBlob, most_bytes: int | None
+) -> str | None:
     """Write the part `file` of a form; return the name it came with."""
     try:
         form = await request.form(max_files=1, max_fields=1)
@@ -120,7 +128,7 @@ async def _receive_form(request: Request, incoming: IncomingBlob) -> str | None:
         part = form.get("file")
         if not isinstance(part, UploadFile):
             raise ApiError("ValidationError", "body.file: the form has no file of that name")
-        await _write_all(_pieces(part), incoming)
+        await _write_all(_at_most(_pieces(part), most_bytes), incoming)
         return part.filename
     finally:
         await form.close()
@@ -128,6 +136,22 @@ async def _receive_form(request: Request, incoming: IncomingBlob) -> str | None:
 
 async def _pieces(part: UploadFile) -> AsyncIterator[bytes]:
     while piece := await part.read(_PIECE_BYTES):
+        yield piece
+
+
+async def _at_most(pieces: AsyncIterator[bytes], most_bytes: int | None) -> AsyncIterator[bytes]:
+    """Pass pieces on as long as there are not too many bytes.
+
+    Raises:
+        ApiError: There are.
+    """
+    received = 0
+    async for piece in pieces:
+        received += len(piece)
+        if most_bytes is not None and received > most_bytes:
+            raise ApiError(
+                "TooLargeError", f"the file is larger than the {most_bytes} bytes of this key"
+            )
         yield piece
 
 

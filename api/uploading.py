@@ -66,7 +66,11 @@ async def store_upload(
     uploads = uploads_of(services, kind)
     default_name = f"{kind}{uploads.kind.suffix}"
     async with receive_upload(
-        request, services.blobs, name=name, default_name=default_name
+        request,
+        services.blobs,
+        name=name,
+        default_name=default_name,
+        most_bytes=services.limits.upload_bytes,
     ) as upload:
         details = await _details(services, uploads, kind, upload=upload)
         route = f"{request.method} {request.url.path}"

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from cli.access_commands import keys, projects
 from cli.arguments import (
     BenchArguments,
     CertifyArguments,
@@ -221,6 +222,10 @@ def serve(host: str, port: int, data_dir: Path) -> int:
     from cli.serve import serve as run  # noqa: PLC0415 - loads the service
 
     return run(host, port, data_dir)
+
+
+tightrope.add_command(keys)
+tightrope.add_command(projects)
 
 
 def _require_distinct(first: str, second: str, options: Mapping[str, object]) -> None:

@@ -17,8 +17,8 @@ from types import FrameType
 
 import uvicorn
 
-from api.address import check_address
 from api.app import create_app
+from api.serving import check_address, server_options
 from store.blobs import BlobStore
 from store.database import Database
 from store.errors import StoreError
@@ -40,7 +40,6 @@ WORKER_COMMAND = (sys.executable, "-m", "worker")
 _FAILED = 3
 _BAD_INPUT = 2
 _INTERRUPTED = 130
-_DRAIN_SECONDS = 3
 _WORKER_GRACE_SECONDS = 15.0
 _LONGEST_PAUSE_SECONDS = 30.0
 
@@ -63,7 +62,7 @@ def serve(
     """Serve until interrupted; return the exit status.
 
     Args:
-        host: Address to listen on; others than loopback have to be allowed by a setting.
+        host: Address to listen on; others than loopback take keys, or a setting that allows them.
         port: Port to listen on; 0 takes a free one.
         data_dir: Folder of database, files and messages; made if it is missing.
         worker_command: Starts a worker; `--name` and `--parent` are added.
@@ -75,7 +74,7 @@ def serve(
     try:
         settings = get_settings().model_copy(update={"data_dir": data_dir.resolve()})
         configure(settings.log_level)
-        check_address(host, allowed=settings.allow_unauthenticated)
+        check_address(host, settings)
         with bound(host, port) as listener, owned(settings.data_dir):
             return _run(settings, listener, worker_command)
     except (ServeError, StoreError) as error:
@@ -135,14 +134,7 @@ def _run(settings: Settings, listener: socket.socket, worker_command: Sequence[s
         database, lease_seconds=settings.lease_seconds, max_attempts=settings.max_attempts
     )
     _take_over(settings, jobs, reaper)
-    server = _Server(
-        uvicorn.Config(
-            create_app(settings),
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=_DRAIN_SECONDS,
-        )
-    )
+    server = _Server(uvicorn.Config(create_app(settings), **server_options()))
     supervisor = Supervisor(settings, reaper, command=worker_command)
     supervisor.start()
     address = listener.getsockname()

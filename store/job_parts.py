@@ -13,6 +13,7 @@ from store.errors import ConflictError, NotFoundError
 from store.idempotency import Replay, find_replay, forget, remember
 from store.identifiers import is_identifier
 from store.jobs import FINAL_STATES
+from store.quota import refuse_beyond_quota
 from store.tables import CertificationRow, ComparisonRow, JobRow, TrainingRow
 
 __all__ = ["JobParts", "delete_with_job"]
@@ -47,11 +48,13 @@ class JobParts(ABC, Generic[Part, New]):
         Raises:
             NotFoundError: There is no such network or data set.
             IdempotencyMismatchError: The key was used for another request.
+            QuotaError: The tenant's key has as many jobs waiting as it may have.
         """
         with self._database.write() as session:
             if replay is not None and (known := find_replay(session, replay)) is not None:
                 return self._find(session, known), False
             row = self._add(session, new)
+            refuse_beyond_quota(session, row.job)
             if replay is not None:
                 remember(session, replay, row.id)
             return row, True

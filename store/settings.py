@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from store.errors import StoreError
@@ -19,6 +20,17 @@ PREFIX = "TIGHTROPE_"
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Bytes = Annotated[int, Field(gt=0)]
+
+
+def _networks(text: str) -> str:
+    """Return addresses and networks, separated by commas, as they came.
+
+    Raises:
+        ValueError: One of them is neither.
+    """
+    for name in filter(None, text.split(",")):
+        ipaddress.ip_network(name.strip())
+    return text
 
 
 class SettingsError(StoreError):
@@ -83,8 +95,8 @@ class Settings(BaseSettings):
     refusals_per_minute: Annotated[int, Field(ge=1)] = 60
     queued_jobs: Annotated[int, Field(ge=1)] = 1000
     inputs_per_job: Annotated[int, Field(ge=1)] = 100_000
-    trusted_proxies: str = ""
-    allowed_hosts: str = ""
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
+    allowed_hosts: Annotated[str, Field(pattern=r"^[^\s/:*]*$")] = ""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     max_upload_bytes: Bytes = 512 * 2**20
     max_body_bytes: Bytes = 4 * 2**20

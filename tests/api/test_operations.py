@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import typing
+from pathlib import Path
 
 import pytest
 
 from api.__main__ import main as serve_api
-from api.address import check_address
 from api.health import main as health
 from api.metrics import Metrics
 from api.schemas.certifications import (
@@ -19,14 +19,17 @@ from api.schemas.certifications import (
     VerdictName,
 )
 from api.schemas.jobs import State
+from api.serving import check_address
 from solvers.balls import Norm
 from solvers.certification.per_item import MethodStatus
 from solvers.methods import Method
 from solvers.results import Evidence, Verdict
 from store.jobs import JobState
+from store.keys import Keys, Scope
 from store.settings import SettingsError, get_settings
 from tests.api.checks import problem
 from tests.api.conftest import Api
+from tests.helpers.service import service_settings
 
 
 @pytest.mark.parametrize(
@@ -115,15 +118,28 @@ def test_names_are_escaped_on_the_page(api: Api) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
-def test_loopback_is_open_to_all(host: str) -> None:
-    check_address(host, allowed=False)
+def test_loopback_is_open_to_all(tmp_path: Path, host: str) -> None:
+    check_address(host, service_settings(tmp_path))
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "example.org"])  # noqa: S104
-def test_other_addresses_have_to_be_allowed(host: str) -> None:
+def test_other_addresses_take_keys_or_a_word(tmp_path: Path, host: str) -> None:
     with pytest.raises(SettingsError, match="TIGHTROPE_ALLOW_UNAUTHENTICATED=1"):
-        check_address(host, allowed=False)
-    check_address(host, allowed=True)
+        check_address(host, service_settings(tmp_path))
+    check_address(host, service_settings(tmp_path, allow_unauthenticated=True))
+    check_address(host, service_settings(tmp_path, require_keys=True))
+    with pytest.raises(SettingsError, match="keys create"):
+        check_address(host, service_settings(tmp_path, require_keys=False))
+
+
+def test_a_key_opens_other_addresses_even_once_it_is_worth_nothing(api: Api) -> None:
+    settings = api.world.settings.model_copy(update={"require_keys": None})
+    with pytest.raises(SettingsError):
+        check_address("10.1.2.3", settings)
+    made = api.key(Scope.READ)
+    check_address("10.1.2.3", settings)
+    Keys(api.world.database).revoke(made.row.id)
+    check_address("10.1.2.3", settings)
 
 
 def test_the_api_alone_refuses_them_too(
