@@ -13,7 +13,7 @@ from models.errors import ModelImportError, ShapeError
 from models.export import current_source
 from models.network import Network
 from models.onnx_file.reader import graph_inputs
-from models.onnx_file.session import open_session
+from models.onnx_file.session import open_session, run_session
 from models.onnx_file.tail import find_tail, needed_nodes
 
 __all__ = ["OnnxRuntime"]
@@ -87,11 +87,7 @@ class OnnxRuntime:
         return np.concatenate([self._run_once(row).reshape(1, -1) for row in ready])
 
     def _run_once(self, x: NDArray[Any]) -> NDArray[Any]:
-        try:
-            (y,) = self._session.run([self._output], self._feed(x))
-        except Exception as error:  # onnxruntime's exceptions share no base class of their own
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ModelImportError(f"onnxruntime cannot run this network: {reason}") from error
+        (y,) = run_session(self._session, [self._output], self._feed(x))
         found = np.asarray(y)
         return found.astype(np.float32) if found.dtype == np.float16 else found
 

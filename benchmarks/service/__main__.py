@@ -17,13 +17,19 @@ SECTIONS: Mapping[str, str] = {
     "cached": "benchmarks.service.cached",
     "submission": "benchmarks.service.submission",
     "pages": "benchmarks.service.pages",
+    "fuzz": "benchmarks.service.fuzz",
 }
 """The module of each section; it is loaded when it runs, and its `run()` prints the figures."""
+
+TAKE_OPTIONS = frozenset({"faults", "fuzz"})
+"""Sections whose own options may follow their name."""
 
 
 def main() -> None:
     """Run the sections named, each in a process of its own, so that none warms another up."""
     wanted = sys.argv[1:] or list(SECTIONS)
+    options = wanted[1:] if wanted[0] in TAKE_OPTIONS else []
+    wanted = wanted[:1] if options else wanted
     unknown = [name for name in wanted if name not in SECTIONS]
     if unknown:
         print(f"error: no section {unknown}; choose from {', '.join(SECTIONS)}", file=sys.stderr)
@@ -32,7 +38,8 @@ def main() -> None:
         for name in wanted:
             subprocess.run([sys.executable, "-m", "benchmarks.service", name], check=True)
         return
-    import_module(SECTIONS[wanted[0]]).run()
+    section = import_module(SECTIONS[wanted[0]])
+    section.run(options) if wanted[0] in TAKE_OPTIONS else section.run()
 
 
 if __name__ == "__main__":

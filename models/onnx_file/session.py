@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import onnxruntime
+from numpy.typing import NDArray
 
 from models.errors import ModelImportError
 
-__all__ = ["open_session"]
+__all__ = ["open_session", "run_session"]
 
 _FATAL_ONLY = 4
 
@@ -29,6 +33,23 @@ def open_session(model: bytes, *, threads: int = 1) -> onnxruntime.InferenceSess
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
         raise ModelImportError(f"onnxruntime cannot run this network: {_brief(error)}") from error
+
+
+def run_session(
+    session: onnxruntime.InferenceSession,
+    outputs: Sequence[str] | None,
+    feeds: Mapping[str, NDArray[Any]],
+) -> Sequence[Any]:
+    """Run a session; the outputs that are named, or all of them.
+
+    Raises:
+        ModelImportError: onnxruntime fails on these inputs.
+    """
+    try:
+        found: Sequence[Any] = session.run(outputs, feeds)
+    except Exception as error:  # as above
+        raise ModelImportError(f"onnxruntime cannot run this network: {_brief(error)}") from error
+    return found
 
 
 def _brief(error: Exception) -> str:

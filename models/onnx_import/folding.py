@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
-from models.onnx_file.session import open_session
+from models.onnx_file.session import open_session, run_session
 from models.onnx_import.call import Call
 from models.onnx_import.values import Known
 from models.onnx_import.views import RESHAPES, transpose_axes
@@ -137,7 +137,7 @@ def _run(call: Call, proto: NodeProto) -> list[NDArray[Any]]:
     graph = helper.make_graph([proto], "constant", inputs, outputs)
     opset = helper.make_opsetid("", call.opset)
     model = helper.make_model(graph, opset_imports=[opset], ir_version=_OLDEST_IR)
-    found = iter(open_session(model.SerializeToString()).run(None, feeds))
+    found = iter(run_session(open_session(model.SerializeToString()), None, feeds))
     return [np.asarray(next(found)) if name else np.zeros(0) for name in proto.output]
 
 
