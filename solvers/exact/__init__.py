@@ -6,7 +6,7 @@ imported by their adapters only, when a solver is first asked for.
 
 from solvers.exact.choose import SolverName, SolverSuite
 from solvers.exact.context import EncodingOptions, Splits, StableEncoding
-from solvers.exact.encode import EncodedNetwork, encode_network
+from solvers.exact.encode import EncodedNetwork, encode_network, has_encoding
 from solvers.exact.model import MilpModel
 from solvers.exact.options import (
     BoundTightening,
@@ -42,4 +42,5 @@ __all__ = [
     "Tolerances",
     "encode_network",
     "exact_margin",
+    "has_encoding",
 ]

@@ -62,6 +62,7 @@ __all__ = [
     "EncodedNetwork",
     "EncodingStoppedError",
     "encode_network",
+    "has_encoding",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -161,6 +162,13 @@ class EncodedNetwork:
         x = self.center.copy()
         x[self.free] = columns
         return x
+
+
+def has_encoding(network: Network) -> bool:
+    """Return whether every operator on the way to the output has an encoding."""
+    graph = network.graph
+    nodes = [node for node in graph.ancestors(graph.output) if node is not graph.input]
+    return all(type(node.operator) in ENCODERS for node in nodes)
 
 
 def encode_network(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from solvers.budget import Budget
+from solvers.exact import has_encoding
 from solvers.portfolio import members, searches
 from solvers.portfolio.run import Run
 
@@ -63,6 +64,9 @@ def searches_of(run: Run) -> Iterator[Step]:
 
 def _over_neurons(run: Run) -> Iterator[Step]:
     """Yield both searches over neurons; which goes first depends on how many are undecided."""
+    if not has_encoding(run.network):
+        yield Step(searches.split_neurons, 1.0)
+        return
     if run.undecided() <= _FEW_UNDECIDED:
         yield Step(searches.milp, 0.4)
     yield Step(searches.split_neurons, 0.75)

@@ -182,6 +182,12 @@ class Run:
         seconds = time.perf_counter() - began
         return Stage(name, seconds, _finite(self.lower), _finite(self.upper), detail)
 
+    def _why(self) -> str | None:
+        """Return what ended the run early, or kept it from getting anywhere."""
+        stopped = self.budget.stop_reason
+        # With infinite bounds more time would not have helped.
+        return self.unbounded or stopped if stopped == "timeout" else stopped or self.unbounded
+
     def decision(self) -> Decision:
         """Return the answer as it stands."""
         broken = next((b.counterexample for b in self.brackets if b.counterexample), None)
@@ -192,8 +198,7 @@ class Run:
         elif contradiction is None and not self.open:
             verdict, evidence = Verdict.VERIFIED, Evidence.SOLVER
         else:
-            stopped = self.budget.stop_reason or self.unbounded
-            reason = contradiction or stopped or self.reason or "undecided"
+            reason = contradiction or self._why() or self.reason or "undecided"
         return Decision(
             verdict,
             evidence,
