@@ -34,7 +34,7 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 def tightrope() -> None:
     """Certify neural networks: can this network be made to change its mind?
 
-    Exit status: 0 done, 2 bad input, 3 failure, 130 interrupted.
+    Exit status: 0 done, 1 gate failed, 2 bad input, 3 failure, 130 interrupted.
     """
 
 
@@ -200,6 +200,18 @@ def bench(**options: object) -> int:
     from cli import bench as work  # noqa: PLC0415 - loads torch and the solvers
 
     return work.run(BenchArguments(**options))  # type: ignore[arg-type]
+
+
+@tightrope.command(
+    context_settings={"ignore_unknown_options": True}, add_help_option=False, options_metavar=""
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def gate(arguments: tuple[str, ...]) -> int:
+    """Certify on a server, and fail when a network withstands less than it should."""
+    # Its options are those of `tightrope-gate`, which is the same code.
+    from tightrope_client.gate import main  # noqa: PLC0415 - loads the client
+
+    return main(arguments, program="tightrope gate")
 
 
 @tightrope.command(context_settings=_CONTEXT)

@@ -176,7 +176,7 @@ def problem_error(response: httpx.Response, retry_after: float | None = None) ->
     status = response.status_code
     fallback = ServerError if status >= HTTPStatus.INTERNAL_SERVER_ERROR else InvalidRequestError
     kind = _CLASSES.get(status, fallback)
-    asked = f"{response.request.method} {response.request.url}"
+    asked = f"{response.request.method} {response.request.url.copy_with(query=None)}"
     return kind(_problem_of(response), asked=asked, retry_after=retry_after)
 
 

@@ -228,8 +228,10 @@ def _failure(outcome: object, request: Request, again: float | None) -> Exceptio
     """Return what to raise once patience is at its end."""
     if isinstance(outcome, httpx.Response):
         return problem_error(outcome, again)
-    url = outcome.request.url if isinstance(outcome, httpx.RequestError) else request.path
+    place = request.path
+    if isinstance(outcome, httpx.RequestError):
+        place = str(outcome.request.url.copy_with(query=None))
     return ServerUnreachableError(
-        f"{request.method} {url}: {_words(outcome)}; is the server running, and is its address "
+        f"{request.method} {place}: {_words(outcome)}; is the server running, and is its address "
         "right (option, or the variable TIGHTROPE_SERVER)?"
     )

@@ -59,7 +59,7 @@ def _path_of(file: str | Path) -> Path:
 class _Uploads(Resource[R], Generic[R, U]):
     """Files of one kind."""
 
-    _path: ClassVar[str]
+    path: ClassVar[str]
     _kind: ClassVar[type[Upload]]
 
     @operation
@@ -83,13 +83,13 @@ class _Uploads(Resource[R], Generic[R, U]):
         known = named or ([] if name else found.items)
         if known:
             return known[0]
-        call = post(self._path, reads(self._model()), upload=content, parameters={"name": own})
+        call = post(self.path, reads(self._model()), upload=content, parameters={"name": own})
         return (yield from self._ask(call))
 
     @operation
     def get(self, identifier: str) -> Flow[U]:
         """Return one."""
-        return self._ask(get(f"{self._path}/{identifier}", reads(self._model())))
+        return self._ask(get(f"{self.path}/{identifier}", reads(self._model())))
 
     @paged
     def list(self, *, sha256: str | None = None) -> Paging[U]:
@@ -99,17 +99,17 @@ class _Uploads(Resource[R], Generic[R, U]):
     @operation
     def download(self, identifier: str, target: str | Path) -> Flow[None]:
         """Write the file as it was uploaded."""
-        request = Request("GET", f"{self._path}/{identifier}/file", into=Path(target))
+        request = Request("GET", f"{self.path}/{identifier}/file", into=Path(target))
         return self._ask(Call(request, read_nothing))
 
     @operation
     def delete(self, identifier: str) -> Flow[None]:
         """Delete one that no job uses."""
-        return self._ask(delete(f"{self._path}/{identifier}"))
+        return self._ask(delete(f"{self.path}/{identifier}"))
 
     def _page(self, cursor: str | None, *, sha256: str | None) -> Call[Page[U]]:
         read = page_of(self._model())
-        return get(self._path, read, sha256=sha256, cursor=cursor, limit=PAGE_ENTRIES)
+        return get(self.path, read, sha256=sha256, cursor=cursor, limit=PAGE_ENTRIES)
 
     def _model(self) -> type[U]:
         return self._kind  # type: ignore[return-value]
@@ -118,21 +118,21 @@ class _Uploads(Resource[R], Generic[R, U]):
 class Networks(_Uploads[R, Network]):
     """ONNX networks."""
 
-    _path = "v1/networks"
+    path = "v1/networks"
     _kind = Network
 
 
 class Datasets(_Uploads[R, Dataset]):
     """Labelled inputs, as npz files."""
 
-    _path = "v1/datasets"
+    path = "v1/datasets"
     _kind = Dataset
 
 
 class _Jobs(Resource[R], Generic[R, J]):
     """Jobs of one kind, or of every kind."""
 
-    _path: ClassVar[str]
+    path: ClassVar[str]
     _kind: ClassVar[type[JobBase]]
 
     @operation
@@ -143,7 +143,7 @@ class _Jobs(Resource[R], Generic[R, J]):
     @operation
     def cancel(self, identifier: str) -> Flow[J]:
         """Cancel a queued one at once, or ask a running one to stop."""
-        return self._ask(post(f"{self._path}/{identifier}/cancel", reads(self._model())))
+        return self._ask(post(f"{self.path}/{identifier}/cancel", reads(self._model())))
 
     @operation
     def wait(
@@ -175,14 +175,14 @@ class _Jobs(Resource[R], Generic[R, J]):
         )
 
     def _one(self, identifier: str, held_seconds: float) -> Call[J]:
-        path = f"{self._path}/{identifier}"
+        path = f"{self.path}/{identifier}"
         parameters = {"wait": round(held_seconds, 3)} if held_seconds else {}
         request = Request("GET", path, parameters, held_seconds=held_seconds)
         return Call(request, reads(self._model()))
 
     def _pages(self, **filters: str | None) -> Paging[J]:
         read = page_of(self._model())
-        return lambda cursor: get(self._path, read, cursor=cursor, limit=PAGE_ENTRIES, **filters)
+        return lambda cursor: get(self.path, read, cursor=cursor, limit=PAGE_ENTRIES, **filters)
 
     def _model(self) -> type[J]:
         return self._kind  # type: ignore[return-value]
@@ -191,7 +191,7 @@ class _Jobs(Resource[R], Generic[R, J]):
 class Jobs(_Jobs[R, Job]):
     """Work of every kind."""
 
-    _path = "v1/jobs"
+    path = "v1/jobs"
     _kind = Job
 
     @paged
@@ -211,22 +211,22 @@ class _Results(_Jobs[R, J]):
     @operation
     def delete(self, identifier: str) -> Flow[None]:
         """Delete a finished one with its results."""
-        return self._ask(delete(f"{self._path}/{identifier}"))
+        return self._ask(delete(f"{self.path}/{identifier}"))
 
     @operation
     def report(self, identifier: str) -> Flow[dict[str, Any]]:
         """Return the whole report of a finished one, as `--json` of the command line writes it."""
-        return self._ask(get(f"{self._path}/{identifier}/report", _REPORT))
+        return self._ask(get(f"{self.path}/{identifier}/report", _REPORT))
 
     @operation
     def html(self, identifier: str) -> Flow[str]:
         """Return the report of a finished one as a page that stands alone."""
-        return self._ask(document(f"{self._path}/{identifier}/report.html"))
+        return self._ask(document(f"{self.path}/{identifier}/report.html"))
 
     @operation
     def junit(self, identifier: str) -> Flow[str]:
         """Return what came out of a finished one as JUnit XML."""
-        return self._ask(document(f"{self._path}/{identifier}/junit.xml"))
+        return self._ask(document(f"{self.path}/{identifier}/junit.xml"))
 
 
 class _Certifying(_Results[R, J]):
@@ -235,7 +235,7 @@ class _Certifying(_Results[R, J]):
     @operation
     def csv(self, identifier: str) -> Flow[str]:
         """Return the answers so far as a table."""
-        return self._ask(document(f"{self._path}/{identifier}/items.csv"))
+        return self._ask(document(f"{self.path}/{identifier}/items.csv"))
 
     @operation
     def sarif(self, identifier: str, *, uri: str | None = None) -> Flow[str]:
@@ -245,17 +245,17 @@ class _Certifying(_Results[R, J]):
             identifier: Of the job.
             uri: Path of the network in its repository, where code scanning shows the results.
         """
-        return self._ask(document(f"{self._path}/{identifier}/sarif.json", uri=uri))
+        return self._ask(document(f"{self.path}/{identifier}/sarif.json", uri=uri))
 
     def _items(self, identifier: str, **filters: str | None) -> Paging[Item]:
-        path, read = f"{self._path}/{identifier}/items", page_of(Item)
+        path, read = f"{self.path}/{identifier}/items", page_of(Item)
         return lambda cursor: get(path, read, cursor=cursor, limit=PAGE_ENTRIES, **filters)
 
 
 class Certifications(_Certifying[R, Certification]):
     """Questions about a network, and their answers input by input."""
 
-    _path = "v1/certifications"
+    path = "v1/certifications"
     _kind = Certification
 
     @operation
@@ -264,7 +264,7 @@ class Certifications(_Certifying[R, Certification]):
     ) -> Flow[Certification]:
         """Ask; the answer is there at once if the same was asked before."""
         body = {"network_id": network_id, **question.body()}
-        return self._ask(post(self._path, reads(Certification), body=body, key=idempotency_key))
+        return self._ask(post(self.path, reads(Certification), body=body, key=idempotency_key))
 
     @paged
     def items(self, identifier: str, *, verdict: str | None = None) -> Paging[Item]:
@@ -275,7 +275,7 @@ class Certifications(_Certifying[R, Certification]):
 class Comparisons(_Certifying[R, Comparison]):
     """Networks beside a baseline, on the same inputs."""
 
-    _path = "v1/comparisons"
+    path = "v1/comparisons"
     _kind = Comparison
 
     @operation
@@ -293,7 +293,7 @@ class Comparisons(_Certifying[R, Comparison]):
             "candidate_ids": [*candidate_ids],
             **question.body(),
         }
-        return self._ask(post(self._path, reads(Comparison), body=body, key=idempotency_key))
+        return self._ask(post(self.path, reads(Comparison), body=body, key=idempotency_key))
 
     @paged
     def items(
@@ -306,7 +306,7 @@ class Comparisons(_Certifying[R, Comparison]):
 class Trainings(_Results[R, Training]):
     """Networks made so that they can be certified."""
 
-    _path = "v1/trainings"
+    path = "v1/trainings"
     _kind = Training
 
     @operation
@@ -314,7 +314,7 @@ class Trainings(_Results[R, Training]):
         self, asked: TrainingRequest, *, idempotency_key: str | None = None
     ) -> Flow[Training]:
         """Start a training."""
-        call = post(self._path, reads(Training), body=asked.body(), key=idempotency_key)
+        call = post(self.path, reads(Training), body=asked.body(), key=idempotency_key)
         return self._ask(call)
 
     @paged
@@ -322,7 +322,7 @@ class Trainings(_Results[R, Training]):
         self, identifier: str, *, after: int = -1, arm: str | None = None
     ) -> Paging[Metric]:
         """Iterate over steps and epochs so far; with `after`, over those of a larger index."""
-        path, read = f"{self._path}/{identifier}/metrics", reads(MetricPage)
+        path, read = f"{self.path}/{identifier}/metrics", reads(MetricPage)
 
         def call(cursor: str | None) -> Call[Page[Metric]]:
             def page(response: Any) -> Page[Metric]:  # noqa: ANN401 (httpx's response)
@@ -337,18 +337,18 @@ class Trainings(_Results[R, Training]):
     @operation
     def csv(self, identifier: str) -> Flow[str]:
         """Return the metrics so far as a table."""
-        return self._ask(document(f"{self._path}/{identifier}/metrics.csv"))
+        return self._ask(document(f"{self.path}/{identifier}/metrics.csv"))
 
     @operation
     def artifacts(self, identifier: str) -> Flow[list[Artifact]]:
         """Return the files that it left."""
         found = yield from self._ask(
-            get(f"{self._path}/{identifier}/artifacts", reads(ArtifactList))
+            get(f"{self.path}/{identifier}/artifacts", reads(ArtifactList))
         )
         return found.items
 
     @operation
     def download(self, identifier: str, artifact: str, target: str | Path) -> Flow[None]:
         """Write one of its files."""
-        path = f"{self._path}/{identifier}/artifacts/{artifact}"
+        path = f"{self.path}/{identifier}/artifacts/{artifact}"
         return self._ask(Call(Request("GET", path, into=Path(target)), read_nothing))
