@@ -1,7 +1,14 @@
 """Proofs that a small independent checker accepts."""
 
 from solvers.proof.bounds import Ball
-from solvers.proof.checker import bound_boxes, root_bounds
+from solvers.proof.checker import (
+    AskedCase,
+    CheckResult,
+    Deployment,
+    bound_boxes,
+    check_proof,
+    root_bounds,
+)
 from solvers.proof.container import (
     Balls,
     BoundGroup,
@@ -16,10 +23,13 @@ from solvers.proof.container import (
 from solvers.proof.network import CheckedNetwork, UnsupportedProofError
 
 __all__ = [
+    "AskedCase",
     "Ball",
     "Balls",
     "BoundGroup",
+    "CheckResult",
     "CheckedNetwork",
+    "Deployment",
     "InputTree",
     "NeuronTree",
     "Proof",
@@ -27,6 +37,7 @@ __all__ = [
     "ProofFormatError",
     "UnsupportedProofError",
     "bound_boxes",
+    "check_proof",
     "read_proof",
     "root_bounds",
     "write_proof",

@@ -11,7 +11,7 @@ numbers in memory: whatever rounding changes in Λ is paid for by magnitudes of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,6 +30,10 @@ TINY = 2.0**-1000
 """More than 2²⁶ underflows lose, of any kind that can occur here."""
 SPARE = 1.0 + 2.0**-20
 """More than rounding takes off a sum of up to 2²⁶ errors."""
+UNIT32, LEAST32, FLOAT32_MOST = 2.0**-24, 2.0**-126, 2.0**127
+"""Of float32; the least is the normal one, because processors may flush what is below it to 0."""
+FUSED = 16
+"""Roundings that runtimes may add where they fold factors and constants into weights."""
 CHUNK_VALUES = 1 << 21
 """Coefficients of one vector that are handled at once."""
 
@@ -182,38 +186,29 @@ class Enclosure:
             if isinstance(operation, Affine):
                 self._note_loss(operation)
 
-    def refine(
-        self,
-        vector: int,
-        domain: Integers,
-        index: Integers,
-        sides: Sequence[int] = (0, 1),
-    ) -> None:
-        """Improve bounds of values by backward passes with adaptive slopes.
+    def refine(self, vector: int, domain: Integers, index: Integers) -> None:
+        """Improve both bounds of values by backward passes with adaptive slopes.
 
         Args:
             vector: Whose.
-            domain, index: Which domains and values, shape `(bounds,)` both.
-            sides: 0 for lower, 1 for upper bounds.
+            domain, index: Which domains and values, shape `(values,)` both.
         """
         spread = len(self.lower[vector]) > 1
         for part in self.chunks(vector, len(index)):
             where = domain[part] if spread else None
-            for side in sides:
-                signs = np.full(len(index[part]), -1.0 if side else 1.0)
-                found = self.backward(vector, (index[part], signs), domain=where)
-                self.improve(vector, domain[part], index[part], side, found)
+            for side in (0, 1):
+                sides = np.full(len(index[part]), side)
+                found = self.backward(vector, (index[part], 1.0 - 2.0 * sides), domain=where)
+                self.improve(vector, domain[part], index[part], sides, found)
         self.size[vector] = _size(self.lower[vector], self.upper[vector])
 
     def improve(
-        self, vector: int, domain: Integers, index: Integers, side: int, found: Array
+        self, vector: int, domain: Integers, index: Integers, side: Integers, found: Array
     ) -> None:
         """Take lower bounds of values, or of their negatives (side 1), where they are closer."""
-        place = (domain, index)
-        if side:
-            self.upper[vector][place] = np.minimum(self.upper[vector][place], -found)
-        else:
-            self.lower[vector][place] = np.maximum(self.lower[vector][place], found)
+        upper, lower = side == 1, side != 1
+        np.minimum.at(self.upper[vector], (domain[upper], index[upper]), -found[upper])
+        np.maximum.at(self.lower[vector], (domain[lower], index[lower]), found[lower])
 
     def chunks(self, vector: int, rows: int) -> Iterator[slice]:
         """Return rows in pieces whose coefficients fit into memory."""
@@ -253,6 +248,107 @@ class Enclosure:
             found = FUNCTIONS[operation.kind].lines(ends, operation.numbers)
             self.lines[operation.output] = found
         return self.lines[operation.output]
+
+    def float32_error(self, matrix: Array) -> Array:
+        """Return how far float32 inference may move C y in every domain, `(domains, rows)`.
+
+        See docs/proofs.md; infinite where float32 may overflow.
+        """
+        spread, fresh = self._float32_spread()
+        if any(np.any(s + e > FLOAT32_MOST) for s, e in zip(self.size, spread, strict=True)):
+            return np.full((len(self.region.lower), len(matrix)), np.inf)
+        rows, domains = len(matrix), len(self.region.lower)
+        total = np.zeros(rows * domains)
+        repeated = np.tile(matrix, (domains, 1))
+        waiting = {self.network.output: (repeated, np.zeros_like(repeated))}
+        for vector in range(self.network.output, -1, -1):
+            if vector not in waiting:
+                continue
+            center, radius = waiting.pop(vector)
+            own = np.repeat(fresh[vector], rows, axis=0) if domains > 1 else fresh[vector]
+            total += _dot(np.abs(center) + radius, own)
+            operation = self._maker.get(vector)
+            if operation is not None:
+                for source, part in self._through(operation, center, radius, spread, rows):
+                    before = waiting.get(source)
+                    if before is not None:
+                        moved = UNIT * 2 * (np.abs(before[0]) + np.abs(part[0]))
+                        part = before[0] + part[0], before[1] + part[1] + moved
+                    waiting[source] = part
+        return (total * SPARE + TINY).reshape(domains, rows)
+
+    @property
+    def _maker(self) -> dict[int, Affine | Nonlinear]:
+        return {operation.output: operation for operation in self.network.operations}
+
+    def _float32_spread(self) -> tuple[list[Array], list[Array]]:
+        """Return, per vector and domain, how far float32 is off, and by its own rounding alone."""
+        low, high = self.region.lower, self.region.upper
+        held = (low == high) & (low.astype(np.float32) == low)
+        entry = np.where(held, 0.0, UNIT32 * np.maximum(np.abs(low), np.abs(high)) + LEAST32)
+        spread, fresh = [entry], [entry]
+        for operation in self.network.operations:
+            if isinstance(operation, Nonlinear):
+                ends = self._ends_within(operation, spread)
+                function = FUNCTIONS[operation.kind]
+                least, most = function.slopes(ends, operation.numbers)
+                steep = np.maximum(np.abs(least), np.abs(most))
+                own = np.full_like(steep, function.float32)
+                if operation.kind == "leaky":
+                    own = own + 4 * UNIT32 * np.maximum(*map(np.abs, ends[0]))
+                moved = sum(steep * spread[source] for source in operation.sources)
+            else:
+                count = _terms(operation, forward=True) + FUSED
+                share = count * UNIT32 / (1 - count * UNIT32)
+                moved, summed = np.zeros(1), np.abs(operation.bias)[None]
+                exact = not operation.bias.any()
+                for term in operation.terms:
+                    weight = abs(term.matrix) * (1 + term.share)
+                    size = np.maximum(
+                        np.abs(self.lower[term.source]), np.abs(self.upper[term.source])
+                    )
+                    moved = moved + _apply(weight, spread[term.source])
+                    summed = summed + _apply(weight, size + spread[term.source])
+                    exact = exact and _copies(term.matrix)
+                exact = exact and len(operation.terms) == 1
+                own = 0.0 * summed if exact else share * summed + count * LEAST32
+                own = np.where(summed > FLOAT32_MOST, np.inf, own)
+            fresh.append(np.asarray(own) * SPARE)
+            spread.append((moved + own) * SPARE)
+        return spread, fresh
+
+    def _ends_within(
+        self, operation: Nonlinear, spread: Sequence[Array]
+    ) -> list[tuple[Array, Array]]:
+        """Return bounds of what a nonlinear operation reads, in real numbers and in float32."""
+        return [
+            (self.lower[s] - spread[s] * SPARE, self.upper[s] + spread[s] * SPARE)
+            for s in operation.sources
+        ]
+
+    def _through(
+        self,
+        operation: Affine | Nonlinear,
+        center: Array,
+        radius: Array,
+        spread: Sequence[Array],
+        rows: int,
+    ) -> Iterator[tuple[int, tuple[Array, Array]]]:
+        """Yield intervals of coefficients of the sources, from those of the output."""
+        if isinstance(operation, Affine):
+            spare = gamma(_terms(operation, forward=False))
+            for term in operation.terms:
+                wide = radius + (spare + term.share) * SPARE * (np.abs(center) + radius)
+                moved = _back(abs(term.matrix), wide) * (1 + 2 * spare)
+                yield term.source, (_back(term.matrix, center), moved + TINY)
+            return
+        ends = self._ends_within(operation, spread)
+        least, most = FUNCTIONS[operation.kind].slopes(ends, operation.numbers)
+        least, most = (np.repeat(s, rows, axis=0) if len(s) > 1 else s for s in (least, most))
+        slope, swing = least / 2 + most / 2, (most - least) / 2 * SPARE
+        wide = radius * (np.abs(slope) + swing) + np.abs(center) * (swing + 4 * UNIT)
+        for source in operation.sources:
+            yield source, (center * slope, wide * SPARE + TINY)
 
     def _undecided(self, vector: int) -> NDArray[np.bool_]:
         low, high = self.lower[vector], self.upper[vector]
@@ -494,3 +590,9 @@ def _is_selection(matrix: Matrix) -> bool:
     if sparse.issparse(matrix):
         return bool(matrix.getnnz(axis=1).max(initial=0) <= 1)
     return matrix.ndim == 1
+
+
+def _copies(matrix: Matrix) -> bool:
+    """Return whether every output is one of the inputs, its negative, or 0."""
+    data = matrix.data if sparse.issparse(matrix) else matrix
+    return _is_selection(matrix) and bool((np.abs(data) == 1.0).all())

@@ -53,14 +53,14 @@ class Function:
         lines: Lines on intervals; where an interval is empty, any numbers.
         slopes: Least and largest derivative on intervals of its only source, or of any of them.
         corner: Whether it is linear on both sides of 0.
-        ulps: By how many units of 2⁻²³ float32 may be wrong, beside rounding of what it returns.
+        float32: By how much what runtimes return in float32 may differ from f at what they read.
     """
 
     image: Callable[[Ends, Numbers], tuple[Array, Array]]
     lines: Callable[[Ends, Numbers], Lines]
     slopes: Callable[[Ends, Numbers], tuple[Array, Array]]
     corner: bool = False
-    ulps: float = 0.0
+    float32: float = 0.0
 
 
 def _relu_image(ends: Ends, _: Numbers) -> tuple[Array, Array]:
@@ -292,7 +292,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "leaky": Function(_LEAKY.image, _LEAKY.lines, _LEAKY.slopes, corner=True),
     "abs": Function(_ABS.image, _ABS.lines, _ABS.slopes, corner=True),
     "clip": Function(_CLIP.image, _CLIP.lines, _CLIP.slopes),
-    "sigmoid": Function(_SIGMOID.image, _SIGMOID.lines, _SIGMOID.slopes, ulps=4.0),
-    "tanh": Function(_TANH.image, _TANH.lines, _TANH.slopes, ulps=4.0),
+    "sigmoid": Function(_SIGMOID.image, _SIGMOID.lines, _SIGMOID.slopes, float32=4 * 2.0**-23),
+    "tanh": Function(_TANH.image, _TANH.lines, _TANH.slopes, float32=4 * 2.0**-23),
     "max": Function(_max_image, _max_lines, _unit_slopes),
 }
