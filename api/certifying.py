@@ -8,13 +8,23 @@ from typing import Any
 from api.checking import check_fit, check_inputs, check_range, referenced, refused
 from api.schemas.certifications import CertificationCreate, QuestionBase
 from api.services import Services
+from reports.numbers import strict
+from reports.summary import summarize
 from store.certifications import NewCertification
+from store.jobs import JobState
+from store.tables import CertificationRow
 from store.uploads import UploadRow
 
-__all__ = ["checked_question", "new_certification", "queue_of"]
+__all__ = ["answer_known", "checked_question", "new_certification", "queue_of"]
 
 # What decides the answer of a network on a data set.
-_SETTINGS = set(QuestionBase.model_fields) - {"dataset_id", "count", "indices", "reuse"}
+_SETTINGS = set(QuestionBase.model_fields) - {
+    "dataset_id",
+    "count",
+    "indices",
+    "reuse",
+    "priority",
+}
 
 
 def new_certification(create: CertificationCreate, services: Services) -> NewCertification:
@@ -35,7 +45,19 @@ def new_certification(create: CertificationCreate, services: Services) -> NewCer
         queue=queue_of(create),
         version=services.version,
         reuse=create.reuse,
+        priority=create.priority,
     )
+
+
+def answer_known(row: CertificationRow, services: Services) -> CertificationRow:
+    """Sum up a new certification all of whose answers are known; return it as it is then."""
+    if row.job.state != JobState.QUEUED or row.job.done < row.job.total:
+        return row
+    items = services.certifications.items(row.id)
+    figures = summarize(items, row.settings["methods"])
+    summary = {name: strict(value) for name, value in figures.items()}
+    services.certifications.succeed_known(row.id, summary)
+    return services.certifications.get(row.id)
 
 
 def checked_question(

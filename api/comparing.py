@@ -38,6 +38,7 @@ def new_comparison(create: ComparisonCreate, services: Services) -> NewCompariso
         queue=queue_of(create),
         version=services.version,
         reuse=create.reuse,
+        priority=create.priority,
     )
 
 

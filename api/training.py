@@ -15,7 +15,7 @@ from store.uploads import UploadRow
 
 __all__ = ["arms_of", "new_training", "stored_settings"]
 
-_NOT_SETTINGS = {"network_id", "dataset_id", "validation_id"}
+_NOT_SETTINGS = {"network_id", "dataset_id", "validation_id", "priority"}
 _MLP = "mlp:"
 _IMAGE_AXES = (2, 3)
 
@@ -59,6 +59,7 @@ def new_training(create: TrainingCreate, services: Services) -> NewTraining:
         validation_id=create.validation_id,
         settings=stored_settings(create),
         steps=arms_of(create) * create.epochs * math.ceil(training / create.batch_size),
+        priority=create.priority,
     )
 
 

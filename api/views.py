@@ -145,9 +145,15 @@ def _job(row: JobRow) -> dict[str, Any]:
     return {
         "id": row.id,
         "state": cast("State", row.state),
-        "progress": Progress(done=row.done, total=row.total, seconds_left=_seconds_left(row)),
+        "progress": Progress(
+            done=row.done,
+            total=row.total,
+            parked=row.parked,
+            seconds_left=_seconds_left(row),
+        ),
         "cancel_requested": row.cancel_requested,
         "cached": row.cached,
+        "priority": row.priority,
         "error": None if row.error is None else _problem(row.id, row.error),
         "created_at": row.created_at,
         "started_at": row.started_at,

@@ -8,7 +8,7 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api import views
-from api.certifying import new_certification
+from api.certifying import answer_known, new_certification
 from api.pagination import CursorParameter, LimitParameter, after_index, before_id, split
 from api.parameters import CertificationId, IdempotencyKey, WaitSeconds
 from api.principal import Scope, needs
@@ -49,12 +49,14 @@ def create_certification(
 ) -> CertificationPublic:
     """Queue a certification; poll `Location`, with `?wait=30` if you like.
 
-    When the same network, inputs and settings were certified before, the answer is taken over: the
-    certification has `succeeded` already and says `cached`.
+    Inputs that were certified before, on the same network by the same settings, have their answers
+    at once; where that is all of them, the certification has `succeeded` and says `cached`.
     """
     new = new_certification(create, services)
     replay = replay_of(idempotency_key, _ROUTE, create)
     row, made = services.certifications.create(new, replay=replay)
+    if made:
+        row = answer_known(row, services)
     if made and not row.job.cached:
         services.announce(row.id, row.job.queue)
     if not made:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from pydantic.config import JsonDict
 
 from api.schemas.base import Cursor, Wire, example
-from api.schemas.jobs import JOB_EXAMPLE, JobBase
+from api.schemas.jobs import JOB_EXAMPLE, JobBase, Priority
 from store.identifiers import IDENTIFIER_PATTERN
 
 __all__ = [
@@ -121,8 +121,9 @@ class QuestionBase(Wire):
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Of the attack.")
     reuse: bool = Field(
-        True, description="Answer at once when the same was asked and answered before."
+        True, description="Take over answers to the same questions that were found before."
     )
+    priority: Priority = 0
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -266,7 +267,7 @@ class Item(Wire):
     )
 
     index: int = Field(description="Position in the data set.")
-    label: int
+    label: int | None = Field(description="Null only for inputs that were given up.")
     predicted: int | None
     verdict: VerdictName
     evidence: EvidenceName

@@ -107,7 +107,7 @@ class VerdictChange(Wire):
     """An input whose verdict changed."""
 
     index: int
-    label: int
+    label: int | None
     baseline: VerdictName
     candidate: VerdictName
 

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from api.schemas.base import Cursor, Wire, example
 from api.schemas.problem import Problem
 
-__all__ = ["JOB_EXAMPLE", "JobBase", "JobKind", "JobPage", "JobPublic", "Progress", "State"]
+__all__ = [
+    "JOB_EXAMPLE",
+    "JobBase",
+    "JobKind",
+    "JobPage",
+    "JobPublic",
+    "Priority",
+    "Progress",
+    "State",
+]
 
 JobKind = Literal["certification", "comparison", "training"]
+Priority = Annotated[
+    int,
+    Field(
+        ge=-10,
+        le=10,
+        description="Among the jobs of one project the highest goes first, then the oldest.",
+    ),
+]
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 JOB_EXAMPLE: dict[str, Any] = {
@@ -21,6 +38,7 @@ JOB_EXAMPLE: dict[str, Any] = {
     "progress": {"done": 37, "total": 100, "seconds_left": 104.0},
     "cancel_requested": False,
     "cached": False,
+    "priority": 0,
     "error": None,
     "created_at": "2030-01-31T12:00:00Z",
     "started_at": "2030-01-31T12:00:01Z",
@@ -33,6 +51,11 @@ class Progress(Wire):
 
     done: int = Field(description="Units of work: answered inputs, steps of training.", ge=0)
     total: int = Field(description="Units of work in all.", ge=0)
+    parked: int = Field(
+        default=0,
+        description="Inputs that were given up; their answers are `unknown` and say why.",
+        ge=0,
+    )
     seconds_left: float | None = Field(
         default=None, description="While it runs, at the speed it has had since it was taken up."
     )
@@ -45,7 +68,8 @@ class JobBase(Wire):
     state: State = Field(description="`succeeded`, `failed` and `cancelled` are final.")
     progress: Progress
     cancel_requested: bool = Field(description="The job was asked to stop.")
-    cached: bool = Field(description="The result was taken over from an equal, earlier job.")
+    cached: bool = Field(description="Every answer was taken over from earlier jobs.")
+    priority: int = Field(0, description="As the request gave it.")
     error: Problem | None = Field(description="Why the job failed.")
     created_at: datetime
     started_at: datetime | None

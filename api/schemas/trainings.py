@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from api.schemas.base import Cursor, Name, Wire, example
 from api.schemas.certifications import Finite, Normalization, Reference
-from api.schemas.jobs import JOB_EXAMPLE, JobBase
+from api.schemas.jobs import JOB_EXAMPLE, JobBase, Priority
 from api.schemas.training_options import (
     Adversary,
     ArmsComparison,
@@ -160,6 +160,7 @@ class TrainingCreate(TrainingOptionsWire):
         "compare both.",
     )
     comparison: ArmsComparison = Field(default_factory=ArmsComparison)
+    priority: Priority = 0
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

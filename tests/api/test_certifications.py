@@ -31,7 +31,7 @@ def test_a_certification_is_accepted_and_announced(api: Api) -> None:
     assert response.status_code == 202, response.text
     made = response.json()
     assert made["state"] == "queued"
-    assert made["progress"] == {"done": 0, "total": 5, "seconds_left": None}
+    assert made["progress"] == {"done": 0, "total": 5, "parked": 0, "seconds_left": None}
     assert made["region"] == {"norm": "inf", "epsilon": 0.1, "valid_range": [0.0, 1.0]}
     assert made["settings"]["indices"] == [0, 1, 2, 3, 4]
     assert made["settings"]["timeout_seconds"] == 60

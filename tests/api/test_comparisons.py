@@ -160,7 +160,7 @@ def test_an_equal_comparison_is_taken_over_whole(api: Api) -> None:
     api.queue.reset()
     again = api.client.post("/v1/comparisons", json=asked).json()
     assert (again["state"], again["cached"]) == ("succeeded", True)
-    assert again["progress"] == {"done": 10, "total": 10, "seconds_left": None}
+    assert again["progress"] == {"done": 10, "total": 10, "parked": 0, "seconds_left": None}
     assert again["result"]["baseline"]["name"] == "n.onnx"
     assert again["result"]["candidates"][0]["name"] == "m.onnx"
     assert len(api.client.get(f"/v1/comparisons/{again['id']}/items").json()["items"]) == 5

@@ -49,7 +49,7 @@ def test_a_training_is_accepted_and_announced(api: Api) -> None:
     made = response.json()
     assert made["state"] == "queued"
     # 4 of 5 inputs in batches of 2, for 4 epochs, in both arms.
-    assert made["progress"] == {"done": 0, "total": 2 * 4 * 2, "seconds_left": None}
+    assert made["progress"] == {"done": 0, "total": 2 * 4 * 2, "parked": 0, "seconds_left": None}
     assert made["network"]["name"] == "n.onnx"
     assert made["dataset"]["name"] == "d.npz"
     assert made["settings"]["optimiser"]["learning_rate"] == 5e-4
