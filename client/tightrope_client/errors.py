@@ -95,7 +95,8 @@ class JobFailedError(ClientError):
 
     def __init__(self, job: JobBase) -> None:
         why = job.error.detail if job.error else "the server gave no reason"
-        super().__init__(f"{job.id} has {job.state}: {why}")
+        ended = f"{job.id} has {job.state}: {why}"
+        super().__init__(ended if job.final else f"{job.id} is {job.state}, not finished")
         self.job = job
         self.problem = job.error
 

@@ -1,0 +1,97 @@
+"""Clients over a fake way to a server, and a clock that does not let anybody wait."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+
+from tightrope_client import AsyncClient, Client, Settings
+
+Handler = Callable[[httpx.Request], httpx.Response]
+KINDS = ("sync", "async")
+# A client of either kind, and what its operation comes to: at once, or awaited.
+Either = Any
+Operation = Callable[[Either], Either]
+
+
+@dataclass
+class Clock:
+    """Time that passes only when somebody sleeps."""
+
+    now: float = 1000.0
+    slept: list[float] = field(default_factory=list)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds >= 0
+        self.slept.append(seconds)
+        self.now += seconds
+
+    async def awaited(self, seconds: float) -> None:
+        self.sleep(seconds)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("tightrope_client.flows.time", made)
+    monkeypatch.setattr("tightrope_client.runners.time", made)
+    monkeypatch.setattr("tightrope_client.runners.asyncio.sleep", made.awaited)
+    return made
+
+
+class Fake:
+    """A server in this process: answers from a list, then its last answer for ever.
+
+    Args:
+        answers: Responses, errors to raise, or functions from requests to responses.
+    """
+
+    def __init__(self, *answers: object) -> None:
+        self.requests: list[httpx.Request] = []
+        self._answers = list(answers)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        found = answer(request) if callable(answer) else answer
+        assert isinstance(found, httpx.Response)
+        # A response is read once; a repeated answer has to be one of its own.
+        return httpx.Response(found.status_code, headers=found.headers, content=found.content)
+
+
+def perform(kind: str, server: Handler, operation: Operation, **others: object) -> Either:
+    """Return what an operation of either client comes to; lists of what it iterates over.
+
+    Args:
+        kind: `sync` or `async`.
+        server: Answers.
+        operation: Of a client.
+        others: Settings of the client; `notice` besides.
+    """
+    notice: Any = others.pop("notice", None)
+    settings = Settings("http://server.test", **others)  # type: ignore[arg-type]
+    transport = httpx.MockTransport(server)
+    if kind == "sync":
+        with Client(settings=settings, notice=notice, transport=transport) as client:
+            found = operation(client)
+            return list(found) if inspect.isgenerator(found) else found
+
+    async def act() -> Either:
+        async with AsyncClient(settings=settings, notice=notice, transport=transport) as client:
+            found = operation(client)
+            if inspect.isasyncgen(found):
+                return [entry async for entry in found]
+            return await found
+
+    return asyncio.run(act())
