@@ -9,6 +9,7 @@ from pathlib import Path
 __all__ = [
     "BenchArguments",
     "CertifyArguments",
+    "CheckArguments",
     "CompareArguments",
     "InputArguments",
     "LearnArguments",
@@ -98,6 +99,22 @@ class VerifyArguments(CommonArguments):
     timeout: float
     json: Path | None
     vnncomp: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckArguments(CommonArguments):
+    """Arguments of `check`.
+
+    Attributes:
+        evidence: The file to check.
+        network: That it is about.
+        specification: What must have been proved; None to say what was.
+    """
+
+    evidence: Path
+    network: Path
+    specification: Path | None
+    json: Path | None
 
 
 @dataclass(frozen=True, kw_only=True)

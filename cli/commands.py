@@ -13,6 +13,7 @@ from cli.access_commands import keys, projects
 from cli.arguments import (
     BenchArguments,
     CertifyArguments,
+    CheckArguments,
     CompareArguments,
     RadiusArguments,
     TrainArguments,
@@ -117,6 +118,25 @@ def verify(**options: object) -> int:
     from cli import verify as work  # noqa: PLC0415 - loads torch and the solvers
 
     return work.run(VerifyArguments(**options))  # type: ignore[arg-type]
+
+
+@tightrope.command(context_settings=_CONTEXT)
+@click.argument("evidence", type=INPUT_FILE, metavar="PROOF")
+@click.option("--network", type=INPUT_FILE, required=True, help="The network it is about.")
+@click.option(
+    "--spec", "specification", type=INPUT_FILE, help="A VNN-LIB file that must be what was proved."
+)
+@click.option("--json", type=OUTPUT_FILE, help="Write the outcome as JSON; - for standard output.")
+@common_options
+def check(**options: object) -> int:
+    """Check a proof, trusting nothing that made it.
+
+    Prints `accepted` or `rejected` alone on the first line, then what was proved in words. Exit
+    status: 0 accepted, 1 rejected, 2 bad input.
+    """
+    from cli import check as work  # noqa: PLC0415 - loads the checker
+
+    return work.run(CheckArguments(**options))  # type: ignore[arg-type]
 
 
 @tightrope.command(context_settings=_CONTEXT)

@@ -407,6 +407,9 @@ class _Check:
                 key = _clause_key(proof.matrix[own], proof.offset[own])
                 proved.setdefault(key, []).append(case)
         for number, case_ in enumerate(asked):
+            shape = proof.lower.shape[1:]
+            fit = case_.lower.shape == case_.upper.shape == shape
+            _require(fit, f"case {number} of the specification is about other inputs")
             for place, (matrix, offset) in enumerate(case_.clauses):
                 cases = np.array(proved.get(_clause_key(matrix, offset), []), dtype=np.intp)
                 where = f"clause {place} of case {number} of the specification"
