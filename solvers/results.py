@@ -6,14 +6,22 @@ the whole region means verified.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Counterexample", "Decision", "Evidence", "SolverReport", "Stage", "Verdict"]
+__all__ = [
+    "Counterexample",
+    "Decision",
+    "Evidence",
+    "ProofReport",
+    "SolverReport",
+    "Stage",
+    "Verdict",
+]
 
 
 class Verdict(StrEnum):
@@ -118,6 +126,33 @@ class Stage:
         }
 
 
+@dataclass(frozen=True)
+class ProofReport:
+    """What became of proving a verdict to the checker.
+
+    Attributes:
+        bytes: Size of the proof; None where there is none.
+        leaves: Into how many parts it takes the region apart.
+        margin: Least margin that the checker derived.
+        deployment_margin: What is left of it after the rounding of float32 inference, in whatever
+            order it adds up; None where that was not assessed.
+        proving_seconds, checking_seconds: Wall time, on top of that of the decision.
+        reason: Why there is no proof that the checker accepts.
+    """
+
+    bytes: int | None = None
+    leaves: int | None = None
+    margin: float | None = None
+    deployment_margin: float | None = None
+    proving_seconds: float = 0.0
+    checking_seconds: float = 0.0
+    reason: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields; empty ones as null."""
+        return asdict(self)
+
+
 @dataclass(frozen=True, eq=False)
 class Decision:
     """The answer to one problem.
@@ -130,6 +165,7 @@ class Decision:
         seconds: Wall time of all of it.
         reason: Why the verdict is `unknown`.
         deployment_sound: Whether the verdict survives float32 inference; None: not assessed.
+        proof: What became of proving a `verified`, where that was asked for.
     """
 
     verdict: Verdict
@@ -141,6 +177,7 @@ class Decision:
     stages: tuple[Stage, ...] = ()
     reason: str | None = None
     deployment_sound: bool | None = None
+    proof: ProofReport | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return what `verify --json` writes."""
@@ -155,4 +192,5 @@ class Decision:
             "counterexample": None if example is None else example.to_json(),
             "stages": [stage.to_json() for stage in self.stages],
             "reason": self.reason,
+            "proof": None if self.proof is None else self.proof.to_json(),
         }

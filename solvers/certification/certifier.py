@@ -6,6 +6,7 @@ import copy
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -30,7 +31,10 @@ from solvers.devices import resolve_device
 from solvers.exact import ExactOptions
 from solvers.ladder import CaseBatch
 from solvers.methods import BOUND_METHODS, ITEM_METHOD_NAMES, Method
-from solvers.problem import Case, norm_ball, robustness
+from solvers.problem import Case, Problem, norm_ball, robustness
+from solvers.proof.producing.evidence import proof_report, survives_float32
+from solvers.proof.producing.produce import Proven, Prover
+from solvers.proof.producing.trace import Trace
 from solvers.results import Evidence, Verdict
 
 __all__ = ["Certifier", "certify_items"]
@@ -106,6 +110,9 @@ class Certifier:
             options.exact_mode,
             ExactOptions(seed=options.seed),
         )
+        self._prover: Prover | None = None
+        if options.proof_timeout_seconds is not None:
+            self._prover = Prover(network, options.device, options.normalization)
 
     def items(
         self,
@@ -155,7 +162,7 @@ class Certifier:
     def _batch(self, cases: Sequence[tuple[int, Case]]) -> Iterator[ItemResult]:
         outputs = self._runtime.run(self.dataset.x[[index for index, _ in cases]])
         right = [
-            (index, Work(Bracket(case), int(y.argmax())))
+            (index, Work(Bracket(case), int(y.argmax()), trace=self._trace()))
             for (index, case), y in zip(cases, outputs, strict=True)
             if case.specification.margin(y) > 0
         ]
@@ -178,7 +185,29 @@ class Certifier:
                     self._exact.search(work, rungs, list(works).index(index), budget)
                 if self._cancelled() and not work.bracket.decided:
                     return
-            yield self._item(index, work)
+            item = self._item(index, work)
+            if item.verdict is Verdict.VERIFIED and self._prover is not None:
+                item = self._proved(self._prover, item, work)
+            yield item
+
+    def _trace(self) -> Trace | None:
+        return None if self._prover is None else Trace()
+
+    def _proved(self, prover: Prover, item: ItemResult, work: Work) -> ItemResult:
+        """Return a verified input with its proof, or with why there is none."""
+        trace = work.trace or Trace()
+        if work.lower.get(Method.CROWN.value, 1.0) <= 0:
+            trace.hard.add(0)
+        budget = Budget.of_seconds(self._options.proof_timeout_seconds, self._cancelled)
+        with timed_stage(self._progress, "proof", [item.index]):
+            outcome = prover.prove(Problem((work.bracket.case,)), budget, trace=trace)
+        return replace(
+            item,
+            evidence=Evidence.CHECKED if isinstance(outcome, Proven) else item.evidence,
+            deployment_sound=survives_float32(outcome),
+            proof=proof_report(outcome),
+            proof_file=outcome.content if isinstance(outcome, Proven) else None,
+        )
 
     def _misclassified(self, index: int, y: NDArray[np.float32]) -> ItemResult:
         return ItemResult(

@@ -101,6 +101,7 @@ class ExactSearch:
             exact=self.options,
             seed=self.options.seed,
             ladder=ladder,
+            trace=work.trace,
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from solvers.results import Counterexample, Evidence, Verdict
+from solvers.results import Counterexample, Evidence, ProofReport, Verdict
 
 __all__ = ["ItemResult"]
 
@@ -29,6 +29,9 @@ class ItemResult:
         reasons: Why a method is not `done`, in words, by method.
         counterexample: Only for `falsified`.
         reason: Why the verdict is `unknown`.
+        deployment_sound: Whether the verdict survives float32 inference; None: not assessed.
+        proof: What became of proving a `verified`, where that was asked for.
+        proof_file: The proof that the checker accepted; not part of the JSON.
     """
 
     index: int
@@ -45,6 +48,9 @@ class ItemResult:
     reason: str | None = None
     status: Mapping[str, str] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
+    deployment_sound: bool | None = None
+    proof: ProofReport | None = None
+    proof_file: bytes | None = field(default=None, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return the item as `certify --json` writes it; what is not finite becomes null."""
@@ -64,6 +70,8 @@ class ItemResult:
             "reason": self.reason,
             "status": dict(self.status),
             "reasons": dict(self.reasons),
+            "deployment_sound": self.deployment_sound,
+            "proof": None if self.proof is None else self.proof.to_json(),
         }
 
 

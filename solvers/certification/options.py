@@ -32,6 +32,8 @@ class CertifyOptions:
         seed: Of the attack's random starts.
         normalization: Applied to raw inputs in front of the network, or None.
         exact_mode: `optimize` brackets the margin's value, `decide` its sign alone, sooner.
+        proof_timeout_seconds: Per verified input, for a proof that the checker accepts; None for no
+            proofs.
 
     Raises:
         InvalidInputError: An option is out of range.
@@ -47,6 +49,7 @@ class CertifyOptions:
     seed: int = 0
     normalization: Normalization | None = None
     exact_mode: ExactMode = ExactMode.OPTIMIZE
+    proof_timeout_seconds: float | None = None
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.epsilon) or self.epsilon < 0:
@@ -59,5 +62,8 @@ class CertifyOptions:
             raise InvalidInputError(
                 f"the timeout is {self.timeout_seconds} seconds; give a number above 0"
             )
+        limit = self.proof_timeout_seconds
+        if limit is not None and not limit > 0:
+            raise InvalidInputError(f"proofs get {limit} seconds; give a number above 0")
         if not self.methods:
             raise InvalidInputError("name at least one method")

@@ -10,6 +10,7 @@ from solvers.bracket import Bracket
 from solvers.certification.per_item import MethodResult, MethodStatus
 from solvers.exact import ExactResult, ExactStatus
 from solvers.methods import Method
+from solvers.proof.producing.trace import Trace
 
 __all__ = ["Work"]
 
@@ -32,6 +33,7 @@ class Work:
         exact: Bracket of the exact margin, once it was searched.
         reason: Why there may be no verdict, as far as the last method knows.
         unbounded: Where infinite bounds begin, if the input has them.
+        trace: Takes down what a proof can build on; None where none is wanted.
     """
 
     bracket: Bracket
@@ -43,6 +45,7 @@ class Work:
     exact: tuple[float, float] | None = None
     reason: str | None = None
     unbounded: str | None = None
+    trace: Trace | None = None
 
     def note(self, method: Method, result: MethodResult) -> None:
         """Take over what a method proved; one that proved nothing leaves no bound."""

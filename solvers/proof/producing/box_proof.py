@@ -96,7 +96,7 @@ class BoxCloser:
         return True
 
     def _margins(self, lower: FloatArray, upper: FloatArray) -> FloatArray:
-        rows = self.ground.row_bounds(lower, upper, self._matrix, self._offset)
+        rows = self.ground.box_rows(lower, upper, self._matrix, self._offset)
         return np.asarray(clause_margins(rows, self._clause).min(axis=1))
 
     def _dims(self, tree: BoxTree, nodes: IntArray) -> IntArray:

@@ -10,17 +10,20 @@ import torch
 from numpy.typing import NDArray
 
 from models.fold import fold_affine
-from models.network import Network
+from models.network import Network, Normalization
 from models.runtime import OnnxRuntime
 from solvers.bounds import Interval, Scene, boxes_to_interval, regions_to_balls
 from solvers.bounds.ibp import propagate
 from solvers.bracket import Witness
-from solvers.problem import Box, Case
-from solvers.proof.checker import CheckedNetwork, bound_boxes, root_bounds
+from solvers.problem import Box
+from solvers.proof.bounds import Ball, Enclosure, Region
+from solvers.proof.checker import bound_boxes, root_bounds
 from solvers.proof.container import BoundGroup
+from solvers.proof.network import CheckedNetwork
 from solvers.proof.producing.tensors import tensors_of
+from solvers.proof.producing.values import Values
 
-__all__ = ["Ground"]
+__all__ = ["Ground", "ball_of"]
 
 FloatArray = NDArray[np.float64]
 
@@ -30,7 +33,7 @@ class Ground:
     """A network as the search and as the checker see it.
 
     Attributes:
-        network: As imported, with its file.
+        network: As imported, with its file, behind its normalisation.
         folded: In float64 with affine operators merged, for the search.
         witness: Judges counterexamples.
         checked: As the checker reads it.
@@ -44,31 +47,49 @@ class Ground:
     tensors: Mapping[str, str]
 
     @classmethod
-    def of(cls, network: Network, device: torch.device) -> Ground:
+    def of(
+        cls, network: Network, device: torch.device, normalization: Normalization | None = None
+    ) -> Ground:
         """Prepare proofs about a network.
+
+        Args:
+            network: As imported, without a normalisation.
+            device: For the search.
+            normalization: Applied in front of it, or None.
 
         Raises:
             UnsupportedProofError: The checker does not know an operator.
         """
-        checked = CheckedNetwork.read(network.source)
+        numbers = None if normalization is None else (normalization.mean, normalization.std)
+        checked = CheckedNetwork.read(network.source, numbers)
         wide = network.to(torch.float64, device)
+        if normalization is not None:
+            network, wide = (net.with_normalization(normalization) for net in (network, wide))
         folded = fold_affine(wide)
         witness = Witness(wide, OnnxRuntime(network))
         return cls(network, folded, witness, checked, tensors_of(network, folded))
 
-    def bounds(self, region: Box, groups: Sequence[BoundGroup]) -> dict[str, Interval]:
+    def bounds(
+        self,
+        region: Box,
+        groups: Sequence[BoundGroup] = (),
+        values: Values | None = None,
+    ) -> dict[str, Interval]:
         """Return bounds of every node over a region, batch 1: the checker's, where it has any.
 
         Args:
             region: Of the network's input shape.
             groups: Better bounds of some tensors.
+            values: That slopes of the groups belong to.
         """
-        derived = root_bounds(self.checked, region.lower.ravel(), region.upper.ravel(), groups)
+        lower, upper = region.lower.ravel(), region.upper.ravel()
+        columns = () if values is None else (values.layout(self.tensors),)
+        derived = root_bounds(self.checked, lower, upper, groups, *columns, ball=ball_of(region))
         graph, device = self.folded.graph, self.folded.device
         known = {
             name: Interval(
                 *(
-                    torch.from_numpy(np.asarray(end, dtype=np.float64))
+                    torch.from_numpy(np.array(end, dtype=np.float64))
                     .reshape(1, *graph.node(name).shape)
                     .to(device)
                     for end in derived[tensor]
@@ -87,7 +108,7 @@ class Ground:
             # must not lean on that.
             return {**propagate(scene, known), **known}
 
-    def row_bounds(
+    def box_rows(
         self, lower: FloatArray, upper: FloatArray, matrix: FloatArray, offset: FloatArray
     ) -> FloatArray:
         """Return the checker's plain bounds of `matrix @ y − offset` over boxes.
@@ -101,7 +122,7 @@ class Ground:
         Returns:
             Shape `(boxes, rows)`.
         """
-        return np.asarray(bound_boxes(self.checked, lower, upper, matrix, offset))
+        return bound_boxes(self.checked, lower, upper, matrix, offset)
 
     def region_rows(
         self, regions: Sequence[Box], matrix: FloatArray, offset: FloatArray
@@ -109,8 +130,35 @@ class Ground:
         """Return the checker's plain bounds of rows over regions, shape `(regions, rows)`."""
         lower = np.stack([region.lower.ravel() for region in regions])
         upper = np.stack([region.upper.ravel() for region in regions])
-        return self.row_bounds(lower, upper, matrix, offset)
+        if all(region.ball is None for region in regions):
+            return self.box_rows(lower, upper, matrix, offset)
+        return np.concatenate(
+            [
+                bound_boxes(
+                    self.checked,
+                    lower[place : place + 1],
+                    upper[place : place + 1],
+                    matrix,
+                    offset,
+                    ball=ball_of(region),
+                )
+                for place, region in enumerate(regions)
+            ]
+        )
 
-    def float32_error(self, case: Case) -> float:
-        """Return how far float32 arithmetic may move a margin over a region; 0 if not known."""
-        return 0.0
+    def float32_error(self, region: Box, matrix: FloatArray) -> float:
+        """Return how far float32 inference may move any of the rows over a region; 0 if unknown."""
+        if not self.checked.single or self.checked.dropped is not None:
+            return 0.0
+        corners = region.lower.reshape(1, -1), region.upper.reshape(1, -1)
+        enclosure = Enclosure.of(self.checked, Region(*corners, ball_of(region)))
+        error = float(enclosure.float32_error(matrix).max())
+        return error if np.isfinite(error) else 0.0
+
+
+def ball_of(region: Box) -> Ball | None:
+    """Return the ball of a region as the checker states it."""
+    ball = region.ball
+    if ball is None:
+        return None
+    return Ball(int(ball.norm.value), ball.center.ravel(), ball.radii.ravel())

@@ -177,9 +177,10 @@ class TreeWriter:
         value, side = _columns(flat, (np.int32, np.uint8))
         at = [np.zeros(0, dtype=np.int64), *(places for places, _ in self._gamma)]
         sizes = [np.zeros(0, dtype=np.float32), *(sizes for _, sizes in self._gamma)]
+        names, index = self.values.layout(self.tensors)
         return NeuronTree(
-            values=tuple((self.tensors[node], len(index)) for node, index in self.values.parts),
-            index=self.values.flat,
+            values=names,
+            index=index,
             groups=tuple(groups),
             kind=np.array(self._kind, dtype=np.uint8),
             split_value=split,

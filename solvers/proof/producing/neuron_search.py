@@ -70,7 +70,7 @@ class NeuronCloser:
         self._ground, self._case, self._first_row = ground, case, first_row
         self._budget = budget
         self.reason = "no proof was found"
-        self._start = _Footing((), ground.bounds(case.region, ()))
+        self._start = _Footing((), ground.bounds(case.region))
         self._layout = layout_of(ground.folded, self._start.bounds)
         self._values = Values.of(self._layout)
         device = ground.folded.device
@@ -119,7 +119,7 @@ class NeuronCloser:
         share = self._budget.share(_GROUP_SHARE)
         found = optimised_groups(self._layout, bounder, self._ground.tensors, share)
         groups = tuple(found.groups)
-        return _Footing(groups, self._ground.bounds(self._case.region, groups))
+        return _Footing(groups, self._ground.bounds(self._case.region, groups, self._values))
 
     def _searched(self, footing: _Footing, target: float, budget: Budget) -> NeuronTree | None:
         for slack in _SLACKS:

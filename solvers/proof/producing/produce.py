@@ -13,20 +13,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.network import Network
+from models.network import Network, Normalization
 from solvers.budget import Budget
 from solvers.devices import resolve_device
 from solvers.problem import Box, Case, Problem
-from solvers.proof.checker import CheckResult, UnsupportedProofError, check_proof
+from solvers.proof.checker import AskedCase, CheckResult, check_proof
 from solvers.proof.container import Balls, InputTree, NeuronTree, Proof, write_proof
+from solvers.proof.network import UnsupportedProofError
 from solvers.proof.producing.box_proof import BoxCloser, clause_margins, stacked_rows
 from solvers.proof.producing.box_tree import BoxTree
-from solvers.proof.producing.ground import Ground
+from solvers.proof.producing.ground import Ground, ball_of
 from solvers.proof.producing.neuron_search import Need, NeuronCloser
 from solvers.proof.producing.trace import Trace
 from solvers.search.boxes import suits_boxes
 
-__all__ = ["Proven", "Prover", "Unproven"]
+__all__ = ["Proven", "Prover", "Unproven", "asked"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -72,16 +73,19 @@ class Prover:
     """Proves verdicts about one network.
 
     Args:
-        network: As imported, with its file; with a normalisation where that belongs to it.
+        network: As imported, with its file.
         device: `cpu`, `cuda` or `auto`.
+        normalization: Applied in front of it, or None.
     """
 
-    def __init__(self, network: Network, device: str = "auto") -> None:
+    def __init__(
+        self, network: Network, device: str = "auto", normalization: Normalization | None = None
+    ) -> None:
         self._network = network
         self._unsupported: str | None = None
         self._ground: Ground | None = None
         try:
-            self._ground = Ground.of(network, resolve_device(device))
+            self._ground = Ground.of(network, resolve_device(device), normalization)
         except UnsupportedProofError as error:
             self._unsupported = str(error)
 
@@ -109,20 +113,33 @@ class Prover:
         proving = time.perf_counter() - began
         if isinstance(found, str):
             return Unproven(found, proving)
-        return self._checked(found, proving)
+        return self._checked(found, problem, proving)
 
-    def _checked(self, proof: Proof, proving: float) -> Proven | Unproven:
+    def _checked(self, proof: Proof, problem: Problem, proving: float) -> Proven | Unproven:
         """Let the checker judge the file, as anybody else would."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "proof"
             write_proof(path, proof)
             began = time.perf_counter()
-            check = check_proof(path, self._network.source, None)
+            check = check_proof(path, self._network.source, asked(problem))
             checking = time.perf_counter() - began
             if check.accepted:
                 return Proven(path.read_bytes(), check, proving, checking)
         _LOG.warning("the checker rejected a proof: %s", check.reason)
         return Unproven(f"the checker rejected the proof: {check.reason}", proving, checking)
+
+
+def asked(problem: Problem) -> list[AskedCase]:
+    """Return what a problem asks, as the checker takes it."""
+    return [
+        AskedCase(
+            case.region.lower.ravel(),
+            case.region.upper.ravel(),
+            [(clause.matrix, clause.offset) for clause in case.specification.clauses],
+            ball_of(case.region),
+        )
+        for case in problem.cases
+    ]
 
 
 class _Work:
@@ -187,7 +204,7 @@ class _Work:
             if place in self._trace.by_boxes:
                 return reason
         closer = NeuronCloser(self._ground, case, first_row, share)
-        need = Need(self._ground.float32_error(case), self._least)
+        need = Need(self._ground.float32_error(case.region, self._rows[place][0]), self._least)
         neurons = closer.close(need, hard=place in self._trace.hard)
         if neurons is None:
             return closer.reason
@@ -203,7 +220,7 @@ class _Work:
         share = budget if leaves is not None else budget.share(0.7)
         if not BoxCloser(self._ground, case, share, _MOST_LEAVES).close(tree, self._least):
             return None
-        wanted = self._ground.float32_error(case)
+        wanted = self._ground.float32_error(case.region, self._rows[place][0])
         if wanted > self._least:
             larger = tree.copy()
             most = _EXTRA_LEAVES * len(tree.leaves) + 100

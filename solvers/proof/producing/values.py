@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -69,13 +68,12 @@ class Values:
         empty = np.zeros(0, dtype=np.int64)
         return np.concatenate([empty, *(index for _, index in self.parts)]).astype(np.int32)
 
-    def spread(self, columns: IntArray, rows: Tensor) -> Tensor:
-        """Return rows over some of the values as rows over all, zero elsewhere.
+    def layout(
+        self, tensors: Mapping[str, str]
+    ) -> tuple[tuple[tuple[str, int], ...], NDArray[np.int32]]:
+        """Return ONNX names and counts of the values, and their flat indices, as proofs hold them.
 
         Args:
-            columns: Numbers of the values, shape `(some,)`.
-            rows: Shape `(rows, some)`.
+            tensors: ONNX names by node.
         """
-        whole = rows.new_zeros(len(rows), len(self))
-        whole[:, torch.from_numpy(columns).to(rows.device)] = rows
-        return whole
+        return tuple((tensors[node], len(index)) for node, index in self.parts), self.flat

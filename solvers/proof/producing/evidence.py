@@ -1,0 +1,70 @@
+"""What a proof, or the lack of one, makes of a verdict."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import replace
+from importlib import metadata
+
+import numpy as np
+
+from solvers.proof.producing.produce import Proven, Unproven
+from solvers.results import Counterexample, Decision, Evidence, ProofReport
+
+__all__ = ["counterexample_file", "proof_report", "survives_float32", "with_proof"]
+
+_RUNTIME = "onnxruntime"
+
+
+def proof_report(outcome: Proven | Unproven) -> ProofReport:
+    """Return what reports say of a proof."""
+    if isinstance(outcome, Unproven):
+        return ProofReport(
+            proving_seconds=outcome.proving_seconds,
+            checking_seconds=outcome.checking_seconds,
+            reason=outcome.reason,
+        )
+    check = outcome.check
+    left = None if check.deployment is None else check.deployment.left
+    return ProofReport(
+        bytes=len(outcome.content),
+        leaves=check.leaves,
+        margin=check.margin,
+        deployment_margin=left if left is None or math.isfinite(left) else None,
+        proving_seconds=outcome.proving_seconds,
+        checking_seconds=outcome.checking_seconds,
+    )
+
+
+def survives_float32(outcome: Proven | Unproven) -> bool | None:
+    """Return whether a proved verdict holds for float32 inference; None where nothing is known."""
+    if isinstance(outcome, Unproven) or outcome.check.deployment is None:
+        return None
+    return outcome.check.deployment.sound
+
+
+def with_proof(decision: Decision, outcome: Proven | Unproven) -> Decision:
+    """Return a `verified` with what became of proving it: without a proof it stays a word."""
+    return replace(
+        decision,
+        evidence=Evidence.CHECKED if isinstance(outcome, Proven) else decision.evidence,
+        deployment_sound=survives_float32(outcome),
+        proof=proof_report(outcome),
+    )
+
+
+def counterexample_file(counterexample: Counterexample) -> bytes:
+    """Return a counterexample as an `.npz` file.
+
+    It holds `x` and `y` in float32, and in text `runtime` and `version`: what ran the network.
+    """
+    content = io.BytesIO()
+    np.savez(
+        content,
+        x=counterexample.x,
+        y=counterexample.y,
+        runtime=np.array(_RUNTIME),
+        version=np.array(metadata.version(_RUNTIME)),
+    )
+    return content.getvalue()
