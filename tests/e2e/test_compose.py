@@ -6,53 +6,102 @@ only addresses and folders are put in their place.
 
 from __future__ import annotations
 
-import os
+import json
 import re
-import shlex
-import sys
+import subprocess
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from store.database import Database
 from store.settings import Settings
 from tests.e2e.conftest import Visitor
 from tests.e2e.test_serve import answers
+from tests.helpers.compose import OURS, SERVERS, Deployment, read_compose
 from tests.helpers.imports import ROOT
-from tests.helpers.processes import free_port, running
-from tests.helpers.servers import PASSWORD, postgres, redis
+from tests.helpers.servers import PASSWORD, find_postgres, postgres, redis
 from tests.helpers.service import wait_until
 from tests.store.test_migrations import differences
 
-OURS = ("migrate", "api", "worker-bounds", "worker-exact")
+SERVICES = read_compose({"POSTGRES_PASSWORD": "word"})["services"]
 
 
 @pytest.fixture(scope="module")
 def compose() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    return found
+    return read_compose({"POSTGRES_PASSWORD": "word"})
 
 
 def test_the_deployment_has_its_parts(compose: dict[str, Any]) -> None:
     services = compose["services"]
-    assert set(services) == {"postgres", "redis", *OURS}
-    for name, service in services.items():
-        assert "healthcheck" in service or name == "migrate", name
-        assert service["volumes"], name
-        for needed, condition in service.get("depends_on", {}).items():
-            finished = (
-                "service_completed_successfully" if needed == "migrate" else "service_healthy"
-            )
-            assert condition == {"condition": finished}, name
-        for volume in service["volumes"]:
-            assert volume.partition(":")[0] in compose["volumes"]
+    assert set(services) == {*SERVERS, *OURS}
+    queues = {name: services[name]["environment"].get("TIGHTROPE_QUEUES") for name in OURS}
+    assert Counter(queues.values()) == {None: 2, "bounds": 2, "exact": 1}
+    assert [name for name in services if "profiles" in services[name]] == ["worker-bounds-gpu"]
     assert all(port.startswith("127.0.0.1:") for port in services["api"]["ports"])
-    queues = [services[name]["environment"].get("TIGHTROPE_QUEUES") for name in OURS]
-    assert queues == [None, None, "bounds", "exact"]
+    assert [name for name in services if "ports" in services[name]] == ["api"]
+    assert all(services[name]["environment"]["TIGHTROPE_REQUIRE_KEYS"] == "1" for name in OURS)
+
+
+def test_what_is_waited_for_can_be_waited_for(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    order: list[str] = []
+    for name, service in services.items():
+        for needed, wanted in service.get("depends_on", {}).items():
+            assert "profiles" not in services[needed]
+            if wanted == {"condition": "service_healthy"}:
+                assert services[needed]["healthcheck"]["test"][0] == "CMD"
+            else:
+                assert wanted == {"condition": "service_completed_successfully"}
+                assert services[needed]["restart"] == "no"
+        if name not in (*SERVERS, "migrate"):
+            assert set(service["depends_on"]) == {*SERVERS, "migrate"}
+    while len(order) < len(services):  # ends only where nothing waits for itself
+        free = [
+            name
+            for name in services
+            if name not in order and set(services[name].get("depends_on", {})) <= set(order)
+        ]
+        assert free
+        order += free
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_each_service_can_do_no_more_than_it_needs(compose: dict[str, Any], name: str) -> None:
+    service = compose["services"][name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in service
+    assert service["tmpfs"][0] == "/tmp"  # noqa: S108
+    limits = service["deploy"]["resources"]["limits"]
+    assert re.fullmatch(r"\d+", limits["cpus"])
+    assert re.fullmatch(r"\d+[mg]", limits["memory"])
+    assert service["pids_limit"] <= 512
+    assert {volume.partition(":")[0] for volume in service["volumes"]} <= set(compose["volumes"])
+    assert set(service["networks"]) <= set(compose["networks"])
+    if name in SERVERS:  # ours have their user from the image
+        assert service["user"] == name
+        assert service["networks"] == ["inside"]
+    assert "healthcheck" in service or name == "migrate"
+    assert service["logging"]["options"]["max-size"]
+
+
+def test_database_and_broker_are_out_of_reach(compose: dict[str, Any]) -> None:
+    assert compose["networks"]["inside"] == {"internal": True}
+
+
+def test_a_gpu_is_reserved_where_one_is_used(compose: dict[str, Any]) -> None:
+    for name in OURS:
+        service = compose["services"][name]
+        devices = service.get("deploy", {}).get("resources", {}).get("reservations", {})
+        uses = service["environment"].get("TIGHTROPE_DEVICE") == "cuda"
+        assert bool(devices) == uses
+        assert service["build"]["target"] == ("cuda" if uses else "cpu")
+        assert service["image"].endswith("-cuda") == uses
 
 
 def test_every_setting_in_the_file_exists(compose: dict[str, Any]) -> None:
@@ -61,118 +110,122 @@ def test_every_setting_in_the_file_exists(compose: dict[str, Any]) -> None:
         assert set(compose["services"][name]["environment"]) <= known
 
 
+def stages() -> dict[str, tuple[str, str]]:
+    """Return the stages of the Dockerfile: what each starts from, and its lines."""
+    text = (ROOT / "Dockerfile").read_text()
+    parts = re.split(r"^FROM (\S+) AS (\S+)$", text, flags=re.MULTILINE)[1:]
+    return {parts[i + 1]: (parts[i], parts[i + 2]) for i in range(0, len(parts), 3)}
+
+
 def test_the_image_copies_every_package_and_runs_as_nobody(compose: dict[str, Any]) -> None:
     text = (ROOT / "Dockerfile").read_text()
     copied = set(re.findall(r"^COPY (\w+) \./\1$", text, re.MULTILINE))
-    packages = {path.parent.name for path in ROOT.glob("*/py.typed")}
+    packages = {path.parent.name for path in ROOT.glob("*/py.typed")} | {"client"}
     assert packages <= copied
     allowed = (ROOT / ".dockerignore").read_text().split()
     assert {f"!{name}" for name in packages} <= set(allowed)
-    users = re.findall(r"^USER (\w+)$", text, re.MULTILINE)
-    assert users
-    assert users[-1] != "root"
-    assert all(compose["services"][name]["build"] == "." for name in OURS)
+    found = stages()
+    for target in {compose["services"][name]["build"]["target"] for name in OURS}:
+        start, lines = found[target]
+        assert start == "runtime"
+        assert re.search(rf"^COPY --from=build-{target} ", lines, re.MULTILINE)
+    assert re.findall(r"^USER (\w+)$", found["runtime"][1], re.MULTILINE) == ["tightrope"]
+    assert list(found)[-1] == "cpu"  # what `docker build .` makes
+    for start, lines in found.values():
+        copied_from = re.findall(r"--from=(\S+)", lines)
+        assert {start, *copied_from} <= {*found, "scratch", "python:3.11-slim"}
+    assert not re.search(r"PASSWORD|SECRET|TOKEN", text)
 
 
-class Deployment:
-    """The services of the file as processes.
-
-    Args:
-        compose: The file.
-        folder: For data and logs.
-        database_url, broker_url: Of the real servers.
-    """
-
-    def __init__(
-        self, compose: dict[str, Any], folder: Path, *, database_url: str, broker_url: str
-    ) -> None:
-        self._services = compose["services"]
-        self._folder = folder
-        self.port = free_port()
-        self._places = {
-            "postgresql://tightrope:${POSTGRES_PASSWORD:?set a password}"
-            "@postgres:5432/tightrope": database_url,
-            "redis://redis:6379/0": broker_url,
-            "/data": str(folder / "data"),
-            "0.0.0.0": "127.0.0.1",  # noqa: S104
-            "8000": str(self.port),
-            "python": sys.executable,
-            "http://127.0.0.1:8000/readyz": f"http://127.0.0.1:{self.port}/readyz",
-        }
-
-    def command(self, name: str) -> list[str]:
-        """Return a service's command with addresses put in their place."""
-        return [self._places.get(word, word) for word in self._services[name]["command"]]
-
-    def health(self, name: str) -> list[str]:
-        """Return the command of a service's health check."""
-        kind, *command = self._services[name]["healthcheck"]["test"]
-        assert kind == "CMD"
-        return [self._places.get(word, word) for word in command]
-
-    def environment(self, name: str) -> dict[str, str]:
-        """Return a service's environment with addresses put in their place."""
-        stated = self._services[name]["environment"]
-        kept = {key: value for key, value in os.environ.items() if key[:10] != "TIGHTROPE_"}
-        return {
-            **kept,
-            "OMP_NUM_THREADS": "1",
-            **{key: self._places.get(value, value) for key, value in stated.items()},
-        }
-
-    @contextmanager
-    def run(self, name: str, command: list[str] | None = None) -> Iterator[Any]:
-        """Run a service, or another command in its place."""
-        log = self._folder / f"{name}.log"
-        (self._folder / "data").mkdir(exist_ok=True)
-        with running(command or self.command(name), log=log, env=self.environment(name)) as process:
-            yield process
-
-    def succeeds(self, name: str, command: list[str] | None = None) -> bool:
-        """Run a command to its end."""
-        with self.run(name, command) as process:
-            return bool(process.wait(120) == 0)
-
-
-def test_the_deployment_certifies(
-    compose: dict[str, Any], tmp_path: Path, network: Path, data: Path
-) -> None:
-    redis_command = tuple(str(word) for word in compose["services"]["redis"]["command"])
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """Start every service of the file, after the migration."""
+    folder = tmp_path_factory.mktemp("compose")
+    redis_command = tuple(str(word) for word in SERVICES["redis"]["command"])
     with ExitStack() as stack:
-        database_url = stack.enter_context(postgres(tmp_path / "postgres"))
-        broker_url = stack.enter_context(redis(tmp_path / "redis", redis_command))
+        database_url = stack.enter_context(postgres(folder / "postgres"))
+        broker_url = stack.enter_context(redis(folder / "redis", redis_command))
         assert PASSWORD in database_url
-        deployment = Deployment(compose, tmp_path, database_url=database_url, broker_url=broker_url)
-        assert deployment.succeeds("migrate"), (tmp_path / "migrate.log").read_text()
+        made = Deployment(folder, database_url=database_url, broker_url=broker_url)
+        assert made.succeeds("migrate"), made.log("migrate").read_text()
         database = Database(database_url)
         assert differences(database) == []
         database.close()
-        workers = [
-            stack.enter_context(deployment.run(name)) for name in ("worker-bounds", "worker-exact")
-        ]
-        stack.enter_context(deployment.run("api"))
-        visitor = Visitor(f"http://127.0.0.1:{deployment.port}")
+        for name in OURS[1:]:
+            stack.enter_context(made.run(name))
+        visitor = Visitor(f"http://127.0.0.1:{made.port}")
         wait_until(lambda: answers(visitor))
-        assert deployment.succeeds("api", deployment.health("api"))
-        assert deployment.succeeds("worker-exact", deployment.health("worker-exact"))
-        bounds = visitor.certify(network, data, methods=["ibp", "crown"])
-        exact = visitor.certify(network, data, methods=["crown", "exact"])
-        for asked, log in ((bounds, "worker-bounds"), (exact, "worker-exact")):
-            assert visitor.finished(asked["id"])["state"] == "succeeded"
-            verdicts = visitor.verdicts(asked["id"])
-            assert verdicts == ["verified", "falsified", "misclassified"]
-            assert asked["id"] in (tmp_path / f"{log}.log").read_text()
-        again = visitor.certify(network, data, methods=["crown", "exact"])
-        assert (again["state"], again["cached"]) == ("succeeded", True)
         visitor.close()
-        for worker in workers:
-            worker.terminate()
-            assert worker.wait(60) == 0
+        yield made
 
 
-def test_without_a_password_nothing_starts(compose: dict[str, Any]) -> None:
-    text = (ROOT / "docker-compose.yml").read_text()
-    uses = re.findall(r"\$\{POSTGRES_PASSWORD([^}]*)\}", text)
-    assert len(uses) == 2
-    assert all(use.startswith(":?") for use in uses)
-    assert shlex.join(compose["services"]["redis"]["command"]) == "redis-server --appendonly yes"
+@pytest.fixture(scope="module")
+def key(deployment: Deployment) -> str:
+    """Make a key as the guide says."""
+    asked = ["tightrope", "keys", "create", "--name", "ci", "--json"]
+    made = subprocess.run(
+        deployment.placed(asked),
+        env=deployment.environment("api"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: str = json.loads(made.stdout)["key"]
+    return found
+
+
+@pytest.mark.parametrize("name", [name for name in SERVICES if name != "migrate"])
+def test_each_service_is_healthy_by_its_own_command(deployment: Deployment, name: str) -> None:
+    command = deployment.health(name)
+    if name == "postgres":
+        command[0] = str((find_postgres() / "initdb").resolve().with_name(command[0]))
+    assert deployment.succeeds(name, command), deployment.log(name).read_text()
+
+
+def test_nobody_comes_in_without_a_key(deployment: Deployment) -> None:
+    visitor = Visitor(f"http://127.0.0.1:{deployment.port}")
+    assert visitor.http.get("/v1/networks").status_code == 401
+    assert visitor.http.get("/healthz").status_code == 200
+    visitor.close()
+
+
+@pytest.mark.parametrize(
+    ("methods", "takers"),
+    [
+        (["ibp", "crown"], ("worker-bounds", "worker-bounds-gpu")),
+        (["crown", "exact"], ("worker-exact",)),
+    ],
+)
+def test_the_deployment_certifies(
+    deployment: Deployment,
+    key: str,
+    network: Path,
+    data: Path,
+    methods: list[str],
+    takers: tuple[str, ...],
+) -> None:
+    visitor = Visitor(f"http://127.0.0.1:{deployment.port}")
+    visitor.http.headers["Authorization"] = f"Bearer {key}"
+    asked = visitor.certify(network, data, methods=methods)
+    assert visitor.finished(asked["id"])["state"] == "succeeded"
+    assert visitor.verdicts(asked["id"]) == ["verified", "falsified", "misclassified"]
+    assert any(asked["id"] in deployment.log(taker).read_text() for taker in takers)
+    again = visitor.certify(network, data, methods=methods)
+    assert (again["state"], again["cached"]) == ("succeeded", True)
+    visitor.close()
+
+
+def test_a_worker_stops_when_it_is_told(deployment: Deployment) -> None:
+    with deployment.run("worker-exact") as worker:
+        wait_until(lambda: "ready" in deployment.log("worker-exact").read_text() or worker.poll())
+        worker.terminate()
+        assert worker.wait(60) == 0
+
+
+def test_without_a_password_nothing_starts() -> None:
+    with pytest.raises(KeyError, match="set a password"):
+        read_compose({})
+    assert read_compose({"POSTGRES_PASSWORD": "a", "WORKER_MEMORY": "64g"})["services"][
+        "worker-exact"
+    ]["deploy"]["resources"]["limits"] == {"cpus": "4", "memory": "64g"}
