@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     try:
         settings = get_settings()
-        configure(settings.log_level)
+        configure(settings.log_level, settings.log_format)
         check_address(parsed.host, settings)
         app = create_app(settings)
     except StoreError as error:

@@ -15,7 +15,7 @@ from api.auditing import AuditTrail
 from api.feed import Feed
 from api.headers import SecurityHeaders
 from api.limits import BodyLimit, NestingLimit
-from api.metrics import RequestMetrics
+from api.observing import Observation
 from api.problems import install, problems
 from api.routes import (
     access,
@@ -34,6 +34,7 @@ from api.routes import (
     reports,
     training_files,
     trainings,
+    webhooks,
 )
 from api.schemas.problem import InvalidPart, Problem
 from api.services import Queue, open_services
@@ -63,6 +64,7 @@ _ROUTES = (
     trainings,
     jobs,
     events,
+    webhooks,
     access,
     operations,
     documentation,
@@ -79,6 +81,7 @@ _TAGS = [
     {"name": "jobs", "description": "Work of every kind, as it goes."},
     {"name": "events", "description": "News of jobs, as they happen."},
     {"name": "access", "description": "Keys, projects, and who did what."},
+    {"name": "webhooks", "description": "Others told that a job is finished."},
     {"name": "operations", "description": "For those who run the service."},
 ]
 
@@ -129,8 +132,8 @@ def create_app(
         by_path=dict.fromkeys(("/v1/networks", "/v1/datasets"), settings.max_upload_bytes),
     )
     app.add_middleware(AuditTrail, audit=services.audit)
-    app.add_middleware(RequestMetrics, metrics=services.metrics)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(Observation, metrics=services.metrics, tracing=services.tracing)
     if settings.trusted_proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=settings.trusted_proxies)
     _describe(app)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from api.checking import check_fit, check_inputs, check_range, referenced, refused
+from api.origins import origin_of
 from api.schemas.certifications import CertificationCreate, QuestionBase
 from api.services import Services
 from reports.numbers import strict
@@ -45,7 +46,11 @@ def new_certification(create: CertificationCreate, services: Services) -> NewCer
         queue=queue_of(create),
         version=services.version,
         reuse=create.reuse,
+<<<<<<< HEAD
         priority=create.priority,
+=======
+        origin=origin_of(create.webhook, services, kind="certification"),
+>>>>>>> 172a0f5 (wip)
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from api.certifying import checked_question, queue_of
 from api.checking import check_fit, check_inputs, referenced, refused
+from api.origins import origin_of
 from api.schemas.comparisons import ComparisonCreate
 from api.services import Services
 from store.comparisons import NewComparison
@@ -38,7 +39,11 @@ def new_comparison(create: ComparisonCreate, services: Services) -> NewCompariso
         queue=queue_of(create),
         version=services.version,
         reuse=create.reuse,
+<<<<<<< HEAD
         priority=create.priority,
+=======
+        origin=origin_of(create.webhook, services, kind="comparison"),
+>>>>>>> 172a0f5 (wip)
     )
 
 

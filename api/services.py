@@ -26,6 +26,7 @@ from store.trainings import Trainings
 from store.uploads import DATASETS, NETWORKS, Uploads
 from worker.app import JobQueue, create_celery
 from worker.inspector import Inspector, SubprocessInspector
+from worker.tracing import NO_TRACING, Tracing, open_tracing
 
 __all__ = [
     "InstallationDependency",
@@ -87,6 +88,7 @@ class Services:
     metrics: Metrics
     inspections: CapacityLimiter
     version: str
+    tracing: Tracing = NO_TRACING
     limits: KeyLimits = field(default_factory=KeyLimits)
 
     def of(self, tenant: Tenant, limits: KeyLimits) -> Services:
@@ -104,6 +106,7 @@ class Services:
         self.inspector.close()
         self.queue.close()
         self.throttle.close()
+        self.tracing.close()
         self.database.close()
 
 
@@ -126,6 +129,7 @@ def open_services(
         queue=queue or JobQueue(create_celery(settings)),
         inspector=inspector or SubprocessInspector(settings),
         metrics=Metrics(),
+        tracing=open_tracing(settings, service="tightrope-api", version=version("tightrope")),
         inspections=CapacityLimiter(_INSPECTIONS_AT_ONCE),
         version=version("tightrope"),
         **_stores(settings, database, blobs),

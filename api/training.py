@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from api.checking import check_fit, check_range, referenced, refused
+from api.origins import origin_of
 from api.schemas.trainings import TrainingCreate
 from api.services import Services
 from store.trainings import NewTraining
@@ -15,7 +16,11 @@ from store.uploads import UploadRow
 
 __all__ = ["arms_of", "new_training", "stored_settings"]
 
+<<<<<<< HEAD
 _NOT_SETTINGS = {"network_id", "dataset_id", "validation_id", "priority"}
+=======
+_NOT_SETTINGS = {"network_id", "dataset_id", "validation_id", "webhook"}
+>>>>>>> 172a0f5 (wip)
 _MLP = "mlp:"
 _IMAGE_AXES = (2, 3)
 
@@ -59,7 +64,11 @@ def new_training(create: TrainingCreate, services: Services) -> NewTraining:
         validation_id=create.validation_id,
         settings=stored_settings(create),
         steps=arms_of(create) * create.epochs * math.ceil(training / create.batch_size),
+<<<<<<< HEAD
         priority=create.priority,
+=======
+        origin=origin_of(create.webhook, services, kind="training"),
+>>>>>>> 172a0f5 (wip)
     )
 
 

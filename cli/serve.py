@@ -73,7 +73,7 @@ def serve(
     """
     try:
         settings = get_settings().model_copy(update={"data_dir": data_dir.resolve()})
-        configure(settings.log_level)
+        configure(settings.log_level, settings.log_format)
         check_address(host, settings)
         with bound(host, port) as listener, owned(settings.data_dir):
             return _run(settings, listener, worker_command)

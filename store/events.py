@@ -20,13 +20,13 @@ from sqlalchemy.orm import Session
 
 from store.database import Database
 from store.identifiers import new_identifier
-from store.states import FINAL_STATES
+from store.states import FINAL_STATES, JobState
 from store.tables import DeliveryRow, EventRow, JobRow
 
 __all__ = ["Event", "Events", "Topic", "note", "note_items", "note_metrics"]
 
 _ITEMS_OF_ONE_EVENT = 1000
-_LEFT_OUT = frozenset({"error", "webhook_url"})
+_KEPT = frozenset({"project", "kind", "state", "done", "total", "cancel_requested", "cached"})
 
 
 class Topic(StrEnum):
@@ -87,6 +87,10 @@ def note(session: Session, job_id: str, topic: Topic = Topic.STATE, **news: obje
             JobRow.cached,
             JobRow.error,
             JobRow.webhook_url,
+            JobRow.created_at,
+            JobRow.started_at,
+            JobRow.claimed_at,
+            JobRow.finished_at,
         )
         .where(JobRow.id == job_id)
         .with_for_update()
@@ -94,7 +98,9 @@ def note(session: Session, job_id: str, topic: Topic = Topic.STATE, **news: obje
     if row is None:
         return
     now = datetime.now(UTC)
-    job = {name: value for name, value in row._mapping.items() if name not in _LEFT_OUT}
+    job = {name: value for name, value in row._mapping.items() if name in _KEPT}
+    if topic is Topic.STATE:
+        job |= _times(row)
     if row.error is not None:
         job["error"] = row.error
     session.execute(
@@ -104,6 +110,18 @@ def note(session: Session, job_id: str, topic: Topic = Topic.STATE, **news: obje
     )
     if topic is Topic.STATE and row.state in FINAL_STATES and row.webhook_url is not None:
         session.add(_delivery(job_id, row.webhook_url, now))
+
+
+def _times(job: Row[Any]) -> dict[str, Any]:
+    """Return what figures are made of; each is told once of a job."""
+    if job.finished_at is not None:
+        return {"seconds": max((job.finished_at - job.created_at).total_seconds(), 0.0)}
+    if job.started_at is None:
+        return {"new": True}
+    first = job.started_at == job.claimed_at and not job.cancel_requested
+    if job.state == JobState.RUNNING and first:
+        return {"waited_seconds": max((job.started_at - job.created_at).total_seconds(), 0.0)}
+    return {}
 
 
 def _delivery(job_id: str, url: str, now: datetime) -> DeliveryRow:

@@ -6,17 +6,20 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from store.database import Database
 from store.errors import StoreError
 from store.settings import get_settings
 
-__all__ = ["main", "migrate"]
+__all__ = ["check_migrated", "main", "migrate"]
 
 _ADVISORY_LOCK = 7_146_273_905
 
@@ -28,9 +31,7 @@ def migrate(database: Database, *, revision: str = "head") -> None:
         database: Where to.
         revision: How far; `head` is the current schema.
     """
-    config = Config()
-    config.set_main_option("script_location", "store:migrations")
-    config.set_main_option("path_separator", "os")
+    config = _config()
     if database.dialect == "sqlite" and database.url.database is not None:
         Path(database.url.database).parent.mkdir(parents=True, exist_ok=True)
     writer = database.engine.execution_options(tightrope_write=True)
@@ -52,6 +53,38 @@ def _references_unchecked(connection: Connection) -> Iterator[None]:
         yield
     finally:
         driver.execute("PRAGMA foreign_keys = ON")
+
+
+def check_migrated(database: Database) -> None:
+    """Check that a database has the current schema, or one that a later version has made of it.
+
+    Raises:
+        StoreError: It lacks migrations.
+        sqlalchemy.exc.SQLAlchemyError: It does not answer.
+    """
+    with database.engine.connect() as connection:
+        found = MigrationContext.configure(connection).get_current_revision()
+    head, known = _revisions()
+    if found is None or (found in known and found != head):
+        raise StoreError(
+            f"the database is at revision {found or 'none'} and this version needs {head}; "
+            "run `python -m store.migrate` of this version"
+        )
+
+
+@cache
+def _revisions() -> tuple[str | None, frozenset[str]]:
+    """Return the last revision, and all of them."""
+    scripts = ScriptDirectory.from_config(_config())
+    known = frozenset(script.revision for script in scripts.walk_revisions())
+    return scripts.get_current_head(), known
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "store:migrations")
+    config.set_main_option("path_separator", "os")
+    return config
 
 
 def _wait_for_turn(connection: Connection) -> None:

@@ -56,6 +56,14 @@ class Settings(BaseSettings):
         allowed_hosts: Names under which the service may be asked, separated by commas; unset means
             any, where keys are needed, and this machine's own where they are not.
         log_level: Least severe level that is logged.
+        log_format: `text` for people, `json` with one object a line for programs.
+        otlp_endpoint: Where traces go, over OTLP and HTTP; unset means that there are none.
+        webhook_hosts: Where webhooks may go, separated by commas: names, `*.` and a domain, each
+            with its port where it is not 80 or 443; empty means nowhere.
+        webhook_private: Webhooks may go to addresses that are not public.
+        webhook_secret: What webhooks are signed with, at least 32 characters.
+        webhook_seconds: For one delivery.
+        webhook_attempts: A delivery that failed so often is given up.
         max_upload_bytes: Largest network or data set.
         max_body_bytes: Largest JSON body.
         inspection_memory_bytes: Memory that reading one uploaded file may add.
@@ -77,6 +85,7 @@ class Settings(BaseSettings):
         events_poll_seconds: How often the API looks for news while somebody waits for some.
         events_heartbeat_seconds: How often a stream says that it is still there.
         events_longest_seconds: After so long a stream ends, and its client has to come back.
+        report_seconds: How often a worker says that it lives, and adds to the figures.
         events_kept_seconds: How long the events of finished jobs are kept.
         max_attempts: A job that took down so many workers fails.
         visibility_timeout_seconds: When Redis hands out an unacknowledged message again.
@@ -98,6 +107,13 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
     allowed_hosts: Annotated[str, Field(pattern=r"^[^\s/:*]*$")] = ""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["text", "json"] = "text"
+    otlp_endpoint: str | None = None
+    webhook_hosts: str = ""
+    webhook_private: bool = False
+    webhook_secret: Annotated[SecretStr, Field(min_length=32)] | None = None
+    webhook_seconds: Seconds = 10.0
+    webhook_attempts: Annotated[int, Field(ge=1)] = 8
     max_upload_bytes: Bytes = 512 * 2**20
     max_body_bytes: Bytes = 4 * 2**20
     inspection_memory_bytes: Bytes = 8 * 2**30
@@ -121,6 +137,7 @@ class Settings(BaseSettings):
     events_poll_seconds: Seconds = 0.1
     events_heartbeat_seconds: Seconds = 15.0
     events_longest_seconds: Seconds = 3600.0
+    report_seconds: Seconds = 5.0
     events_kept_seconds: Seconds = 7 * 86_400.0
     visibility_timeout_seconds: Annotated[int, Field(gt=0)] = 6 * 3600
 

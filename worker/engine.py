@@ -220,8 +220,9 @@ def main(
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--memory-bytes", type=int)
     parser.add_argument("--log-level", default="INFO")
+    parser.add_argument("--log-format", default="text")
     parsed = parser.parse_args(arguments)
-    configure(parsed.log_level)
+    configure(parsed.log_level, parsed.log_format)
     with socket.socket(fileno=parsed.socket) as connection:
         serve(connection, load(parsed.threads), memory_bytes=parsed.memory_bytes)
     return 0

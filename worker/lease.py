@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from store.jobs import LeaseState
 from store.settings import Settings
+from worker.logs import in_this_context
 
 __all__ = ["Lease", "LeaseKeeper", "StopReason"]
 
@@ -69,7 +70,9 @@ class Lease:
         self._stopping = stopping
         self._state = LeaseState.HELD
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name=f"lease-{job_id}", daemon=True)
+        self._thread = threading.Thread(
+            target=in_this_context(self._watch), name=f"lease-{job_id}", daemon=True
+        )
 
     @property
     def stop_reason(self) -> StopReason | None:

@@ -22,6 +22,7 @@ from worker.engines import Engines
 from worker.logs import configure, job_logged
 from worker.neighbours import Neighbours
 from worker.remote import EngineProcess
+from worker.reporter import Reporter
 from worker.runner import Runner
 from worker.sweeper import Sweeper
 
@@ -57,20 +58,27 @@ def run_worker(
     stopping = threading.Event()
     signals.worker_shutting_down.connect(lambda **_: stopping.set(), weak=False)
     signals.setup_logging.connect(lambda **_: None, weak=False)  # or Celery installs handlers
-    app = create_celery(settings)
-    queue = JobQueue(app)
-    runner = Runner(
-        settings,
-        load_engines(),
-        owner=name,
-        stopping=stopping,
-        announce=queue.send,
-        threads=threads,
-    )
-    _register(app, runner)
     if parent is not None:
         threading.Thread(target=_stop_with, args=(parent,), daemon=True).start()
-    sweeper = Sweeper(runner.jobs, runner.reaper, queue, settings)
+    app = create_celery(settings)
+    queue = JobQueue(app)
+    with Reporter(settings, name=name) as reporter:
+        runner = Runner(
+            settings,
+            reporter.observed(load_engines()),
+            owner=name,
+            stopping=stopping,
+            announce=queue.send,
+            threads=threads,
+        )
+        _register(app, runner)
+        return _take_jobs(
+            app, Sweeper(runner.jobs, runner.reaper, queue, settings), settings=settings, name=name
+        )
+
+
+def _take_jobs(app: Celery, sweeper: Sweeper, *, settings: Settings, name: str) -> int:
+    """Take jobs from the broker until told to stop; return the exit status."""
     sweeper.start()
     worker = app.Worker(
         pool="solo",
@@ -111,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     try:
         settings = get_settings()
-        configure(settings.log_level)
+        configure(settings.log_level, settings.log_format)
         cores = settings.worker_threads or available_cores()
         os.environ.update(thread_environment(cores, os.environ))
         with (

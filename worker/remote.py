@@ -84,6 +84,7 @@ class EngineProcess:
         ours, theirs = socket.socketpair()
         options = [f"--socket={theirs.fileno()}", f"--threads={self._threads}"]
         options.append(f"--log-level={self._settings.log_level}")
+        options.append(f"--log-format={self._settings.log_format}")
         if self._settings.worker_memory_bytes is not None:
             options.append(f"--memory-bytes={self._settings.worker_memory_bytes}")
         with theirs:

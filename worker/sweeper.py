@@ -11,6 +11,7 @@ from store.jobs import Jobs
 from store.reaper import Reaper
 from store.settings import Settings
 from worker.app import JobQueue
+from worker.logs import job_logged
 
 __all__ = ["Sweeper"]
 
@@ -38,7 +39,8 @@ class Sweeper:
     def sweep(self) -> None:
         """Put jobs and chunks of dead workers back, and announce work that is due."""
         for job_id in self._reaper.settle():
-            logger.warning("job %s lost a worker; what that had is queued again", job_id)
+            with job_logged(job_id):
+                logger.warning("job %s lost a worker; what that had is queued again", job_id)
         for job_id, queue in self._jobs.due(resend_seconds=self._settings.resend_seconds):
             self._queue.send(job_id, queue)
 

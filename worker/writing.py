@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from worker.logs import in_this_context
+
 __all__ = ["AnswerWriter"]
 
 _PAUSE_SECONDS = 0.2
@@ -36,7 +38,9 @@ class AnswerWriter:
         self._news = threading.Event()
         self._done = threading.Event()
         self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._loop, name="writer", daemon=True)
+        self._thread = threading.Thread(
+            target=in_this_context(self._loop), name="writer", daemon=True
+        )
 
     @property
     def failed(self) -> bool:

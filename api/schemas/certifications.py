@@ -8,7 +8,12 @@ from pydantic import Field, model_validator
 from pydantic.config import JsonDict
 
 from api.schemas.base import Cursor, Wire, example
+<<<<<<< HEAD
 from api.schemas.jobs import JOB_EXAMPLE, JobBase, Priority
+=======
+from api.schemas.jobs import JOB_EXAMPLE, JobBase
+from api.schemas.webhooks import WebhookField
+>>>>>>> 172a0f5 (wip)
 from store.identifiers import IDENTIFIER_PATTERN
 
 __all__ = [
@@ -153,6 +158,7 @@ class CertificationCreate(QuestionBase):
     )
 
     network_id: str = Field(pattern=IDENTIFIER_PATTERN, description="What to certify.")
+    webhook: WebhookField = None
 
 
 class Reference(Wire):

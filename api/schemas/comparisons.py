@@ -16,6 +16,7 @@ from api.schemas.certifications import (
     VerdictName,
 )
 from api.schemas.jobs import JOB_EXAMPLE, JobBase
+from api.schemas.webhooks import WebhookField
 from store.identifiers import IDENTIFIER_PATTERN
 
 __all__ = [
@@ -56,6 +57,7 @@ class ComparisonCreate(QuestionBase):
         json_schema_extra={"uniqueItems": True},
         description="The networks to compare with it, of as many outputs.",
     )
+    webhook: WebhookField = None
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:

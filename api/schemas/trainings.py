@@ -19,6 +19,7 @@ from api.schemas.training_options import (
     Selection,
     TrainingMethodName,
 )
+from api.schemas.webhooks import WebhookField
 from store.identifiers import IDENTIFIER_PATTERN
 
 __all__ = [
@@ -132,6 +133,7 @@ class TrainingCreate(TrainingOptionsWire):
         }
     )
 
+    webhook: WebhookField = None
     network_id: Annotated[str, Field(pattern=IDENTIFIER_PATTERN)] | None = Field(
         None, description="What to fine-tune; excludes `architecture`."
     )

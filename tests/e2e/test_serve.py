@@ -137,7 +137,7 @@ def refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[..., tuple[int, str]]]:
     """Start a service that cannot start, and return its exit status and what it says."""
-    monkeypatch.setattr("cli.serve.configure", lambda _level: None)
+    monkeypatch.setattr("cli.serve.configure", lambda *_: None)
     monkeypatch.setattr("cli.serve._run", lambda *_: pytest.fail("the service started"))
 
     def start(folder: Path, host: str = "127.0.0.1", port: int = 0) -> tuple[int, str]:

@@ -30,6 +30,7 @@ from store.jobs import Jobs
 from store.migrate import migrate
 from store.reaper import Reaper
 from store.settings import Settings
+from store.states import Origin
 from store.tables import Base, CertificationRow, ComparisonRow, TrainingRow
 from store.tenancy import DEFAULT_PROJECT, Tenant
 from store.trainings import NewTraining, Trainings
@@ -175,7 +176,12 @@ class World:
             return uploads.add(incoming, name=name, details=details)[0].id
 
     def certify(
-        self, indices: Sequence[int] = (0, 1, 2), *, reuse: bool = False, **changes: object
+        self,
+        indices: Sequence[int] = (0, 1, 2),
+        *,
+        reuse: bool = False,
+        origin: Origin | None = None,
+        **changes: object,
     ) -> CertificationRow:
         """Store a request for a certification."""
         new = NewCertification(
@@ -186,6 +192,7 @@ class World:
             queue="bounds",
             version="1",
             reuse=reuse,
+            origin=origin,
         )
         return self.certifications.create(new)[0]
 
