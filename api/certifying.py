@@ -46,11 +46,8 @@ def new_certification(create: CertificationCreate, services: Services) -> NewCer
         queue=queue_of(create),
         version=services.version,
         reuse=create.reuse,
-<<<<<<< HEAD
         priority=create.priority,
-=======
         origin=origin_of(create.webhook, services, kind="certification"),
->>>>>>> 172a0f5 (wip)
     )
 
 

@@ -39,11 +39,8 @@ def new_comparison(create: ComparisonCreate, services: Services) -> NewCompariso
         queue=queue_of(create),
         version=services.version,
         reuse=create.reuse,
-<<<<<<< HEAD
         priority=create.priority,
-=======
         origin=origin_of(create.webhook, services, kind="comparison"),
->>>>>>> 172a0f5 (wip)
     )
 
 

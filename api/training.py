@@ -16,11 +16,7 @@ from store.uploads import UploadRow
 
 __all__ = ["arms_of", "new_training", "stored_settings"]
 
-<<<<<<< HEAD
-_NOT_SETTINGS = {"network_id", "dataset_id", "validation_id", "priority"}
-=======
-_NOT_SETTINGS = {"network_id", "dataset_id", "validation_id", "webhook"}
->>>>>>> 172a0f5 (wip)
+_NOT_SETTINGS = {"network_id", "dataset_id", "validation_id", "priority", "webhook"}
 _MLP = "mlp:"
 _IMAGE_AXES = (2, 3)
 
@@ -64,11 +60,8 @@ def new_training(create: TrainingCreate, services: Services) -> NewTraining:
         validation_id=create.validation_id,
         settings=stored_settings(create),
         steps=arms_of(create) * create.epochs * math.ceil(training / create.batch_size),
-<<<<<<< HEAD
         priority=create.priority,
-=======
         origin=origin_of(create.webhook, services, kind="training"),
->>>>>>> 172a0f5 (wip)
     )
 
 

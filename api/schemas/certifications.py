@@ -8,12 +8,8 @@ from pydantic import Field, model_validator
 from pydantic.config import JsonDict
 
 from api.schemas.base import Cursor, Wire, example
-<<<<<<< HEAD
 from api.schemas.jobs import JOB_EXAMPLE, JobBase, Priority
-=======
-from api.schemas.jobs import JOB_EXAMPLE, JobBase
 from api.schemas.webhooks import WebhookField
->>>>>>> 172a0f5 (wip)
 from store.identifiers import IDENTIFIER_PATTERN
 
 __all__ = [
@@ -199,6 +195,12 @@ class Summary(Wire):
     mean_gap: dict[str, float | None]
     falsified: int
     unknown: int
+    evidence: dict[str, int] = Field(
+        default_factory=dict, description="Inputs by evidence: `checked`, `solver` or `none`."
+    )
+    deployment_sound: int = Field(
+        0, description="Verified inputs that are known to withstand float32 rounding too."
+    )
     seconds: float
 
 
@@ -231,6 +233,8 @@ class CertificationPublic(JobBase):
                 "mean_gap": {"crown": 1.3, "exact": 0.0},
                 "falsified": 5,
                 "unknown": 0,
+                "evidence": {"checked": 98, "solver": 2, "none": 0},
+                "deployment_sound": 91,
                 "seconds": 81.2,
             },
         }
@@ -269,6 +273,8 @@ class Item(Wire):
             "reason": None,
             "status": {"crown": "done", "exact": "done"},
             "reasons": {},
+            "deployment_sound": None,
+            "proof": None,
         }
     )
 
@@ -291,6 +297,12 @@ class Item(Wire):
     )
     reasons: dict[str, str] = Field(
         default_factory=dict, description="Why a method is not `done`, in words."
+    )
+    deployment_sound: bool | None = Field(
+        None, description="Whether the verdict survives float32 rounding; null: not assessed."
+    )
+    proof: dict[str, Any] | None = Field(
+        None, description="What became of proving a `verified`, where that was asked for."
     )
 
 
