@@ -289,15 +289,17 @@ def read_proof(source: Path | BinaryIO) -> Proof:
         ProofFormatError: It is not one, is too large, or holds what this version does not know.
         OSError: The file cannot be read.
     """
+    content = source.read_bytes() if isinstance(source, Path) else source.read()
     try:
-        with zipfile.ZipFile(source) as archive:
+        # Not the file itself: places outside of it that damage names are errors of their own there.
+        with zipfile.ZipFile(BytesIO(content)) as archive:
             return _Reader(archive).proof()
     except ProofFormatError:
         raise
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
         raise ProofFormatError(f"the file is damaged or not a proof: {error}") from error
     except Exception as error:  # zlib and struct raise their own on damaged data
-        if isinstance(error, OSError | MemoryError):
+        if isinstance(error, MemoryError):
             raise
         raise ProofFormatError(f"the file is damaged or not a proof: {error!r}") from error
 

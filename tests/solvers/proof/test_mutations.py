@@ -1,0 +1,149 @@
+"""Changed proofs: what is accepted is true, decided by rational arithmetic on tiny networks.
+
+`TIGHTROPE_MUTATIONS` sets how many changes are tried; the default suits every run of the tests.
+"""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import itertools
+import os
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.onnx_import import load_network
+from solvers.budget import Budget
+from solvers.problem import Box, Case, Clause, Problem, Specification
+from solvers.proof.checker import check_proof
+from solvers.proof.container import Proof, ProofFormatError, read_proof
+from solvers.proof.producing import produce
+from tests.helpers.adversarial import Trap, dense
+from tests.helpers.proof_mutations import flipped, mutated
+from tests.helpers.rational import Layer, exact_margin_of
+
+COUNT = int(os.environ.get("TIGHTROPE_MUTATIONS", "400"))
+SIZES = (2, 5, 5, 3)
+
+
+@dataclass(frozen=True, eq=False)
+class Proved:
+    """A network, its layers, and a proof of something about it."""
+
+    network: bytes
+    layers: tuple[Layer, ...]
+    content: bytes
+
+
+def layers_of(generator: np.random.Generator) -> tuple[Layer, ...]:
+    return tuple(
+        dense(generator.normal(size=(after, before)), generator.normal(size=after))
+        for before, after in itertools.pairwise(SIZES)
+    )
+
+
+def problem_of(layers: tuple[Layer, ...], generator: np.random.Generator) -> Problem:
+    """Return a problem with a small margin, so that proofs have something to do."""
+    centre = generator.normal(size=(1, 2))
+    region = Box(centre - 0.7, centre + 0.7)
+    rows = np.eye(3)[generator.permutation(3)]
+    clauses = [Clause(rows[:1], np.zeros(1)), Clause(rows[1:], np.zeros(2))]
+    shifted = []
+    for clause in clauses:
+        least = exact_margin_of(layers, region, Specification((clause,)))
+        shifted.append(Clause(clause.matrix, clause.offset + float(least) - 0.02))
+    return Problem((Case(region, Specification(tuple(shifted))),))
+
+
+@pytest.fixture(scope="module")
+def proofs() -> list[Proved]:
+    """Proofs by boxes and by splits inside the network."""
+    found = []
+    patch = pytest.MonkeyPatch()
+    for seed in range(6):
+        generator = np.random.default_rng(seed)
+        layers = layers_of(generator)
+        problem = problem_of(layers, generator)
+        network = Trap(layers, problem, np.zeros(2, np.float32)).network
+        if seed % 2:
+            patch.setattr(produce, "suits_boxes", lambda *_: False)
+        prover = produce.Prover(load_network(network), "cpu")
+        outcome = prover.prove(problem, Budget.of_seconds(30.0))
+        patch.undo()
+        assert isinstance(outcome, produce.Proven), outcome
+        found.append(Proved(network, layers, outcome.content))
+    return found
+
+
+def states_the_truth(proof: Proof, layers: tuple[Layer, ...]) -> bool:
+    """Return whether what a proof says of its network holds, in rational arithmetic."""
+    if proof.normalization is not None or proof.balls is not None:
+        return False
+    for case in range(len(proof.lower)):
+        mine = proof.row_case == case
+        region = Box(proof.lower[case].reshape(1, 2), proof.upper[case].reshape(1, 2))
+        for clause in np.unique(proof.row_clause[mine]):
+            rows = mine & (proof.row_clause == clause)
+            asked = Specification((Clause(proof.matrix[rows], proof.offset[rows]),))
+            if exact_margin_of(layers, region, asked) <= Fraction(0):
+                return False
+    return True
+
+
+def test_proofs_of_both_kinds_are_changed(proofs: list[Proved], tmp_path: Path) -> None:
+    kinds = set()
+    for proved in proofs:
+        path = tmp_path / "proof"
+        path.write_bytes(proved.content)
+        proof = read_proof(path)
+        assert check_proof(path, proved.network).accepted
+        assert states_the_truth(proof, proved.layers)
+        kinds.add((len(proof.trees) > 0, len(proof.tree.dimension) > 1))
+        kinds.update(("split", bool((tree.kind == 1).any())) for tree in proof.trees)
+    assert {(True, False), (False, True), ("split", True)} <= kinds
+
+
+def test_changed_proofs_are_accepted_only_if_they_are_true(
+    proofs: list[Proved], tmp_path: Path
+) -> None:
+    generator = np.random.default_rng(11)
+    original, changed = tmp_path / "original", tmp_path / "changed"
+    counts: collections.Counter[str] = collections.Counter()
+    while counts.total() < COUNT:
+        proved = proofs[int(generator.integers(len(proofs)))]
+        original.write_bytes(proved.content)
+        if generator.random() < 0.3:
+            what: str | None = "flip bytes"
+            changed.write_bytes(flipped(proved.content, generator))
+        else:
+            what = mutated(read_proof(original), generator, changed)
+        if what is None:
+            continue
+        network = proved.network
+        if generator.random() < 0.02:
+            what, network = "other network", proofs[0].network[:-1] + b"\0"
+        result = check_proof(changed, network)
+        counts["accepted" if result.accepted else "rejected"] += 1
+        if not result.accepted:
+            assert result.reason
+            continue
+        proof = read_proof(changed)
+        assert hashlib.sha256(network).hexdigest() == proof.network_sha256, what
+        assert states_the_truth(proof, proved.layers), what
+    print(f"\n{COUNT} changed proofs: {dict(counts)}")  # noqa: T201  shown by pytest -s
+    assert counts["rejected"] > COUNT / 4
+    assert counts["accepted"] > 0
+
+
+def test_damaged_files_say_what_is_wrong(proofs: list[Proved], tmp_path: Path) -> None:
+    path = tmp_path / "proof"
+    content = proofs[0].content
+    for size in (0, 1, 100, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:size])
+        with pytest.raises(ProofFormatError, match="proof"):
+            read_proof(path)
+        assert not check_proof(path, proofs[0].network).accepted
