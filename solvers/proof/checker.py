@@ -75,7 +75,7 @@ class CheckResult:
         accepted: Whether the proof shows what it says, and that is what was asked.
         reason: Why not, and where; None if accepted.
         margin: Least proved lower bound of a leaf's row; minus infinity if rejected.
-        leaves: Number of leaves.
+        leaves: Number of leaves, once for every clause.
         statement: What is proved, in words, one line each.
         deployment: For float32 inference; None where nothing is known about that.
     """
@@ -385,8 +385,8 @@ class _Check:
         walk = _Walk(enclosure, tree, values, name)
         for clause in range(clauses[-1] + 1):
             for leaves in walk.clause():
-                self.leaves += len(leaves.node)
                 row, part = walk.open_rows(leaves)
+                self.leaves += len(leaves.node) - len(row)
                 own = row - rows.start
                 known = (own >= 0) & (own < len(clauses))
                 known &= clauses[np.where(known, own, 0)] == clause

@@ -214,7 +214,7 @@ class _Curve:
         for corner in (np.maximum(low, 0.0), np.maximum(high, 0.0)):
             moved = slope * corner
             concave = self.value(corner) - moved - CURVE * (1.0 + np.abs(moved))
-            result = np.where(high > 0, np.minimum(result, concave), result)
+            result = np.where(high >= 0, np.minimum(result, concave), result)
         return result - TINY
 
 
