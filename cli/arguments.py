@@ -61,11 +61,13 @@ class QuestionArguments(InputArguments):
 
 @dataclass(frozen=True, kw_only=True)
 class CertifyArguments(QuestionArguments):
-    """Arguments of `certify`."""
+    """Arguments of `certify`; `proof_timeout` is in seconds and per verified input."""
 
     network: Path
     json: Path | None
     html: Path | None
+    proofs: Path | None
+    proof_timeout: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,12 +94,15 @@ class CompareArguments(QuestionArguments):
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyArguments(CommonArguments):
-    """Arguments of `verify`; `timeout` is in seconds."""
+    """Arguments of `verify`; times are in seconds, `proof_timeout` on top of `timeout`."""
 
     network: Path
     specification: Path
     timeout: float
     json: Path | None
+    proof: Path | None
+    proof_timeout: float
+    counterexample: Path | None
     vnncomp: Path | None
 
 
@@ -179,8 +184,10 @@ class TuneArguments(LearnArguments):
 
 @dataclass(frozen=True, kw_only=True)
 class BenchArguments(CommonArguments):
-    """Arguments of `bench`; `timeout` in seconds replaces that of every instance."""
+    """Arguments of `bench`; times are in seconds, `timeout` replaces that of every instance."""
 
     instances: Path
     timeout: float | None
     json: Path | None
+    proofs: Path | None
+    proof_timeout: float

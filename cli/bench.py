@@ -6,7 +6,8 @@ import gzip
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,17 @@ from cli.failures import describe
 from cli.instances import Instance, read_instances
 from cli.interrupts import stop_on_interrupt
 from cli.output import write_all
+from cli.proving import folder_for, prove
 from cli.vnncomp import ANSWERS
 from models import load_network
 from models.network import Network
 from reports import dump_json
+from solvers.budget import Budget
 from solvers.portfolio import DecideOptions, decide
-from solvers.results import Decision, Evidence, Verdict
+from solvers.problem import Problem
+from solvers.proof.producing.produce import Prover
+from solvers.proof.producing.trace import Trace
+from solvers.results import Decision, Evidence, ProofReport, Verdict
 from solvers.vnnlib import fit_problem, read_vnnlib
 
 __all__ = ["contradicts", "run", "score"]
@@ -45,6 +51,8 @@ def run(arguments: BenchArguments) -> int:
     instances = read_instances(arguments.instances, arguments.timeout)
     console = result_console(arguments.json)
     rows: list[dict[str, Any]] = []
+    if arguments.proofs is not None:
+        folder_for(arguments.proofs)
     runner = _Runner(arguments)
     if not arguments.quiet:
         console.print(_HEADING, highlight=False)
@@ -72,10 +80,12 @@ class _Runner:
     Attributes:
         arguments: Of the command.
         last: Path and network of the instance before.
+        prover: A network and what proves verdicts about it.
     """
 
     arguments: BenchArguments
     last: tuple[Path, Network] | None = None
+    prover: tuple[Network, Prover] | None = None
 
     def row(self, instance: Instance, cancelled: Cancelled) -> dict[str, Any]:
         """Decide one instance, whatever happens.
@@ -84,37 +94,88 @@ class _Runner:
             What `bench --json` lists; `seconds` is the wall time with reading the files.
         """
         started = time.monotonic()
+        question: tuple[Network, Problem] | None = None
+        trace = None if self.arguments.proofs is None else Trace()
         try:
-            decision = self._decide(instance, started, cancelled)
+            question = self._question(instance)
+            decision = self._decide(question, instance, started, cancelled, trace=trace)
         except Exception as error:
             logger.debug("instance %s %s", instance.onnx, instance.vnnlib, exc_info=error)
             decision = _unknown(describe(error))
+        seconds = time.monotonic() - started
+        if question is not None and trace is not None:
+            decision = self._proved(question, instance, decision, cancelled, trace=trace)
         return {
             "onnx": instance.onnx,
             "vnnlib": instance.vnnlib,
             "verdict": decision.verdict.value,
             "expected": instance.expected,
             "evidence": decision.evidence.value,
-            "seconds": time.monotonic() - started,
+            "deployment_sound": decision.deployment_sound,
+            "proof": None if decision.proof is None else decision.proof.to_json(),
+            "seconds": seconds,
             "timeout_seconds": instance.timeout_seconds,
             "lower": decision.lower,
             "upper": decision.upper,
             "reason": decision.reason,
         }
 
-    def _decide(self, instance: Instance, started: float, cancelled: Cancelled) -> Decision:
-        """Read and decide; the time limit covers both."""
+    def _question(self, instance: Instance) -> tuple[Network, Problem]:
+        """Read the files."""
         network = self._network(instance.onnx_path)
-        problem = fit_problem(
-            read_vnnlib(instance.vnnlib_path), network.input_shape, network.output_size
-        )
+        problem = read_vnnlib(instance.vnnlib_path)
+        return network, fit_problem(problem, network.input_shape, network.output_size)
+
+    def _decide(
+        self,
+        question: tuple[Network, Problem],
+        instance: Instance,
+        started: float,
+        cancelled: Cancelled,
+        *,
+        trace: Trace | None,
+    ) -> Decision:
+        """Decide in what reading the files left of the time."""
         left = instance.timeout_seconds - (time.monotonic() - started)
         if left <= 0:
             return _unknown("timeout while reading the files")
         options = DecideOptions(
             timeout_seconds=left, device=self.arguments.device, seed=self.arguments.seed
         )
-        return decide(network, problem, options, cancelled=cancelled)
+        return decide(*question, options, cancelled=cancelled, trace=trace)
+
+    def _proved(
+        self,
+        question: tuple[Network, Problem],
+        instance: Instance,
+        decision: Decision,
+        cancelled: Cancelled,
+        *,
+        trace: Trace,
+    ) -> Decision:
+        """Return the decision with its evidence, whatever happens; write the proof."""
+        folder, (network, problem) = self.arguments.proofs, question
+        if decision.verdict is not Verdict.VERIFIED or folder is None:
+            return decision
+        try:
+            prover = self._prover(network)
+            budget = Budget.of_seconds(self.arguments.proof_timeout, cancelled)
+            digest = sha256(instance.vnnlib_path.read_bytes()).hexdigest()
+            found, content = prove(
+                prover, problem, decision, budget, trace=trace, specification_sha256=digest
+            )
+        except Exception as error:
+            logger.debug("proof of %s %s", instance.onnx, instance.vnnlib, exc_info=error)
+            return replace(decision, proof=ProofReport(reason=describe(error)))
+        if content is not None:
+            write_all({folder / _proof_name(instance): content})
+        return found
+
+    def _prover(self, network: Network) -> Prover:
+        """Return what proves, read only where the instance before had another network."""
+        if self.prover is None or self.prover[0] is not network:
+            self.prover = network, Prover(network, self.arguments.device)
+        return self.prover[1]
 
     def _network(self, path: Path) -> Network:
         """Return the network, read only where the instance before had another."""
@@ -122,6 +183,12 @@ class _Runner:
             source = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path
             self.last = (path, load_network(source, name=path.name))
         return self.last[1]
+
+
+def _proof_name(instance: Instance) -> str:
+    """Return the name of an instance's proof."""
+    names = (Path(name).name.removesuffix(".gz") for name in (instance.onnx, instance.vnnlib))
+    return "-".join(Path(name).stem for name in names) + ".proof"
 
 
 def _unknown(reason: str) -> Decision:
@@ -140,6 +207,8 @@ def score(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
     Returns:
         `solved`, the instances decided and not contradicting what was expected;
+        `evidence`, how many answers are checked, rest on a solver's word, or on nothing;
+        `deployment_sound`, how many verified ones are known to withstand float32 rounding too;
         `contradictions`; `par2_seconds`, the mean time in which an unsolved instance counts twice
         its time limit (None without instances).
     """
@@ -149,10 +218,16 @@ def score(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         row["seconds"] if done else 2 * row["timeout_seconds"]
         for row, done in zip(rows, solved, strict=True)
     ]
+    verified = [row for row in rows if row["verdict"] == Verdict.VERIFIED.value]
     return {
         "solved": sum(solved),
         "contradictions": contradictions,
         "par2_seconds": sum(seconds) / len(seconds) if seconds else None,
+        "evidence": {
+            evidence.value: sum(row["evidence"] == evidence.value for row in rows)
+            for evidence in Evidence
+        },
+        "deployment_sound": sum(row["deployment_sound"] is True for row in verified),
     }
 
 
@@ -177,4 +252,9 @@ def _show(console: Console, rows: Sequence[dict[str, Any]], scores: dict[str, An
     console.print(
         f"{scores['solved']} of {len(rows)} solved ({listed}), "
         f"{scores['contradictions']} contradictions, PAR-2 {scores['par2_seconds']:.2f} s"
+    )
+    evidence = scores["evidence"]
+    console.print(
+        f"evidence: {evidence['checked']} checked, {evidence['solver']} by the word of a solver, "
+        f"{evidence['none']} none"
     )

@@ -14,6 +14,7 @@ from cli.arguments import CertifyArguments
 from cli.console import percent, progress_bar, result_console
 from cli.interrupts import stop_on_interrupt
 from cli.output import write_all
+from cli.proving import folder_for
 from cli.question import certify_options, read_data, region_of, settings_of
 from cli.question_options import NORMS
 from models import Dataset, fit_dataset, load_network
@@ -55,8 +56,10 @@ def run(arguments: CertifyArguments) -> int:
 
 def _certify(arguments: CertifyArguments, network: Network, dataset: Dataset) -> _Run:
     """Certify the first inputs and assemble the report."""
-    options = certify_options(arguments)
+    wanted = None if arguments.proofs is None else arguments.proof_timeout
+    options = certify_options(arguments, proof_timeout=wanted)
     indices = range(min(arguments.count, len(dataset.y)))
+    proofs = None if arguments.proofs is None else folder_for(arguments.proofs)
     items: list[dict[str, Any]] = []
     with (
         stop_on_interrupt() as cancelled,
@@ -72,6 +75,8 @@ def _certify(arguments: CertifyArguments, network: Network, dataset: Dataset) ->
         )
         for item in found:
             items.append(item.to_json())
+            if proofs is not None and item.proof_file is not None:
+                write_all({proofs / f"{item.index:06d}.proof": item.proof_file})
             advance(f"input {item.index}: {item.verdict}")
     report = certification_report(
         network={"name": network.name, "sha256": network.sha256, "notes": list(network.notes)},
@@ -107,6 +112,11 @@ def _show(report: dict[str, Any], arguments: CertifyArguments) -> None:
         f"{summary['count']} inputs: {summary['falsified']} falsified, "
         f"{summary['unknown']} unknown; certified gap {percent(summary['certified_gap'])}; "
         f"{summary['seconds']:.1f} s"
+    )
+    evidence = summary["evidence"]
+    console.print(
+        f"evidence: {evidence['checked']} checked, {evidence['solver']} by the word of a solver, "
+        f"{evidence['none']} none"
     )
     for note in report["network"]["notes"]:
         console.print(f"note: {note}", markup=False)

@@ -21,6 +21,7 @@ from cli.arguments import (
     VerifyArguments,
 )
 from cli.options import INPUT_FILE, OUTPUT_FILE, RANGE, SECONDS, common_options, version_option
+from cli.proof_options import proof_timeout_option, proofs_option
 from cli.question_options import question_options, require_normalization
 from cli.radius_options import radius_options
 from cli.train_options import check_start, learn_options, take_settings, weight_options
@@ -44,6 +45,8 @@ def tightrope() -> None:
 @question_options
 @click.option("--json", type=OUTPUT_FILE, help="Write the report as JSON; - for standard output.")
 @click.option("--html", type=OUTPUT_FILE, help="Write the report as a page that stands alone.")
+@proofs_option("every verified input")
+@proof_timeout_option
 @common_options
 def certify(**options: object) -> int:
     """Certify that no perturbation within EPSILON of each input changes the answer."""
@@ -104,7 +107,11 @@ def radius(**options: object) -> int:
     "--timeout", type=SECONDS, default=60.0, show_default=True, help="Seconds for the decision."
 )
 @click.option("--json", type=OUTPUT_FILE, help="Write the answer as JSON; - for standard output.")
-@click.option("--proof", type=click.Path(path_type=Path), help="Not available in this version.")
+@click.option(
+    "--proof", type=OUTPUT_FILE, help="Prove a verified, have the proof checked, and write it."
+)
+@proof_timeout_option
+@click.option("--counterexample", type=OUTPUT_FILE, help="Write the counterexample as .npz.")
 @click.option("--vnncomp", type=OUTPUT_FILE, help="Write the answer in VNN-COMP's result format.")
 @common_options
 def verify(**options: object) -> int:
@@ -112,9 +119,8 @@ def verify(**options: object) -> int:
 
     Prints `verified` (there is none), `falsified` or `unknown` alone on the first line.
     """
-    if options.pop("proof") is not None:
-        raise click.UsageError("--proof is not available in this version; leave it out")
-    _require_distinct("json", "vnncomp", options)
+    for first, second in combinations(("json", "proof", "counterexample", "vnncomp"), 2):
+        _require_distinct(first, second, options)
     from cli import verify as work  # noqa: PLC0415 - loads torch and the solvers
 
     return work.run(VerifyArguments(**options))  # type: ignore[arg-type]
@@ -210,6 +216,8 @@ def tune(**options: Any) -> int:  # noqa: ANN401
 @click.argument("instances", type=INPUT_FILE)
 @click.option("--timeout", type=SECONDS, help="Seconds for each instance, in place of the file's.")
 @click.option("--json", type=OUTPUT_FILE, help="Write the results as JSON; - for standard output.")
+@proofs_option("every verified instance")
+@proof_timeout_option
 @common_options
 def bench(**options: object) -> int:
     """Run the instances of a CSV file in one warm process.

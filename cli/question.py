@@ -30,11 +30,19 @@ def read_data(arguments: InputArguments) -> Dataset:
     return load_source(arguments.data, split=arguments.split)
 
 
-def certify_options(arguments: QuestionArguments) -> CertifyOptions:
-    """Return the options of the engine that certifies."""
+def certify_options(
+    arguments: QuestionArguments, *, proof_timeout: float | None = None
+) -> CertifyOptions:
+    """Return the options of the engine that certifies.
+
+    Args:
+        arguments: Of the command.
+        proof_timeout: Seconds for each proof; None for no proofs.
+    """
     return CertifyOptions(
         epsilon=arguments.epsilon,
         methods=tuple(Method(name) for name in arguments.methods),
+        proof_timeout_seconds=proof_timeout,
         **_engine_options(arguments),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 from rich.table import Table
@@ -12,11 +13,18 @@ from cli.arguments import VerifyArguments
 from cli.console import result_console, spinner
 from cli.interrupts import stop_on_interrupt
 from cli.output import write_all
+from cli.proving import proof_lines, prove
 from cli.vnncomp import result_text
 from models import load_network
+from models.network import Network
 from reports import dump_json
+from solvers.budget import Budget
 from solvers.portfolio import DecideOptions, decide
-from solvers.results import Decision, Stage
+from solvers.problem import Problem
+from solvers.proof.producing.evidence import counterexample_file
+from solvers.proof.producing.produce import Prover
+from solvers.proof.producing.trace import Trace
+from solvers.results import Decision, Evidence, Stage, Verdict
 from solvers.vnnlib import fit_problem, read_vnnlib
 
 __all__ = ["run"]
@@ -36,6 +44,7 @@ def run(arguments: VerifyArguments) -> int:
     options = DecideOptions(
         timeout_seconds=arguments.timeout, device=arguments.device, seed=arguments.seed
     )
+    trace = None if arguments.proof is None else Trace()
     with (
         stop_on_interrupt() as cancelled,
         spinner(network.name, quiet=arguments.quiet) as say,
@@ -46,8 +55,18 @@ def run(arguments: VerifyArguments) -> int:
             options,
             cancelled=cancelled,
             progress=lambda stage: say(f"after {_stage_line(stage)}"),
+            trace=trace,
         )
-    texts: dict[Path, str] = {}
+        content = None
+        if trace is not None:
+            say("proving")
+            budget = Budget.of_seconds(arguments.proof_timeout, cancelled)
+            decision, content = _proved(arguments, network, problem, decision, budget, trace=trace)
+    texts: dict[Path, str | bytes] = {}
+    if arguments.proof is not None and content is not None:
+        texts[arguments.proof] = content
+    if arguments.counterexample is not None and decision.counterexample is not None:
+        texts[arguments.counterexample] = counterexample_file(decision.counterexample)
     if arguments.json is not None:
         texts[arguments.json] = dump_json(decision.to_json())
     if arguments.vnncomp is not None:
@@ -57,15 +76,38 @@ def run(arguments: VerifyArguments) -> int:
     return 0
 
 
+def _proved(
+    arguments: VerifyArguments,
+    network: Network,
+    problem: Problem,
+    decision: Decision,
+    budget: Budget,
+    *,
+    trace: Trace,
+) -> tuple[Decision, bytes | None]:
+    """Return the decision with its evidence, and the proof if there is one."""
+    if decision.verdict is not Verdict.VERIFIED:
+        return decision, None
+    digest = sha256(arguments.specification.read_bytes()).hexdigest()
+    prover = Prover(network, arguments.device)
+    return prove(prover, problem, decision, budget, trace=trace, specification_sha256=digest)
+
+
 def _show(decision: Decision, notes: Sequence[str], arguments: VerifyArguments) -> None:
     """Print the verdict alone on its line, and what stands behind it."""
     console = result_console(arguments.json)
     console.print(decision.verdict.value)
     if arguments.quiet:
         return
-    console.print(f"evidence {decision.evidence.value}, {decision.seconds:.2f} s")
+    weaker = decision.verdict is Verdict.VERIFIED and decision.evidence is Evidence.SOLVER
+    note = " (no checked proof)" if weaker else ""
+    console.print(f"evidence {decision.evidence.value}{note}, {decision.seconds:.2f} s")
     if decision.reason is not None:
         console.print(f"reason   {decision.reason}", markup=False)
+    if decision.proof is not None:
+        sound = decision.deployment_sound
+        for line in proof_lines(decision.proof, deployment_sound=sound):
+            console.print(line, markup=False)
     console.print(f"margin   {_bracket(decision.lower, decision.upper)}", markup=False)
     table = Table()
     for heading in ("stage", "seconds", "lower", "upper", "detail"):

@@ -36,6 +36,9 @@ def items_csv(items: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> str
         *(f"seconds_{method}" for method in methods),
         *(f"status_{method}" for method in methods),
         "reason",
+        "deployment_sound",
+        "deployment_margin",
+        "proof_bytes",
     ]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -91,6 +94,7 @@ def _row(
 ) -> list[str | float | None]:
     """Return the cells of one input."""
     lower, seconds = item.get("lower") or {}, item.get("seconds") or {}
+    proof = item.get("proof") or {}
     return [
         *(_text(item.get(name)) for name in _PLAIN),
         *(finite(lower.get(method)) for method in bounds),
@@ -100,6 +104,9 @@ def _row(
         *(finite(seconds.get(method)) for method in methods),
         *(_text((item.get("status") or {}).get(method)) for method in methods),
         _text(item.get("reason")),
+        _text(item.get("deployment_sound")),
+        finite(proof.get("deployment_margin")),
+        finite(proof.get("bytes")),
     ]
 
 

@@ -124,8 +124,16 @@ def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             percent(summary["certified_gap"]),
             "empirical minus certified: still open",
         ),
+        ("Evidence", *_trust(summary)),
         ("Time", duration(summary["seconds"]), "of all methods together"),
     ]
+
+
+def _trust(summary: Mapping[str, Any]) -> tuple[str, str]:
+    """Return how many verdicts are checked, and on what the others rest."""
+    counts = summary.get("evidence") or {}
+    others = f"verdicts checked; {counts.get('solver', 0)} by a solver's word"
+    return str(counts.get("checked", MISSING)), f"{others}, {counts.get('none', 0)} without"
 
 
 def _settings_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -146,13 +154,33 @@ def _row(item: Mapping[str, Any], bounds: Sequence[str]) -> dict[str, Any]:
         "label": item.get("label"),
         "predicted": item.get("predicted"),
         "verdict": str(item.get("verdict")),
-        "evidence": item.get("evidence") or MISSING,
+        "evidence": _evidence(item),
+        "weak": item.get("verdict") == "verified" and item.get("evidence") != "checked",
+        "proof": _proof(item),
         "lower": [_bound_cell(item, method) for method in bounds],
         "exact": _Cell(exact, good=low is not None and low > 0),
         "upper": number(item.get("upper")),
         "seconds": duration(sum(seconds)) if seconds else MISSING,
         "reason": item.get("reason") or "",
     }
+
+
+def _evidence(item: Mapping[str, Any]) -> str:
+    """Return how far a verdict can be trusted, and whether it holds for float32 inference."""
+    word = str(item.get("evidence") or MISSING)
+    return f"{word}, float32" if item.get("deployment_sound") is True else word
+
+
+def _proof(item: Mapping[str, Any]) -> str:
+    """Return what became of proving a verdict; empty where nobody tried."""
+    proof = item.get("proof")
+    if not proof:
+        return ""
+    if proof.get("reason"):
+        return f"no proof: {proof['reason']}"
+    left = finite(proof.get("deployment_margin"))
+    after = "" if left is None else f", {number(left)} left after float32 rounding"
+    return f"proof of {proof.get('bytes')} bytes, margin {number(proof.get('margin'))}{after}"
 
 
 def _bound_cell(item: Mapping[str, Any], method: str) -> _Cell:

@@ -8,9 +8,10 @@ from typing import Any
 
 from reports.numbers import finite, mean
 
-__all__ = ["EXACT", "bracket", "certified", "correct", "gap_of", "summarize"]
+__all__ = ["EVIDENCE", "EXACT", "bracket", "certified", "correct", "gap_of", "summarize"]
 
 EXACT = "exact"
+EVIDENCE = ("checked", "solver", "none")
 Item = Mapping[str, Any]
 
 
@@ -72,7 +73,9 @@ def summarize(items: Sequence[Item], methods: Sequence[str]) -> dict[str, Any]:
         `count`; `clean_accuracy`, `empirical_accuracy` (right, and no counterexample is known) and
         `certified_accuracy` by method, shares in [0, 1]; `certified_gap`, the empirical accuracy
         minus that of the method that proves most; `mean_gap` by method; `falsified` and `unknown`
-        inputs; `seconds` of all methods together. Shares and means of nothing are None.
+        inputs; `evidence`, how many verdicts were checked, rest on the word of a solver, or on
+        nothing; `deployment_sound`, how many verified inputs are known to withstand float32
+        rounding too; `seconds` of all methods together. Shares and means of nothing are None.
     """
     total = len(items)
     right = [item for item in items if correct(item)]
@@ -87,6 +90,10 @@ def summarize(items: Sequence[Item], methods: Sequence[str]) -> dict[str, Any]:
         "mean_gap": {method: mean(gap_of(item, method) for item in items) for method in methods},
         "falsified": sum(item.get("verdict") == "falsified" for item in items),
         "unknown": sum(item.get("verdict") == "unknown" for item in items),
+        "evidence": {
+            name: sum(item.get("evidence") == name for item in items) for name in EVIDENCE
+        },
+        "deployment_sound": sum(item.get("deployment_sound") is True for item in items),
         "seconds": math.fsum(
             finite(value) or 0.0 for item in items for value in (item.get("seconds") or {}).values()
         ),

@@ -128,6 +128,34 @@ def test_a_network_is_read_once_for_instances_in_a_row(
     assert read == [small.network]
 
 
+def test_verified_instances_are_proved(small: Small, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path(small.path("proofs"))
+    text = "two.onnx,holds.vnnlib,9\ntwo.onnx,broken.vnnlib,9\n"
+    assert bench(small, text, "--proofs", str(folder), "--json", "-") == 0
+    answer = results(capsys)
+    assert answer["evidence"] == {"checked": 2, "solver": 0, "none": 0}
+    assert answer["deployment_sound"] == 1
+    first, second = answer["instances"]
+    assert (first["proof"]["reason"], second["proof"]) == (None, None)
+    (proof,) = folder.iterdir()
+    assert proof.name == "two-holds.proof"
+    assert main(["check", str(proof), "--network", str(small.network), "--quiet"]) == 0
+
+
+def test_a_proof_that_breaks_costs_the_proof_alone(
+    small: Small, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_arguments: object, **_options: object) -> None:
+        raise RuntimeError("the prover broke")
+
+    monkeypatch.setattr(command, "prove", broken)
+    folder = small.path("proofs")
+    assert bench(small, "two.onnx,holds.vnnlib,9\n", "--proofs", folder, "--json", "-") == 0
+    (row,) = results(capsys)["instances"]
+    assert (row["verdict"], row["evidence"]) == ("verified", "solver")
+    assert "the prover broke" in row["proof"]["reason"]
+
+
 def test_an_interrupt_drops_everything(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
     decided: list[object] = []
 
@@ -154,6 +182,8 @@ ROWS = st.fixed_dictionaries(
     {
         "verdict": st.sampled_from(["verified", "falsified", "unknown"]),
         "expected": st.sampled_from([None, "sat", "unsat", "unknown"]),
+        "evidence": st.sampled_from(["checked", "solver", "none"]),
+        "deployment_sound": st.sampled_from([None, False, True]),
         "seconds": st.floats(0, 100),
         "timeout_seconds": st.floats(100, 200),
     }
@@ -171,6 +201,8 @@ def test_scores_add_up(rows: list[dict[str, Any]]) -> None:
     ]
     assert scores["contradictions"] == len(wrong)
     assert scores["solved"] == len(decided) - len(wrong)
+    assert sum(scores["evidence"].values()) == len(rows)
+    assert scores["deployment_sound"] <= sum(row["verdict"] == "verified" for row in rows)
     if not rows:
         assert scores["par2_seconds"] is None
     elif not scores["solved"]:

@@ -76,6 +76,24 @@ def test_other_norms_are_measured_as_they_say(small: Small, norm: str, margin: f
     assert item["upper"] >= margin - 1e-6
 
 
+@pytest.mark.parametrize("extra", [(), ("--norm", "2"), ("--mean", "0.1", "--std", "0.5")])
+def test_every_verified_input_gets_a_proof(small: Small, extra: tuple[str, ...]) -> None:
+    out, folder = small.path("out.json"), Path(small.path("deep/proofs"))
+    asked = ("--methods", "ibp,crown", "--quiet", "--json", out, "--proofs", str(folder), *extra)
+    assert certify(small, *asked) == 0
+    report = json.loads(Path(out).read_text())
+    first, *others = report["items"]
+    assert (first["verdict"], first["evidence"]) == ("verified", "checked")
+    assert first["deployment_sound"] is True
+    assert all(item["proof"] is None for item in others)
+    assert report["summary"]["evidence"] == {"checked": 3, "solver": 0, "none": 0}
+    assert report["summary"]["deployment_sound"] == 1
+    (proof,) = folder.iterdir()
+    assert proof.name == "000000.proof"
+    assert proof.stat().st_size == first["proof"]["bytes"]
+    assert main(["check", str(proof), "--network", str(small.network), "--quiet"]) == 0
+
+
 def test_the_table_names_every_method(small: Small, capsys: pytest.CaptureFixture[str]) -> None:
     assert certify(small, "--methods", METHODS) == 0
     captured = capsys.readouterr()

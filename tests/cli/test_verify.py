@@ -16,6 +16,8 @@ from cli.main import main
 from models.network import Network
 from solvers.portfolio import DecideOptions
 from solvers.problem import Problem
+from solvers.proof.producing.produce import Prover, Unproven
+from solvers.proof.producing.trace import Trace
 from solvers.results import Decision, Evidence, SolverReport, Stage, Verdict
 from tests.cli.conftest import Small
 
@@ -44,7 +46,7 @@ def test_a_broken_property_comes_with_an_input_that_breaks_it(
     assert captured.err.splitlines()[0] == "falsified"
     assert list(answer) == [
         "verdict", "evidence", "deployment_sound", "seconds", "lower", "upper", "counterexample",
-        "stages", "reason",
+        "stages", "reason", "proof",
     ]  # fmt: skip
     assert (answer["verdict"], answer["evidence"]) == ("falsified", "checked")
     x, y = (np.array(answer["counterexample"][key]) for key in ("x", "y"))
@@ -73,8 +75,10 @@ def decided(decision: Decision, monkeypatch: pytest.MonkeyPatch) -> dict[str, An
         *,
         cancelled: Callable[[], bool],
         progress: Callable[[Stage], None],
+        trace: Trace | None,
     ) -> Decision:
         seen.update(network=network, options=options, shape=problem.cases[0].region.shape)
+        assert trace is None
         for stage in decision.stages:
             progress(stage)
         assert not cancelled()
@@ -108,12 +112,62 @@ def test_an_unknown_answer_says_why_and_shows_its_stages(
     assert seen["shape"] == (1, 2)
 
 
-def test_proofs_are_refused_before_any_work(
+def test_a_proof_is_checked_and_passes_the_check_of_the_file(
     small: Small, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert verify(small, small.holds, "--proof", small.path("p")) == 2
-    assert "--proof is not available in this version" in capsys.readouterr().err
+    proof = small.path("p.proof")
+    assert verify(small, small.holds, "--proof", proof, "--json", "-") == 0
+    captured = capsys.readouterr()
+    answer = json.loads(captured.out)
+    assert (answer["verdict"], answer["evidence"]) == ("verified", "checked")
+    assert answer["deployment_sound"] is True
+    assert answer["proof"]["bytes"] == Path(proof).stat().st_size
+    assert 0 < answer["proof"]["deployment_margin"] < answer["proof"]["margin"]
+    assert any(line.startswith("proof    ") for line in captured.err.splitlines())
+    check = ["check", proof, "--network", str(small.network), "--quiet", "--spec"]
+    assert main([*check, str(small.holds)]) == 0
+    assert main([*check, str(small.broken)]) == 1
+
+
+def test_without_a_proof_a_verdict_is_shown_as_weaker(
+    small: Small, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_prover: Prover, *_arguments: object, **_options: object) -> Unproven:
+        return Unproven("there was no time", 0.5)
+
+    monkeypatch.setattr(Prover, "prove", fail)
+    assert verify(small, small.holds, "--proof", small.path("p"), "--json", "-") == 0
+    captured = capsys.readouterr()
+    answer = json.loads(captured.out)
+    assert (answer["verdict"], answer["evidence"]) == ("verified", "solver")
+    assert answer["proof"]["reason"] == "there was no time"
+    assert "evidence solver (no checked proof)" in captured.err
     assert not Path(small.path("p")).exists()
+
+
+def test_nothing_is_proved_of_what_is_not_verified(small: Small) -> None:
+    assert verify(small, small.broken, "--proof", small.path("p"), "--quiet") == 0
+    assert not Path(small.path("p")).exists()
+
+
+def test_a_counterexample_is_written_with_what_ran_it(small: Small) -> None:
+    path = small.path("found.npz")
+    assert verify(small, small.broken, "--counterexample", path, "--quiet") == 0
+    with np.load(path) as found:
+        assert set(found) == {"x", "y", "runtime", "version"}
+        assert found["x"].shape == (1, 2)
+        assert found["x"].dtype == found["y"].dtype == np.float32
+        assert found["y"][0] <= found["y"][1]
+        assert str(found["runtime"]) == "onnxruntime"
+    other = small.path("none.npz")
+    assert verify(small, small.holds, "--counterexample", other, "--quiet") == 0
+    assert not Path(other).exists()
+
+
+def test_results_do_not_share_a_file(small: Small, capsys: pytest.CaptureFixture[str]) -> None:
+    same = small.path("same")
+    assert verify(small, small.holds, "--proof", same, "--json", same) == 2
+    assert "--json and --proof name the same file" in capsys.readouterr().err
 
 
 def test_an_interrupt_ends_with_130_and_no_file(

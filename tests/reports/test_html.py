@@ -156,3 +156,17 @@ def test_settings_are_listed_and_long_lists_cut_short() -> None:
     assert "|targets|3, 7|" in text
     assert "|normalization std|[0.25]|" in text
     assert "device" not in text
+
+
+def test_a_verdict_without_a_checked_proof_is_shown_as_weaker() -> None:
+    proof = {"bytes": 2358, "margin": 0.75, "deployment_margin": 0.5, "reason": None}
+    checked = item(
+        0, "verified", lower=(1.0, 1.0), evidence="checked", deployment_sound=True, proof=proof
+    )
+    failed = item(1, "verified", lower=(1.0, 1.0), proof={"reason": "no time was left"})
+    page = certification_html(report_of([checked, failed]))
+    assert page.count("badge verified weak") == 1
+    assert "checked, float32" in page
+    assert "proof of 2358 bytes, margin 0.75, 0.5 left after float32 rounding" in page
+    assert "no proof: no time was left" in page
+    assert "verdicts checked; 1 by a solver" in page

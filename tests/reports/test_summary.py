@@ -32,6 +32,8 @@ def test_summary_of_five_items_counted_by_hand() -> None:
         },
         "falsified": 1,
         "unknown": 1,
+        "evidence": {"checked": 3, "solver": 2, "none": 0},
+        "deployment_sound": 0,
         "seconds": pytest.approx(4 * (0.25 + 0.5 + 1.0)),
     }
 
@@ -138,24 +140,31 @@ def test_csv_has_a_column_for_every_figure() -> None:
     assert lines[0] == (
         "index,label,predicted,verdict,evidence,lower_ibp,lower_crown,upper,exact_lower,"
         "exact_upper,gap_ibp,gap_crown,gap_exact,seconds_ibp,seconds_crown,seconds_exact,"
-        "status_ibp,status_crown,status_exact,reason"
+        "status_ibp,status_crown,status_exact,reason,deployment_sound,deployment_margin,"
+        "proof_bytes"
     )
     assert len(lines) == 6
-    assert lines[1] == "0,3,3,verified,solver,-4.0,0.5,1.0,1.0,1.0,5.0,0.5,0.0,0.25,0.5,1.0,,,,"
+    assert lines[1] == "0,3,3,verified,solver,-4.0,0.5,1.0,1.0,1.0,5.0,0.5,0.0,0.25,0.5,1.0,,,,,,,"
     assert lines[5].startswith("4,1,7,misclassified,checked,,,")
 
 
 def test_csv_leaves_cells_empty_for_numbers_that_are_not_finite() -> None:
     item = {"index": 0, "lower": {"ibp": -math.inf}, "upper": math.nan, "label": -1}
     row = items_csv([item], ["ibp"]).splitlines()[1]
-    assert row == "0,-1,,,,,,,,,,,"
+    assert row == "0,-1,,,,,,,,,,,,,,"
+
+
+def test_csv_says_what_a_proof_shows() -> None:
+    proof = {"bytes": 2358, "deployment_margin": 0.5}
+    item = {"index": 0, "deployment_sound": True, "proof": proof}
+    assert items_csv([item], []).splitlines()[1].endswith(",True,0.5,2358.0")
 
 
 def test_csv_says_how_each_method_ended() -> None:
     item = {"index": 0, "status": {"lp": "timeout", "ibp": "done"}}
-    assert items_csv([item], ["ibp", "lp"]).splitlines()[1].endswith(",done,timeout,")
+    assert items_csv([item], ["ibp", "lp"]).splitlines()[1].endswith(",done,timeout,,,,")
 
 
 def test_csv_does_not_let_text_run_as_a_formula() -> None:
     row = items_csv([{"index": 0, "reason": "=1+1"}], []).splitlines()[1]
-    assert row.endswith(",'=1+1")
+    assert row.endswith(",'=1+1,,,")

@@ -71,12 +71,12 @@ class BoxCloser:
         self._engine = engine_for(network, self._layout)
         self._active = self._layout.active.cpu().numpy()
 
-    def close(self, tree: BoxTree, need: float) -> bool:
+    def close(self, tree: BoxTree, *, float32: bool = False) -> bool:
         """Cut leaves that are not proved; return whether all are.
 
         Args:
             tree: Of the case's region; it grows, whatever the answer.
-            need: What margins have to exceed.
+            float32: Whether margins have to exceed what float32 inference may lose.
         """
         nodes = tree.leaves
         while len(nodes):
@@ -85,8 +85,10 @@ class BoxCloser:
                 if self.budget.exhausted:
                     return False
                 part = nodes[first : first + _BATCH]
-                margins = self._margins(tree.lower[part], tree.upper[part])
-                open_ = np.concatenate([open_, part[~(margins > need)]])
+                corners = tree.lower[part], tree.upper[part]
+                rows = self.ground.box_rows(corners, self._matrix, self._offset, float32=float32)
+                margins = clause_margins(rows, self._clause).min(axis=1)
+                open_ = np.concatenate([open_, part[~(margins > 0)]])
             if len(tree.leaves) + len(open_) > self.most_leaves:
                 return False
             dims = self._dims(tree, open_)
@@ -94,10 +96,6 @@ class BoxCloser:
                 return False
             nodes = tree.split(open_, dims)
         return True
-
-    def _margins(self, lower: FloatArray, upper: FloatArray) -> FloatArray:
-        rows = self.ground.box_rows(lower, upper, self._matrix, self._offset)
-        return np.asarray(clause_margins(rows, self._clause).min(axis=1))
 
     def _dims(self, tree: BoxTree, nodes: IntArray) -> IntArray:
         """Return the input whose cut promises most for each box; −1 where none can be cut."""

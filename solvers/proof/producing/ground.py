@@ -17,7 +17,7 @@ from solvers.bounds.ibp import propagate
 from solvers.bracket import Witness
 from solvers.problem import Box
 from solvers.proof.bounds import Ball, Enclosure, Region
-from solvers.proof.checker import bound_boxes, root_bounds
+from solvers.proof.checker import root_bounds
 from solvers.proof.container import BoundGroup
 from solvers.proof.network import CheckedNetwork
 from solvers.proof.producing.tensors import tensors_of
@@ -26,6 +26,9 @@ from solvers.proof.producing.values import Values
 __all__ = ["Ground", "ball_of"]
 
 FloatArray = NDArray[np.float64]
+
+_HELD_VALUES = 1 << 22
+"""Bounds that are held at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,20 +112,41 @@ class Ground:
             return {**propagate(scene, known), **known}
 
     def box_rows(
-        self, lower: FloatArray, upper: FloatArray, matrix: FloatArray, offset: FloatArray
+        self,
+        corners: tuple[FloatArray, FloatArray],
+        matrix: FloatArray,
+        offset: FloatArray,
+        *,
+        ball: Ball | None = None,
+        float32: bool = False,
     ) -> FloatArray:
         """Return the checker's plain bounds of `matrix @ y − offset` over boxes.
 
         Args:
-            lower: Corners, shape `(boxes, inputs)`.
-            upper: The same.
+            corners: Of the boxes, shape `(boxes, inputs)` each.
             matrix: Shape `(rows, outputs)`.
             offset: Shape `(rows,)`.
+            ball: That the inputs lie in as well, or None.
+            float32: Whether to take off what float32 inference may lose.
 
         Returns:
             Shape `(boxes, rows)`.
         """
-        return bound_boxes(self.checked, lower, upper, matrix, offset)
+        step = max(_HELD_VALUES // sum(self.checked.sizes), 1)
+        found = []
+        for first in range(0, len(corners[0]), step):
+            lower, upper = (corner[first : first + step] for corner in corners)
+            enclosure = Enclosure.of(self.checked, Region(lower, upper, ball))
+            domain = np.repeat(np.arange(len(lower)), len(matrix))
+            rows = np.tile(matrix, (len(lower), 1))
+            bounds = np.empty(len(rows))
+            for part in enclosure.chunks(self.checked.output, len(rows)):
+                bounds[part] = enclosure.backward(
+                    self.checked.output, rows[part], domain=domain[part]
+                )
+            some = bounds.reshape(len(lower), -1)
+            found.append(some - enclosure.float32_error(matrix) if float32 else some)
+        return np.concatenate(found) - offset
 
     def region_rows(
         self, regions: Sequence[Box], matrix: FloatArray, offset: FloatArray
@@ -131,18 +155,12 @@ class Ground:
         lower = np.stack([region.lower.ravel() for region in regions])
         upper = np.stack([region.upper.ravel() for region in regions])
         if all(region.ball is None for region in regions):
-            return self.box_rows(lower, upper, matrix, offset)
+            return self.box_rows((lower, upper), matrix, offset)
+        parts = (slice(place, place + 1) for place in range(len(regions)))
         return np.concatenate(
             [
-                bound_boxes(
-                    self.checked,
-                    lower[place : place + 1],
-                    upper[place : place + 1],
-                    matrix,
-                    offset,
-                    ball=ball_of(region),
-                )
-                for place, region in enumerate(regions)
+                self.box_rows((lower[part], upper[part]), matrix, offset, ball=ball_of(region))
+                for part, region in zip(parts, regions, strict=True)
             ]
         )
 

@@ -25,7 +25,7 @@ from solvers.search.neurons.bounding import Bounder
 from solvers.search.neurons.clauses import ClauseRows
 from solvers.search.neurons.layout import layout_of
 
-__all__ = ["Need", "NeuronCloser"]
+__all__ = ["NeuronCloser"]
 
 _FIRST_SHARE = 0.15
 """Of the time, for a search on adaptive bounds, where it is not known that more is needed."""
@@ -33,19 +33,6 @@ _GROUP_SHARE = 0.3
 _SLACKS = (1e-4, 1e-2)
 """How far searches go beyond what is needed, relative to the bound to begin with: so much may be
 lost when slopes are rounded."""
-
-
-@dataclass(frozen=True)
-class Need:
-    """What margins have to exceed.
-
-    Attributes:
-        wanted: So that the verdict survives float32 arithmetic; 0 where that is not known.
-        least: So that rounding in the checker does not matter.
-    """
-
-    wanted: float
-    least: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,18 +67,18 @@ class NeuronCloser:
         matrix, offset, self._owner = stacked_rows(case.specification)
         self._rows = ground.region_rows([case.region], matrix, offset)[0]
 
-    def close(self, need: Need, *, hard: bool) -> NeuronTree | None:
+    def close(self, wanted: float, *, hard: bool) -> NeuronTree | None:
         """Search until the box is proved; None with a `reason` where it is not.
 
         Args:
-            need: What margins have to exceed, if they can.
+            wanted: What margins should exceed; they exceed 0 at least.
             hard: Whether bounds with adaptive slopes are known not to suffice.
         """
         missing = [name for name, _ in self._values.parts if name not in self._ground.tensors]
         if missing:
             self.reason = f"values of {missing[0]!r} are a step inside an operator of the file"
             return None
-        targets = [need.wanted, need.least] if need.wanted > need.least else [need.least]
+        targets = [wanted, 0.0] if wanted > 0 else [0.0]
         if not hard:
             share = self._budget.share(_FIRST_SHARE)
             found = self._in_turn(self._start, targets, share)

@@ -23,7 +23,7 @@ from solvers.proof.network import UnsupportedProofError
 from solvers.proof.producing.box_proof import BoxCloser, clause_margins, stacked_rows
 from solvers.proof.producing.box_tree import BoxTree
 from solvers.proof.producing.ground import Ground, ball_of
-from solvers.proof.producing.neuron_search import Need, NeuronCloser
+from solvers.proof.producing.neuron_search import NeuronCloser
 from solvers.proof.producing.trace import Trace
 from solvers.search.boxes import suits_boxes
 
@@ -37,6 +37,8 @@ _PRODUCER = "tightrope"
 _MOST_LEAVES = 500_000
 _EXTRA_LEAVES = 2
 """How many times more leaves a larger margin may cost."""
+_EXTRA_TIME = 2.0
+"""How many times more time it may cost."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,12 +187,7 @@ class _Work:
             )
             offsets = np.stack([self._rows[place][1] for place in places])
             margins[places] = clause_margins(found - offsets, clause).min(axis=1)
-        self._margins = margins
-        return ~(margins > self._least)
-
-    @property
-    def _least(self) -> float:
-        return 0.0
+        return ~(margins > 0)
 
     def _closed(self, place: int, case: Case, first_row: int) -> tuple[BoxTree, int] | str:
         """Close one case by boxes or by splits inside the network."""
@@ -204,8 +201,8 @@ class _Work:
             if place in self._trace.by_boxes:
                 return reason
         closer = NeuronCloser(self._ground, case, first_row, share)
-        need = Need(self._ground.float32_error(case.region, self._rows[place][0]), self._least)
-        neurons = closer.close(need, hard=place in self._trace.hard)
+        wanted = self._ground.float32_error(case.region, self._rows[place][0])
+        neurons = closer.close(wanted, hard=place in self._trace.hard)
         if neurons is None:
             return closer.reason
         self._trees.append(neurons)
@@ -218,15 +215,13 @@ class _Work:
         leaves = self._trace.boxes.of(place) if place in self._trace.by_boxes else None
         tree = BoxTree.whole(*region) if leaves is None else BoxTree.rebuilt(region, leaves)
         share = budget if leaves is not None else budget.share(0.7)
-        if not BoxCloser(self._ground, case, share, _MOST_LEAVES).close(tree, self._least):
+        began = time.monotonic()
+        if not BoxCloser(self._ground, case, share, _MOST_LEAVES).close(tree):
             return None
-        wanted = self._ground.float32_error(case.region, self._rows[place][0])
-        if wanted > self._least:
-            larger = tree.copy()
-            most = _EXTRA_LEAVES * len(tree.leaves) + 100
-            closer = BoxCloser(self._ground, case, budget.share(0.3), most)
-            if closer.close(larger, wanted):
-                return larger
+        larger, most = tree.copy(), _EXTRA_LEAVES * len(tree.leaves) + 100
+        extra = budget.at_most(_EXTRA_TIME * (time.monotonic() - began) + 0.2)
+        if BoxCloser(self._ground, case, extra, most).close(larger, float32=True):
+            return larger
         return tree
 
     def _assembled(self, specification_sha256: str | None) -> Proof:

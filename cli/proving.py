@@ -1,0 +1,69 @@
+"""Proofs of what commands found: producing them, and writing them down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cli.output import OutputError
+from solvers.budget import Budget
+from solvers.problem import Problem
+from solvers.proof.producing.evidence import with_proof
+from solvers.proof.producing.produce import Proven, Prover
+from solvers.proof.producing.trace import Trace
+from solvers.results import Decision, ProofReport, Verdict
+
+__all__ = ["folder_for", "proof_lines", "prove"]
+
+
+def prove(
+    prover: Prover,
+    problem: Problem,
+    decision: Decision,
+    budget: Budget,
+    *,
+    trace: Trace,
+    specification_sha256: str | None = None,
+) -> tuple[Decision, bytes | None]:
+    """Return a decision with its evidence, and the proof where the checker accepted one.
+
+    Args:
+        prover: Of the network.
+        problem: That was decided.
+        decision: Proved if it is `verified`, returned as it is if not.
+        budget: Of the proof.
+        trace: What the decision left behind.
+        specification_sha256: Of the file that states the problem.
+    """
+    if decision.verdict is not Verdict.VERIFIED:
+        return decision, None
+    outcome = prover.prove(problem, budget, trace=trace, specification_sha256=specification_sha256)
+    content = outcome.content if isinstance(outcome, Proven) else None
+    return with_proof(decision, outcome), content
+
+
+def folder_for(path: Path) -> Path:
+    """Return a folder that files can be written into, made where it does not exist.
+
+    Raises:
+        OutputError: It cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {path}: {error.strerror or error}") from error
+    return path
+
+
+def proof_lines(report: ProofReport, *, deployment_sound: bool | None) -> list[str]:
+    """Return what became of a proof, in words."""
+    seconds = f"{report.proving_seconds:.2f} s proving, {report.checking_seconds:.2f} s checking"
+    if report.bytes is None:
+        return [f"proof    none: {report.reason} ({seconds})"]
+    lines = [f"proof    {report.bytes} bytes, {report.leaves} leaves, {seconds}"]
+    if deployment_sound is None:
+        lines.append("float32  not assessed")
+    elif deployment_sound:
+        lines.append(f"float32  holds, with a margin of {report.deployment_margin:.6g} left")
+    else:
+        lines.append("float32  not shown: rounding may be larger than the margin")
+    return lines
