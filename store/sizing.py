@@ -51,7 +51,7 @@ def chunk_size(costs: Sequence[Cost], *, grain: int, left: int, workers: int) ->
         costs: Of the last chunks of the same network.
         grain: Inputs that are computed together.
         left: Inputs that nobody has taken yet; at least 1.
-        workers: That compute at the moment, this one included.
+        workers: That compute at the moment, this one included; at least 1.
     """
     inputs = sum(cost.inputs for cost in costs)
     if inputs == 0:
@@ -61,7 +61,7 @@ def chunk_size(costs: Sequence[Cost], *, grain: int, left: int, workers: int) ->
     # One cheap chunk says little of the next, and hard inputs are rare: grow step by step.
     grown = _GROWTH * max(cost.inputs for cost in costs)
     # What is left is halved among the workers again and again, so that all end at the same time.
-    share = math.ceil(left / (2 * max(2, workers)))
+    share = math.ceil(left / (2 * workers))
     most = _MOST_BY_INPUT if grain == 1 else left
     size = int(min(wanted, grown, share, most))
     return min(max(grain, size // grain * grain), left)
