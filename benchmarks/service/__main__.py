@@ -14,6 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 SECTIONS: Mapping[str, str] = {
     "overhead": "benchmarks.service.overhead",
     "workers": "benchmarks.service.workers",
+    "pollers": "benchmarks.service.pollers",
     "cached": "benchmarks.service.cached",
     "submission": "benchmarks.service.submission",
     "pages": "benchmarks.service.pages",

@@ -19,7 +19,8 @@ from tests.helpers.engines import ScriptedEngine, certifying
 from tests.helpers.service import World, service_settings
 from worker.certifying import CertificationWork
 from worker.logs import current_request, job_logged
-from worker.meters import Meters, observed
+from worker.meters import Meters
+from worker.observing import observed
 from worker.reporter import Reporter
 from worker.tracing import NO_TRACING
 
