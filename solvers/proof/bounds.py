@@ -20,7 +20,7 @@ from scipy import sparse
 
 from solvers.proof.container import ProofError
 from solvers.proof.functions import FUNCTIONS, Lines
-from solvers.proof.network import UNIT, Affine, CheckedNetwork, Matrix, Nonlinear
+from solvers.proof.network import UNIT, Affine, CheckedNetwork, Matrix, Nonlinear, times
 
 __all__ = ["Ball", "Enclosure", "Multipliers", "Region", "gamma"]
 
@@ -339,8 +339,8 @@ class Enclosure:
             spare = gamma(_terms(operation, forward=False))
             for term in operation.terms:
                 wide = radius + (spare + term.share) * SPARE * (np.abs(center) + radius)
-                moved = _back(abs(term.matrix), wide) * (1 + 2 * spare)
-                yield term.source, (_back(term.matrix, center), moved + TINY)
+                moved = times(wide, abs(term.matrix)) * (1 + 2 * spare)
+                yield term.source, (term.back(center), moved + TINY)
             return
         ends = self._ends_within(operation, spread)
         least, most = FUNCTIONS[operation.kind].slopes(ends, operation.numbers)
@@ -451,7 +451,7 @@ class _Sweep:
         self._error = self._error + np.abs(full) @ loss + TINY
         self._add(full @ operation.bias)
         for term in operation.terms:
-            self._pass(term.source, _back(term.matrix, full))
+            self._pass(term.source, term.back(full))
 
     def _nonlinear(self, operation: Nonlinear, rows: Array) -> None:
         lines = self._enclosure.lines_of(operation)
@@ -567,11 +567,6 @@ def _apply(matrix: Matrix, values: Array) -> Array:
     if sparse.issparse(matrix):
         return (matrix @ values.T).T
     return values * matrix if matrix.ndim == 1 else values @ matrix.T
-
-
-def _back(matrix: Matrix, rows: Array) -> Array:
-    """Return coefficients of the source from those of the product, shape `(rows, inputs)`."""
-    return rows * matrix if not sparse.issparse(matrix) and matrix.ndim == 1 else rows @ matrix
 
 
 def _chosen(matrix: Matrix, index: Integers, signs: Array) -> Array:

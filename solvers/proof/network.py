@@ -26,7 +26,15 @@ from scipy import sparse
 
 from solvers.proof.container import ProofError
 
-__all__ = ["Affine", "CheckedNetwork", "Matrix", "Nonlinear", "Term", "UnsupportedProofError"]
+__all__ = [
+    "Affine",
+    "CheckedNetwork",
+    "Matrix",
+    "Nonlinear",
+    "Term",
+    "UnsupportedProofError",
+    "times",
+]
 
 UNIT = 2.0**-53
 MAX_VALUES, MAX_ENTRIES = 1 << 22, 1 << 26
@@ -44,12 +52,58 @@ class UnsupportedProofError(ProofError):
 
 
 @dataclass(frozen=True, eq=False)
+class Kernel:
+    """A convolution, kept apart from its matrix for products with many rows at once.
+
+    Attributes:
+        windows: Which input each place of the kernel meets, −1 for padding, shape
+            `(places, input channels, positions)`.
+        taps: Weights, shape `(places, output channels, input channels)`.
+        turned: Whether the matrix is the transpose of this convolution's.
+    """
+
+    windows: Array
+    taps: Array
+    turned: bool
+
+    def back(self, rows: Array, inputs: int) -> Array:
+        """Return rows times the matrix, shape `(rows, inputs)`."""
+        columns = np.ascontiguousarray(rows.T)
+        count = columns.shape[1]
+        if self.turned:
+            padded = np.concatenate([columns, np.zeros((1, count))])
+            total = np.zeros((self.taps.shape[1], self.windows.shape[2] * count))
+            for window, tap in zip(self.windows, self.taps, strict=True):
+                total += tap @ padded[window.ravel()].reshape(len(window), -1)
+            return total.reshape(-1, count).T
+        columns = columns.reshape(self.taps.shape[1], -1)
+        result = np.zeros((inputs + 1, count))  # the last row takes what falls on padding
+        for window, tap in zip(self.windows, self.taps, strict=True):
+            result[window.ravel()] += (tap.T @ columns).reshape(-1, count)
+        return result[:-1].T
+
+
+@dataclass(frozen=True, eq=False)
 class Term:
     """One product of a matrix with a vector; real coefficients are within `share` of the held."""
 
     source: int
     matrix: Matrix
     share: float = 0.0
+    kernel: Kernel | None = None
+
+    def back(self, rows: Array) -> Array:
+        """Return rows times the matrix."""
+        if self.kernel is not None and sparse.issparse(self.matrix):
+            return self.kernel.back(rows, self.matrix.shape[1])
+        return times(rows, self.matrix)
+
+
+def times(rows: Array, matrix: Matrix) -> Array:
+    """Return rows times a matrix, shape `(rows, inputs)`."""
+    if not sparse.issparse(matrix) and matrix.ndim == 1:
+        return rows * matrix
+    return rows @ matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -292,7 +346,7 @@ class _Builder:
         held = zero if bias is None else np.asarray(bias, dtype=np.float64)
         error = zero if bias_error is None else bias_error
         node.require(np.isfinite(held).all() and np.isfinite(error).all(), "its bias overflows")
-        dense = tuple(Term(t.source, _dense(t.matrix), t.share) for t in terms)
+        dense = tuple(Term(t.source, _dense(t.matrix), t.share, t.kernel) for t in terms)
         for term in dense:
             data = term.matrix.data if sparse.issparse(term.matrix) else term.matrix
             node.require(np.isfinite(data).all(), "its coefficients are not finite")
@@ -606,8 +660,9 @@ def _windows(
 
 def _kernel_matrix(
     node: _Node, weight: Array, shape: Shape, groups: int
-) -> tuple[sparse.csr_matrix, Shape]:
-    """Return the matrix of a convolution over an input of `(channels, …)`, and its result's shape.
+) -> tuple[sparse.csr_matrix, Shape, Kernel | None]:
+    """Return the matrix of a convolution over an input of `(channels, …)`, its result's shape, and
+    the same as a kernel where there is one group.
 
     `weight` has the shape (output channels, input channels of one group, kernel…).
     """
@@ -624,7 +679,8 @@ def _kernel_matrix(
     met = (columns >= 0) & (data != 0)
     size = (outputs * windows.shape[2], prod(shape))
     matrix = sparse.csr_matrix((data[met], (rows[met], columns[met])), shape=size)
-    return matrix, (outputs, *sizes)
+    kernel = Kernel(windows, np.ascontiguousarray(taps), turned=False) if groups == 1 else None
+    return matrix, (outputs, *sizes), kernel
 
 
 def _convolution(builder: _Builder, node: _Node) -> None:
@@ -633,8 +689,8 @@ def _convolution(builder: _Builder, node: _Node) -> None:
     node.require(weight is not None and shape[0] == 1, "its weight is not constant")
     kernel = tuple(node.take("kernel_shape", weight.shape[2:]))
     node.require(kernel == weight.shape[2:], "kernel_shape differs from its weight")
-    matrix, result = _kernel_matrix(node, weight, shape[1:], node.take("group", 1))
-    _by_channel(builder, node, Term(source, matrix), result, bias)
+    matrix, result, held = _kernel_matrix(node, weight, shape[1:], node.take("group", 1))
+    _by_channel(builder, node, Term(source, matrix, 0.0, held), result, bias)
 
 
 def _by_channel(
@@ -666,9 +722,11 @@ def _transposed(builder: _Builder, node: _Node) -> None:
     )  # fmt: skip
     node.require(min(large) > 0, "its result is empty")
     result = (weight.shape[1] * groups, *large)
-    matrix, back = _kernel_matrix(node, weight, result, groups)
+    matrix, back, held = _kernel_matrix(node, weight, result, groups)
     node.require(back == shape[1:], "its shapes do not fit")
-    _by_channel(builder, node, Term(source, sparse.csr_matrix(matrix.T)), result, bias)
+    turned = held and Kernel(held.windows, held.taps, turned=True)
+    term = Term(source, sparse.csr_matrix(matrix.T), 0.0, turned)
+    _by_channel(builder, node, term, result, bias)
 
 
 def _batch_normalization(builder: _Builder, node: _Node) -> None:
