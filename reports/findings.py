@@ -133,7 +133,8 @@ def finding_of(item: Item, radius: str = _REGION_WORDS) -> Finding | None:
         return None
     # A verdict that is not known here proves nothing.
     rule = verdict if verdict in _SAYINGS else "unknown"
-    who = f"Input {item.get('index')}, labelled {item.get('label')}, "
+    label = item.get("label")
+    who = f"Input {item.get('index')}, " + ("" if label is None else f"labelled {label}, ")
     return Finding(int(item["index"]), rule, who + _SAYINGS[rule](item, radius))
 
 

@@ -33,6 +33,7 @@ from tightrope_client.models import (
     Summary,
     Training,
     TrainingRequest,
+    Webhook,
 )
 from tightrope_client.settings import RetryPolicy, Settings
 
@@ -68,4 +69,5 @@ __all__ = [
     "TrainingRequest",
     "UnexpectedResponseError",
     "WaitTimeoutError",
+    "Webhook",
 ]

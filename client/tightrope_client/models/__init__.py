@@ -19,7 +19,7 @@ from tightrope_client.models.comparisons import (
     ComparisonResult,
     VerdictChange,
 )
-from tightrope_client.models.jobs import Job, JobBase, Progress, State
+from tightrope_client.models.jobs import Job, JobBase, Progress, State, Webhook
 from tightrope_client.models.trainings import (
     ArmResult,
     Artifact,
@@ -63,4 +63,5 @@ __all__ = [
     "TrainingRequest",
     "Upload",
     "VerdictChange",
+    "Webhook",
 ]

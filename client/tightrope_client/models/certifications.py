@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from tightrope_client.models.jobs import JobBase
+from tightrope_client.models.jobs import JobBase, Webhook
 from tightrope_client.models.uploads import Reference
 from tightrope_client.wire import Asked, Received
 
@@ -47,6 +47,8 @@ class Question(Asked):
         normalization: Where the network does not do it itself.
         seed: Of the attack.
         reuse: Whether an earlier answer to the same question will do.
+        priority: Among the jobs of the project; higher ones go first.
+        webhook: Where to tell that the answer is there.
     """
 
     dataset_id: str
@@ -61,6 +63,8 @@ class Question(Asked):
     normalization: Normalization | None = None
     seed: int = 0
     reuse: bool = True
+    priority: int = 0
+    webhook: Webhook | None = None
 
 
 class Region(Received):
@@ -90,6 +94,8 @@ class Summary(Received):
         empirical_accuracy: Right, and no counterexample found.
         certified_accuracy: Right, and proved for the whole region, by method.
         certified_gap: Empirical minus certified accuracy.
+        evidence: How many verdicts are `checked`, rest on a `solver`, or on `none`.
+        deployment_sound: Verified inputs known to withstand float32 rounding too.
     """
 
     count: int
@@ -100,6 +106,8 @@ class Summary(Received):
     mean_gap: dict[str, float | None]
     falsified: int
     unknown: int
+    evidence: dict[str, int] = Field(default_factory=dict)
+    deployment_sound: int = 0
     seconds: float
 
     @property
@@ -136,10 +144,12 @@ class Item(Received):
         counterexample: `x` and `y`, flat in row-major order.
         reason: Why the verdict is `unknown`.
         status, reasons: How each method ended, and why it is not `done`.
+        deployment_sound: Whether the verdict survives float32 rounding; None: not assessed.
+        proof: What became of proving a `verified`, where that was asked for.
     """
 
     index: int
-    label: int
+    label: int | None
     predicted: int | None
     verdict: str
     evidence: str
@@ -152,3 +162,5 @@ class Item(Received):
     reason: str | None
     status: dict[str, str] = Field(default_factory=dict)
     reasons: dict[str, str] = Field(default_factory=dict)
+    deployment_sound: bool | None = None
+    proof: dict[str, Any] | None = None

@@ -42,7 +42,7 @@ class VerdictChange(Received):
     """An input whose verdict changed, with both verdicts."""
 
     index: int
-    label: int
+    label: int | None
     baseline: str
     candidate: str
 

@@ -7,19 +7,29 @@ from typing import Literal, Self
 
 from tightrope_client.errors import JobCancelledError, JobFailedError
 from tightrope_client.problem import Problem
-from tightrope_client.wire import Received
+from tightrope_client.wire import Asked, Received
 
-__all__ = ["FINAL_STATES", "Job", "JobBase", "Progress", "State"]
+__all__ = ["FINAL_STATES", "Job", "JobBase", "Progress", "State", "Webhook"]
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 FINAL_STATES: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})
 
 
+class Webhook(Asked):
+    """Where the server tells that a job is finished, by a signed POST."""
+
+    url: str
+
+
 class Progress(Received):
-    """How far a job is: units of work, and seconds where they can be foretold."""
+    """How far a job is: units of work, and seconds where they can be foretold.
+
+    `parked` inputs were given up; their answers are `unknown` and say why.
+    """
 
     done: int
     total: int
+    parked: int = 0
     seconds_left: float | None = None
 
 
@@ -29,6 +39,7 @@ class JobBase(Received):
     Attributes:
         id: The same for the job and for what it makes.
         state: `succeeded`, `failed` and `cancelled` are final.
+        priority: As it was asked for; higher ones go first.
         cancel_requested: It was asked to stop.
         cached: The result was taken over from an equal, earlier job.
         error: Why it failed.
@@ -37,6 +48,7 @@ class JobBase(Received):
     id: str
     state: State
     progress: Progress
+    priority: int = 0
     cancel_requested: bool
     cached: bool
     error: Problem | None

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from tightrope_client.models.certifications import Normalization
-from tightrope_client.models.jobs import JobBase
+from tightrope_client.models.jobs import JobBase, Webhook
 from tightrope_client.models.uploads import Reference
 from tightrope_client.wire import Asked, Received
 
@@ -35,6 +35,8 @@ class TrainingRequest(Asked):
         method: Of the loss.
         feasibility_weight, slack_weight: λ and γ of the regularizers.
         baseline: Also train without regularizers from the same seed, and compare.
+        priority: Among the jobs of the project; higher ones go first.
+        webhook: Where to tell that the training is finished.
         optimiser, ramp, adversary, augmentation, selection, comparison: Groups of settings, named
             as in the server's description.
     """
@@ -59,6 +61,8 @@ class TrainingRequest(Asked):
     deterministic: bool = False
     valid_range: Sequence[float] | None = (0.0, 1.0)
     baseline: bool = False
+    priority: int = 0
+    webhook: Webhook | None = None
     optimiser: Mapping[str, Any] = Field(default_factory=dict)
     ramp: Mapping[str, Any] = Field(default_factory=dict)
     adversary: Mapping[str, Any] = Field(default_factory=dict)
