@@ -71,7 +71,8 @@ def proved_leaves(
         for name in ("alpha", "gamma")
     )
     every = Terms(lower.repeat_interleave(rows, 0), upper.repeat_interleave(rows, 0), alpha, gamma)
-    functions = clauses.functions(torch.tensor([leaf.clause for leaf in kept], dtype=torch.long))
+    own = torch.tensor([leaf.clause for leaf in kept], dtype=torch.long)
+    functions = clauses.functions(own)
     best = torch.zeros(len(kept), dtype=torch.long)
     if rows > 1:
         found = [
@@ -86,7 +87,9 @@ def proved_leaves(
     if compact is None:
         return None
     place = {id(leaf): number for number, leaf in enumerate(kept)}
-    return LeafTable(place, best.numpy(), compact, columns)
+    # Rows beyond a clause's own repeat its first.
+    row = torch.where(best < clauses.counts[own], best, 0)
+    return LeafTable(place, row.numpy(), compact, columns)
 
 
 @dataclass

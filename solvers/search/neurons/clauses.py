@@ -23,12 +23,14 @@ class ClauseRows:
     Attributes:
         clauses: How many there are.
         rows: Of each clause.
+        counts: How many of them are its own, shape `(clauses,)`.
     """
 
     def __init__(self, network: Network, specification: Specification) -> None:
         clauses = specification.clauses
         self.clauses = len(clauses)
-        self.rows = max(len(clause.offset) for clause in clauses)
+        self.counts = torch.tensor([len(clause.offset) for clause in clauses])
+        self.rows = int(self.counts.max())
         index = [
             np.r_[np.arange(len(c.offset)), np.zeros(self.rows - len(c.offset), dtype=int)]
             for c in clauses
