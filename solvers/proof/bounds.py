@@ -34,8 +34,8 @@ UNIT32, LEAST32, FLOAT32_MOST = 2.0**-24, 2.0**-126, 2.0**127
 """Of float32; the least is the normal one, because processors may flush what is below it to 0."""
 FUSED = 16
 """Roundings that runtimes may add where they fold factors and constants into weights."""
-CHUNK_VALUES = 1 << 21
-"""Coefficients of one vector that are handled at once."""
+CHUNK_VALUES = 1 << 18
+"""Coefficients of one vector that are handled at once, so that they stay in fast memory."""
 
 
 def gamma(terms: float) -> float:

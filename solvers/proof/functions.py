@@ -24,7 +24,7 @@ TINY = 2.0**-1000
 ROUNDING = 2.0**-50
 """Eight units: more than the few operations lose that lines of straight pieces take."""
 CURVE = 2.0**-43
-"""Share by which values of curves may be wrong: 1024 units in the last place for exp and tanh."""
+"""Share by which values of curves may be wrong: 512 units in the last place of exp and tanh."""
 
 
 @dataclass(frozen=True, eq=False)
