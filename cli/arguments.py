@@ -66,6 +66,8 @@ class CertifyArguments(QuestionArguments):
     network: Path
     json: Path | None
     html: Path | None
+    junit: Path | None
+    sarif: Path | None
     proofs: Path | None
     proof_timeout: float
 
@@ -90,6 +92,8 @@ class CompareArguments(QuestionArguments):
     candidate: tuple[Path, ...]
     json: Path | None
     html: Path | None
+    junit: Path | None
+    sarif: Path | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,11 +118,13 @@ class CheckArguments(CommonArguments):
         evidence: The file to check.
         network: That it is about.
         specification: What must have been proved; None to say what was.
+        exact: Whether to check a proof in exact arithmetic as well.
     """
 
     evidence: Path
     network: Path
     specification: Path | None
+    exact: bool
     json: Path | None
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
+import onnxruntime
 from rich.console import Console
 
 from cli.arguments import CheckArguments
@@ -16,7 +17,9 @@ from cli.console import result_console
 from cli.output import write_all
 from reports import dump_json
 from solvers.problem import Box, Case
-from solvers.proof import AskedCase, Ball, CheckResult, check_proof
+from solvers.proof import AskedCase, Ball, CheckResult, UnsupportedProofError, check_proof
+from solvers.proof.rational import ExactCheck, check_exactly
+from solvers.proof.replay import MARKER, CounterexampleError, RealNumbers, Replay, replay
 from solvers.vnnlib import read_vnnlib
 
 __all__ = ["KINDS", "Checked", "run"]
@@ -78,7 +81,7 @@ def _marker(path: Path) -> str:
 def _no_kind(arguments: CheckArguments) -> Checked:
     reason = (
         f"{arguments.evidence} is damaged, or no file that this command knows: "
-        "give a proof that `tightrope verify --proof` wrote"
+        "give what `tightrope verify` wrote with --proof or --counterexample"
     )
     return Checked(False, (reason,), {"kind": None, "reason": reason})
 
@@ -89,7 +92,11 @@ def _check_proof(arguments: CheckArguments) -> Checked:
     if arguments.specification is not None:
         problem = read_vnnlib(arguments.specification)
         asked = [_asked(case) for case in problem.cases]
-    result = check_proof(arguments.evidence, _content(arguments.network), asked)
+    network = _content(arguments.network)
+    result = check_proof(arguments.evidence, network, asked)
+    exact = None
+    if arguments.exact and result.accepted:
+        exact = _exactly(arguments.evidence, network)
     record: dict[str, object] = {
         "kind": "proof",
         "reason": result.reason,
@@ -101,7 +108,27 @@ def _check_proof(arguments: CheckArguments) -> Checked:
         "deployment": result.deployment
         and {"error": result.deployment.error, "left": result.deployment.left},
     }
-    return Checked(result.accepted, _words(result, asked=asked is not None), record)
+    words = _words(result, asked=asked is not None)
+    if exact is None:
+        return Checked(result.accepted, words, record)
+    record["exact"] = exact.accepted
+    record["exact_margin"] = None if exact.margin is None else str(exact.margin)
+    record["reason"] = exact.reason
+    return Checked(exact.accepted, (*words, _words_of_exact(exact)), record)
+
+
+def _exactly(proof: Path, network: bytes) -> ExactCheck:
+    try:
+        return check_exactly(proof, network)
+    except UnsupportedProofError as error:
+        raise click.UsageError(f"--exact: {error}") from error
+
+
+def _words_of_exact(exact: ExactCheck) -> str:
+    if not exact.accepted:
+        return f"exact    {exact.reason}"
+    least = "all leaves are empty" if exact.margin is None else f"margin {float(exact.margin):.6g}"
+    return f"exact    every bound holds in exact arithmetic: {least} in {exact.leaves} leaves"
 
 
 def _content(path: Path) -> bytes:
@@ -149,5 +176,56 @@ def _words(result: CheckResult, *, asked: bool) -> tuple[str, ...]:
     return tuple(lines)
 
 
-KINDS: Mapping[str, Callable[[CheckArguments], Checked]] = {"manifest.json": _check_proof}
+def _replay(arguments: CheckArguments) -> Checked:
+    """Run a counterexample of a verdict `falsified` again."""
+    asked = None
+    if arguments.specification is not None:
+        asked = [_asked(case) for case in read_vnnlib(arguments.specification).cases]
+    content = _content(arguments.evidence)
+    try:
+        result = replay(content, _content(arguments.network), asked)
+    except CounterexampleError as error:
+        return Checked(
+            False, (f"reason   {error}",), {"kind": "counterexample", "reason": str(error)}
+        )
+    record: dict[str, object] = {
+        "kind": "counterexample",
+        "reason": result.reason,
+        "case": result.case,
+        "margin": result.margin,
+        "output": result.output.tolist(),
+        "difference": result.difference,
+        "real_numbers": result.real,
+        "specification_checked": asked is not None and result.accepted,
+    }
+    return Checked(result.accepted, _words_of_replay(result), record)
+
+
+_REAL: Mapping[RealNumbers, str] = {
+    RealNumbers.CONFIRMS: "it holds for the network of real numbers too",
+    RealNumbers.CONTRADICTS: "it stands only within the rounding of float32",
+    RealNumbers.OPEN: "nothing certain is known about it without rounding",
+}
+
+
+def _words_of_replay(result: Replay) -> tuple[str, ...]:
+    """Return what running a counterexample again found, in words."""
+    lines = [] if result.reason is None else [f"reason   {result.reason}"]
+    lines.append(
+        f"outputs  onnxruntime {onnxruntime.__version__} gives those of the file within "
+        f"{result.difference:.3g}"
+    )
+    if result.real is None:
+        lines.append("asked    nothing: give the specification by --spec to have it judged")
+        return tuple(lines)
+    if result.accepted:
+        lines.append(f"asked    a counterexample of case {result.case}: margin {result.margin:.6g}")
+    lines.append(f"real     {_REAL[result.real]}")
+    return tuple(lines)
+
+
+KINDS: Mapping[str, Callable[[CheckArguments], Checked]] = {
+    "manifest.json": _check_proof,
+    MARKER: _replay,
+}
 """What checks a file, by the member of its archive that it is known by."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,15 @@ from cli.arguments import (
     TuneArguments,
     VerifyArguments,
 )
-from cli.options import INPUT_FILE, OUTPUT_FILE, RANGE, SECONDS, common_options, version_option
+from cli.options import (
+    INPUT_FILE,
+    OUTPUT_FILE,
+    RANGE,
+    SECONDS,
+    common_options,
+    findings_options,
+    version_option,
+)
 from cli.proof_options import proof_timeout_option, proofs_option
 from cli.question_options import question_options, require_normalization
 from cli.radius_options import radius_options
@@ -45,13 +53,14 @@ def tightrope() -> None:
 @question_options
 @click.option("--json", type=OUTPUT_FILE, help="Write the report as JSON; - for standard output.")
 @click.option("--html", type=OUTPUT_FILE, help="Write the report as a page that stands alone.")
+@findings_options
 @proofs_option("every verified input")
 @proof_timeout_option
 @common_options
 def certify(**options: object) -> int:
     """Certify that no perturbation within EPSILON of each input changes the answer."""
     require_normalization(options)
-    _require_distinct("json", "html", options)
+    _require_all_distinct(("json", "html", "junit", "sarif"), options)
     from cli import certify as work  # noqa: PLC0415 - loads torch and the solvers
 
     return work.run(CertifyArguments(**options))  # type: ignore[arg-type]
@@ -71,11 +80,12 @@ def certify(**options: object) -> int:
 @question_options
 @click.option("--json", type=OUTPUT_FILE, help="Write the report as JSON; - for standard output.")
 @click.option("--html", type=OUTPUT_FILE, help="Write the report as a page that stands alone.")
+@findings_options
 @common_options
 def compare(**options: object) -> int:
     """Certify a baseline and candidates on the same inputs, and weigh the difference."""
     require_normalization(options)
-    _require_distinct("json", "html", options)
+    _require_all_distinct(("json", "html", "junit", "sarif"), options)
     from cli import compare as work  # noqa: PLC0415 - loads torch and the solvers
 
     return work.run(CompareArguments(**options))  # type: ignore[arg-type]
@@ -127,15 +137,16 @@ def verify(**options: object) -> int:
 
 
 @tightrope.command(context_settings=_CONTEXT)
-@click.argument("evidence", type=INPUT_FILE, metavar="PROOF")
+@click.argument("evidence", type=INPUT_FILE, metavar="EVIDENCE")
 @click.option("--network", type=INPUT_FILE, required=True, help="The network it is about.")
 @click.option(
     "--spec", "specification", type=INPUT_FILE, help="A VNN-LIB file that must be what was proved."
 )
+@click.option("--exact", is_flag=True, help="Redo a small proof in exact arithmetic as well.")
 @click.option("--json", type=OUTPUT_FILE, help="Write the outcome as JSON; - for standard output.")
 @common_options
 def check(**options: object) -> int:
-    """Check a proof, trusting nothing that made it.
+    """Check a proof, or run a counterexample again, trusting nothing that made it.
 
     Prints `accepted` or `rejected` alone on the first line, then what was proved in words. Exit
     status: 0 accepted, 1 rejected, 2 bad input.
@@ -166,8 +177,7 @@ def check(**options: object) -> int:
 def train(**options: Any) -> int:  # noqa: ANN401
     """Train a network whose bounds are tight, with λ·feasibility and γ·slack in its loss."""
     check_start(options)
-    for first, second in combinations(("out", "baseline_out", "json", "csv", "html"), 2):
-        _require_distinct(first, second, options)
+    _require_all_distinct(("out", "baseline_out", "json", "csv", "html"), options)
     settings = take_settings(options)
     from cli import train as work  # noqa: PLC0415 - loads torch and the solvers
 
@@ -266,6 +276,12 @@ def serve(host: str, port: int, data_dir: Path) -> int:
 
 tightrope.add_command(keys)
 tightrope.add_command(projects)
+
+
+def _require_all_distinct(names: Sequence[str], options: Mapping[str, object]) -> None:
+    """Refuse two results in one file, of several that there may be."""
+    for first, second in combinations(names, 2):
+        _require_distinct(first, second, options)
 
 
 def _require_distinct(first: str, second: str, options: Mapping[str, object]) -> None:
