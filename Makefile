@@ -3,6 +3,7 @@
 # make lint    style, types, documentation
 # make serve   install and run the service (ARGS="--port 9000" and so on)
 # make docs    build the documentation into site/
+# make openapi write docs/openapi.json anew, after a change of the interface
 # make clean   remove what was installed and built
 #
 # Needs python3 (3.11 or newer) with its venv module. Another interpreter: make PYTHON=python3.12.
@@ -17,7 +18,7 @@ install := $(bin)/python -m pip install --quiet --disable-pip-version-check --co
 # mkdocs-material announces a successor of MkDocs in every build.
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: demo test lint serve docs clean
+.PHONY: demo test lint serve docs openapi clean
 
 demo: $(VENV)/.installed-demo
 	$(bin)/python -m examples.demo $(ARGS)
@@ -37,6 +38,9 @@ serve: $(VENV)/.installed-serve
 
 docs: $(VENV)/.installed-lint
 	$(bin)/mkdocs build --strict
+
+openapi: $(VENV)/.installed-serve
+	$(bin)/python -m api.openapi docs/openapi.json
 
 clean:
 	rm -rf $(VENV) site demo-output

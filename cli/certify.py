@@ -12,6 +12,7 @@ from rich.text import Text
 
 from cli.arguments import CertifyArguments
 from cli.console import percent, progress_bar, result_console
+from cli.findings import certification_files
 from cli.interrupts import stop_on_interrupt
 from cli.output import write_all
 from cli.proving import folder_for
@@ -48,6 +49,7 @@ def run(arguments: CertifyArguments) -> int:
         texts[arguments.json] = dump_json(result.report)
     if arguments.html is not None:
         texts[arguments.html] = certification_html(result.report, inputs=result.pictures)
+    texts |= certification_files(result.report, arguments, dataset.sha256)
     if not arguments.quiet:
         _show(result.report, arguments)
     write_all(texts)

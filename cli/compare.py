@@ -12,13 +12,14 @@ from rich.text import Text
 
 from cli.arguments import CompareArguments
 from cli.console import percent, progress_bar, result_console
+from cli.findings import comparison_files
 from cli.interrupts import stop_on_interrupt
 from cli.output import write_all
 from cli.question import certify_options, read_data, region_of, settings_of
 from cli.question_options import NORMS
 from models import load_network
 from reports import comparison_html, comparison_report, dump_json
-from solvers.comparison import Comparison, compare_networks
+from solvers.comparison import compare_networks
 
 __all__ = ["run"]
 
@@ -47,27 +48,23 @@ def run(arguments: CompareArguments) -> int:
             cancelled=cancelled,
             progress=lambda name, item: advance(f"{name}, input {item.index}: {item.verdict}"),
         )
-    report = _report(comparison, arguments, settings_of(arguments, dataset))
+    sides = [arm.to_json() for arm in (comparison.baseline, *comparison.candidates)]
+    report = comparison_report(
+        sides[0],
+        sides[1:],
+        region=region_of(arguments),
+        settings=settings_of(arguments, dataset),
+    )
     texts: dict[Path, str] = {}
     if arguments.json is not None:
         texts[arguments.json] = dump_json(report)
     if arguments.html is not None:
         texts[arguments.html] = comparison_html(report)
+    texts |= comparison_files(sides, report["region"], arguments, data_sha256=dataset.sha256)
     if not arguments.quiet:
         _show(report, arguments)
     write_all(texts)
     return 0
-
-
-def _report(
-    comparison: Comparison, arguments: CompareArguments, settings: Mapping[str, Any]
-) -> dict[str, Any]:
-    return comparison_report(
-        comparison.baseline.to_json(),
-        [arm.to_json() for arm in comparison.candidates],
-        region=region_of(arguments),
-        settings=settings,
-    )
 
 
 def _show(report: Mapping[str, Any], arguments: CompareArguments) -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "TARGETS",
     "VALID_RANGE",
     "common_options",
+    "findings_options",
     "version",
     "version_option",
 ]
@@ -229,6 +230,16 @@ def version_option(command: Command) -> Command:
         help="Show the version and exit.",
     )
     return decorate(command)
+
+
+def findings_options(command: Command) -> Command:
+    """Add `--junit` and `--sarif`."""
+    command = click.option(
+        "--sarif", type=OUTPUT_FILE, help="Write what is not verified as SARIF, for code scanning."
+    )(command)
+    return click.option(
+        "--junit", type=OUTPUT_FILE, help="Write a test for each input, as JUnit XML."
+    )(command)
 
 
 def common_options(command: Command) -> Command:

@@ -10,22 +10,29 @@ from reports.comparison import comparison_of, comparison_report
 from reports.comparison_page import comparison_html
 from reports.csv import items_csv
 from reports.html import certification_html
+from reports.junit import certification_junit, comparison_junit, training_junit
 from reports.numbers import dump_json, strict
 from reports.radius import accuracy_curve, radius_html, radius_report
 from reports.report import certification_report
+from reports.sarif import certification_sarif, comparison_sarif
 from reports.summary import summarize
 
 __all__ = [
     "accuracy_curve",
     "certification_html",
+    "certification_junit",
     "certification_report",
+    "certification_sarif",
     "comparison_html",
+    "comparison_junit",
     "comparison_of",
     "comparison_report",
+    "comparison_sarif",
     "dump_json",
     "items_csv",
     "radius_html",
     "radius_report",
     "strict",
     "summarize",
+    "training_junit",
 ]

@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from tightrope_client.errors import UnexpectedResponseError
 from tightrope_client.gate.outcome import Check
 
-__all__ = ["failed_junit", "gate_junit", "gate_sarif"]
+__all__ = ["failed_junit", "gate_junit", "gate_sarif", "repository_path"]
 
 SUITE = "tightrope gate"
 _TOLERATED = ("failure", "error")
@@ -100,6 +102,13 @@ def gate_sarif(checks: Sequence[Check], inputs: str) -> str:
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise UnexpectedResponseError(f"the server's SARIF cannot be read: {error!r}") from error
     return json.dumps(log, indent=2, ensure_ascii=False) + "\n"
+
+
+def repository_path(network: Path) -> str:
+    """Return where a network is, seen from the working folder, which is the repository's."""
+    with suppress(ValueError):
+        return network.resolve().relative_to(Path.cwd()).as_posix()
+    return network.name
 
 
 def _rule(name: str) -> dict[str, Any]:

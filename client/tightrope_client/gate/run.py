@@ -17,7 +17,7 @@ from tightrope_client.errors import (
 )
 from tightrope_client.gate.arguments import GateArguments
 from tightrope_client.gate.console import Console, write_all
-from tightrope_client.gate.documents import failed_junit, gate_junit, gate_sarif
+from tightrope_client.gate.documents import failed_junit, gate_junit, gate_sarif, repository_path
 from tightrope_client.gate.outcome import Outcome, judge
 from tightrope_client.gate.table import markdown, plain
 from tightrope_client.models import Certification, Comparison, Dataset, Network
@@ -147,7 +147,9 @@ def _write(
     if arguments.junit is not None:
         texts[arguments.junit] = gate_junit(outcome.checks, resource.junit(job_id))
     if arguments.sarif is not None:
-        inputs = resource.sarif(job_id, uri=_repository_path(arguments.network))
+        path = Path(arguments.network)
+        uri = repository_path(path) if path.is_file() else None
+        inputs = resource.sarif(job_id, uri=uri)
         texts[arguments.sarif] = gate_sarif(outcome.checks, inputs)
     if arguments.html is not None:
         texts[arguments.html] = resource.html(job_id)
@@ -159,16 +161,6 @@ def _write(
             before = arguments.markdown.read_text(encoding="utf-8", errors="replace")
         texts[arguments.markdown] = before + markdown(outcome)
     write_all(texts)
-
-
-def _repository_path(network: str) -> str | None:
-    """Return where a network is, seen from the working folder, which is the repository's."""
-    path = Path(network)
-    if not path.is_file():
-        return None
-    with suppress(ValueError):
-        return path.resolve().relative_to(Path.cwd()).as_posix()
-    return path.name
 
 
 def _line(outcome: Outcome) -> str:
