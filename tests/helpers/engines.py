@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -70,6 +72,20 @@ def slow_engine(
         yield item(index)
 
 
+def deadly_engine(bad: int) -> CertificationEngine:
+    """Return the slow engine, which one input takes down with its worker."""
+
+    def engine(
+        work: CertificationWork, cancelled: Callable[[], bool]
+    ) -> Iterator[Mapping[str, Any]]:
+        for answer in slow_engine(work, cancelled):
+            if answer["index"] == bad:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield answer
+
+    return engine
+
+
 LAYERS = [
     {"name": "a1", "neurons": 8, "unstable": 2.5, "slack": 0.25},
     {"name": "a2", "neurons": 4, "unstable": 0.0, "slack": 0.0},
@@ -98,9 +114,10 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--name", required=True)
     parser.add_argument("--parent", type=int)
+    parser.add_argument("--bad", type=int, help="an input that takes the worker down")
     parsed = parser.parse_args()
     configure("INFO")
-    engines = certifying(slow_engine)
+    engines = certifying(slow_engine if parsed.bad is None else deadly_engine(parsed.bad))
     return run_worker(get_settings(), lambda: engines, name=parsed.name, parent=parsed.parent)
 
 

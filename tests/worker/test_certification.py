@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from models.errors import InvalidInputError
 from models.network import Normalization
@@ -15,7 +16,8 @@ from solvers.certification import CertifyOptions
 from solvers.methods import Method
 from tests.helpers.service import SETTINGS
 from tests.helpers.small_files import write_data, write_two_class
-from worker.certification import certify, options_of
+from worker import certification
+from worker.certification import WarmCertifiers, certify, options_of
 from worker.certifying import CertificationWork
 
 
@@ -77,3 +79,44 @@ def test_what_does_not_fit_is_refused(work: CertificationWork) -> None:
     beyond = dataclasses.replace(work, indices=[7])
     with pytest.raises(InvalidInputError, match="7"):
         list(certify(beyond, lambda: False))
+
+
+def test_a_network_stays_loaded_between_chunks(
+    work: CertificationWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[str] = []
+    real = certification.load_network
+
+    def counted(path: Path, *, name: str) -> object:
+        loads.append(name)
+        return real(path, name=name)
+
+    monkeypatch.setattr(certification, "load_network", counted)
+    warm = WarmCertifiers(kept=2)
+    parts = [dataclasses.replace(work, indices=[index]) for index in (0, 1)]
+    apart = [item for part in parts for item in warm(part, lambda: False)]
+    assert len(loads) == 1
+    whole = list(certify(dataclasses.replace(work, indices=[0, 1]), lambda: False))
+    for one, other in zip(apart, whole, strict=True):
+        kept = [{**entry, "seconds": None} for entry in (one, other)]
+        assert kept[0] == kept[1]
+    loads.clear()
+    others = [
+        dataclasses.replace(part, settings={**work.settings, "epsilon": epsilon})
+        for part in parts
+        for epsilon in (0.01, 0.02, 0.1)
+    ]
+    for part in others:
+        list(warm(part, lambda: False))
+    assert len(loads) == 6  # of three that take turns, two are kept: each comes too late
+
+
+def test_threads_are_set_for_a_chunk(work: CertificationWork) -> None:
+    before = torch.get_num_threads()
+    try:
+        list(WarmCertifiers()(dataclasses.replace(work, threads=2), lambda: False))
+        assert torch.get_num_threads() == 2
+        list(WarmCertifiers()(work, lambda: False))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from sqlalchemy import update
@@ -205,3 +206,42 @@ def test_a_database_that_fails_leaves_the_job_to_its_lease(
     assert world.chunks.expire() == []
     assert world.chunks.expire(owner="w") == [row.id]
     assert run(row.id, ScriptedEngine()).state == "succeeded"
+
+
+def test_who_is_woken_wakes_one_more_where_there_is_more(
+    world: World, stopping: threading.Event
+) -> None:
+    rows = [world.certify(range(40)), world.certify([0])]
+    told: list[tuple[str, str]] = []
+    runner = Runner(
+        world.settings,
+        certifying(ScriptedEngine()),
+        owner="w",
+        stopping=stopping,
+        announce=lambda job_id, queue: told.append((job_id, queue)),
+    )
+    runner.run()
+    assert [world.jobs.get(row.id).state for row in rows] == ["succeeded"] * 2
+    assert told == [(rows[0].id, "bounds")]
+
+
+def test_a_long_chunk_hands_back_what_it_has_not_begun(
+    world: World, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.certifying.LONGEST_SECONDS", 0.0)
+    row = world.certify(range(40))
+    engine = ScriptedEngine()
+    assert run(row.id, engine).state == "succeeded"
+    # The second chunk would have been larger than a batch.
+    assert all(later[0] == earlier[0] + 16 for earlier, later in pairwise(engine.asked))
+    assert len(world.certifications.items(row.id)) == 40
+
+
+def test_threads_reach_the_engine(world: World, stopping: threading.Event) -> None:
+    world.certify([0])
+    engine = ScriptedEngine()
+    Runner(
+        world.settings, certifying(engine), owner="w", stopping=stopping, threads=lambda: 3
+    ).run()
+    assert engine.work is not None
+    assert engine.work.threads == 3
