@@ -67,7 +67,16 @@ def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
         text = text.replace("/etc/tightrope/environment", str(tmp_path / "environment"))
         text = text.replace("=tightrope\n", "=root\n").replace("file:///opt", f"file://{ROOT}")
         (tmp_path / path.name.replace("@.", "@bounds.")).write_text(text, encoding="utf-8")
-    names = [str(path) for path in sorted(tmp_path.glob("*.service"))]
+    good = sorted(tmp_path.glob("*.service"))
+    bad = tmp_path / "tightrope-bad.service"
+    bad.write_text(good[0].read_text(encoding="utf-8").replace("UMask", "Mask"), encoding="utf-8")
+    assert any("'Mask'" in line for line in complaints(bad))
+    assert complaints(*good) == []
+
+
+def complaints(*units: Path) -> list[str]:
+    """Return what systemd has to say of unit files."""
+    names = [str(path) for path in units]
     run = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *names],
         env={**os.environ, "SYSTEMD_LOG_LEVEL": "warning"},
@@ -75,5 +84,4 @@ def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    ours = [line for line in run.stderr.splitlines() if "tightrope" in line]
-    assert ours == [], run.stderr
+    return [line for line in run.stderr.splitlines() if "tightrope" in line]

@@ -18,6 +18,7 @@ SECTIONS: Mapping[str, str] = {
     "cached": "benchmarks.service.cached",
     "submission": "benchmarks.service.submission",
     "pages": "benchmarks.service.pages",
+    "faults": "benchmarks.service.faults",
     "fuzz": "benchmarks.service.fuzz",
 }
 """The module of each section; it is loaded when it runs, and its `run()` prints the figures."""

@@ -7,53 +7,19 @@ and `once` is a file that keeps it from happening a second time.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from models.errors import DataError
+from tests.helpers.breaking import FAULTS
 from tests.helpers.engines import certifying
 from tests.helpers.service import item
 from worker.certifying import CertificationWork
 from worker.engine import main
 
 FAULTY_ENGINE = (sys.executable, "-m", "tests.helpers.faulty_engine")
-
-
-def _fill_memory() -> None:
-    kept = []
-    while True:
-        kept.append(bytearray(2**24))
-
-
-def _refuse() -> None:
-    raise DataError("input 1 holds NaN")
-
-
-def _fill_disk() -> None:
-    with Path(os.devnull).open("wb"):
-        raise OSError(28, "No space left on device")
-
-
-def _burn() -> None:
-    while True:
-        pass
-
-
-FAULTS: Mapping[str, Callable[[], object]] = {
-    "segfault": lambda: os.kill(os.getpid(), signal.SIGSEGV),
-    "abort": os.abort,
-    "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
-    "exit": lambda: os._exit(7),
-    "memory": _fill_memory,
-    "refuse": _refuse,
-    "disk": _fill_disk,
-    "hang": lambda: time.sleep(3600),
-    "burn": _burn,
-}
 
 
 def faulty(work: CertificationWork, cancelled: Callable[[], bool]) -> Iterator[Mapping[str, Any]]:

@@ -46,11 +46,10 @@ def unprivileged(command: Sequence[str]) -> list[str]:
     return ["runuser", "-u", "postgres", "--", *command]
 
 
-@contextmanager
-def postgres(folder: Path) -> Iterator[str]:
-    """Run PostgreSQL on a free port; yield the URL of an empty database."""
+def prepare_postgres(folder: Path) -> Path:
+    """Make the data of a new PostgreSQL server; return their folder."""
     programs = find_postgres()
-    data, password, port = folder / "data", folder / "password", free_port()
+    data, password = folder / "data", folder / "password"
     folder.mkdir(parents=True)
     password.write_text(PASSWORD)
     if os.getuid() == 0:
@@ -68,6 +67,14 @@ def postgres(folder: Path) -> Iterator[str]:
         ]),
         check=True, capture_output=True, cwd="/",
     )  # fmt: skip
+    return data
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[str]:
+    """Run PostgreSQL on a free port; yield the URL of an empty database."""
+    programs, port = find_postgres(), free_port()
+    data = prepare_postgres(folder)
     command = [
         f"{programs}/postgres", "-D", str(data), "-p", str(port), "-k", "",
         "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off",
