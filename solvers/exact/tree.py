@@ -187,7 +187,7 @@ class _Tree:
         self._numbers = count()
         self._open: list[_Node] = []
         self._closed = math.inf
-        self._failed = False
+        self._failed = self._stopped = False
         self.nodes = self.programs = 0
         self.incumbent = math.inf
         self.values: FloatArray | None = None
@@ -214,8 +214,9 @@ class _Tree:
             if self._budget.exhausted:
                 return SolveStatus.STOPPED
             following = self._expand(node)
-            if self._budget.exhausted:
-                # what was under way has not been pushed back
+            if self._stopped or self._budget.exhausted:
+                # What was under way has not been pushed back. HiGHS has a clock of its own, which
+                # may end a solve before the budget's does.
                 self.bound = min(self.bound, node.bound)
                 return SolveStatus.STOPPED
         self.bound = self._closed
@@ -238,6 +239,7 @@ class _Tree:
             answer = self._solve(decisions)
             bound = max(bound, answer.bound)
             if answer.status is RelaxedStatus.STOPPED:
+                self._stopped = True
                 return None
             if bound >= self._limit:
                 self._close(bound)

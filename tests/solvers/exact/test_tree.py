@@ -147,3 +147,23 @@ def test_failures_near_the_root_are_made_up_for_below(monkeypatch: pytest.Monkey
     outcome = solve(model)
     assert outcome.status is SolveStatus.OPTIMAL
     assert outcome.objective_bound == pytest.approx(truth, abs=1e-6)
+
+
+@pytest.mark.parametrize("which", range(1, 6))
+def test_a_solve_that_ends_before_the_budget_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch, which: int
+) -> None:
+    """HiGHS has a clock of its own: what it stopped on must not count as proved."""
+    real, calls = Simplex.minimise, []
+
+    def hasty(self: Simplex, budget: Budget, limit: float = math.inf) -> Relaxed:
+        calls.append(limit)
+        if len(calls) == which:
+            return Relaxed(RelaxedStatus.STOPPED, -math.inf)
+        return real(self, budget, limit)
+
+    model = program(4)
+    truth = enumerated(model, PAIRS)
+    monkeypatch.setattr(Simplex, "minimise", hasty)
+    outcome = solve(model)
+    assert outcome.objective_bound <= truth + 1e-9
