@@ -19,6 +19,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.schemas.trainings import TrainingCreate
+from api.serving import server_options
 from api.training import stored_settings
 from store.access_tables import ProjectRow
 from store.blobs import BlobStore
@@ -311,9 +312,8 @@ class FakeQueue:
 @contextmanager
 def serving(app: FastAPI) -> Iterator[httpx.Client]:
     """Serve an application on a free port, from a thread, and yield a client for it."""
-    server = uvicorn.Server(
-        uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=1)
-    )
+    options = {**server_options(), "timeout_graceful_shutdown": 1}
+    server = uvicorn.Server(uvicorn.Config(app, port=0, **options))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
