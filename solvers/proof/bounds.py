@@ -2,8 +2,8 @@
 
 Every number that is claimed holds for the network of real numbers. An error of a sum of n products
 in any order, with fused operations or not, is at most γₙ Σ|aᵢbᵢ| with γₙ = nu / (1 − nu), u = 2⁻⁵³
-(Higham 2002, section 3.1), plus n times the smallest number for what underflows. Errors themselves are
-sums of numbers of one sign, computed with a share of about γₙ to spare. See docs/proofs.md.
+(Higham 2002, section 3.1), plus n times the smallest number for what underflows. Errors themselves
+are sums of numbers of one sign, computed with a share to spare. See docs/proofs.md.
 
 A backward pass holds f(x) ≥ Σ Λ·v + constant − error for all x of a domain, with Λ exactly the
 numbers in memory: whatever rounding changes in Λ is paid for by magnitudes of v known beforehand.
@@ -16,11 +16,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from solvers.proof.container import ProofError
 from solvers.proof.functions import FUNCTIONS, Lines
-from solvers.proof.network import UNIT, Affine, CheckedNetwork, Matrix, Nonlinear, times
+from solvers.proof.network import UNIT, Affine, CheckedNetwork, Nonlinear
 
 __all__ = ["Ball", "Enclosure", "Multipliers", "Region", "gamma"]
 
@@ -87,7 +86,7 @@ class Region:
         scaled = size * self.ball.radius
         dual = scaled.max(axis=1) if self.ball.norm == 1 else np.sqrt((scaled**2).sum(axis=1))
         error = size @ (spare * np.abs(self.ball.center)) + len(self.ball.radius) * 2.0**-500
-        return (dual + error) * (1 + 2 * spare)
+        return np.asarray((dual + error) * (1 + 2 * spare))
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,8 +148,7 @@ class Enclosure:
             if isinstance(operation, Affine):
                 self._note_loss(operation)
                 if len(operation.terms) == 1 and operation.terms[0].source in direct:
-                    matrix = operation.terms[0].matrix
-                    if _is_selection(matrix):
+                    if operation.terms[0].is_selection:
                         direct.add(out)
                     continue  # an interval through one matrix is as good as a pass
             if out in read:
@@ -191,7 +189,8 @@ class Enclosure:
 
         Args:
             vector: Whose.
-            domain, index: Which domains and values, shape `(values,)` both.
+            domain: Of every value, shape `(values,)`.
+            index: Which values, the same shape.
         """
         spread = len(self.lower[vector]) > 1
         for part in self.chunks(vector, len(index)):
@@ -271,10 +270,7 @@ class Enclosure:
             if operation is not None:
                 for source, part in self._through(operation, center, radius, spread, rows):
                     before = waiting.get(source)
-                    if before is not None:
-                        moved = UNIT * 2 * (np.abs(before[0]) + np.abs(part[0]))
-                        part = before[0] + part[0], before[1] + part[1] + moved
-                    waiting[source] = part
+                    waiting[source] = part if before is None else _together(before, part)
         return (total * SPARE + TINY).reshape(domains, rows)
 
     @property
@@ -296,20 +292,21 @@ class Enclosure:
                 own = np.full_like(steep, function.float32)
                 if operation.kind == "leaky":
                     own = own + 4 * UNIT32 * np.maximum(*map(np.abs, ends[0]))
-                moved = sum(steep * spread[source] for source in operation.sources)
+                moved = steep * np.sum([spread[source] for source in operation.sources], axis=0)
             else:
-                count = _terms(operation, forward=True) + FUSED
+                count = operation.summed(forward=True) + FUSED
                 share = count * UNIT32 / (1 - count * UNIT32)
                 moved, summed = np.zeros(1), np.abs(operation.bias)[None]
                 exact = not operation.bias.any()
                 for term in operation.terms:
-                    weight = abs(term.matrix) * (1 + term.share)
+                    grown = 1 + term.share * SPARE
                     size = np.maximum(
                         np.abs(self.lower[term.source]), np.abs(self.upper[term.source])
                     )
-                    moved = moved + _apply(weight, spread[term.source])
-                    summed = summed + _apply(weight, size + spread[term.source])
-                    exact = exact and _copies(term.matrix)
+                    moved = moved + term.absolute.forward(spread[term.source]) * grown
+                    whole = size + spread[term.source]
+                    summed = summed + term.absolute.forward(whole) * grown
+                    exact = exact and term.is_copy
                 exact = exact and len(operation.terms) == 1
                 own = 0.0 * summed if exact else share * summed + count * LEAST32
                 own = np.where(summed > FLOAT32_MOST, np.inf, own)
@@ -336,10 +333,10 @@ class Enclosure:
     ) -> Iterator[tuple[int, tuple[Array, Array]]]:
         """Yield intervals of coefficients of the sources, from those of the output."""
         if isinstance(operation, Affine):
-            spare = gamma(_terms(operation, forward=False))
+            spare = gamma(operation.summed(forward=False))
             for term in operation.terms:
                 wide = radius + (spare + term.share) * SPARE * (np.abs(center) + radius)
-                moved = times(wide, abs(term.matrix)) * (1 + 2 * spare)
+                moved = term.absolute.back(wide) * (1 + 2 * spare)
                 yield term.source, (term.back(center), moved + TINY)
             return
         ends = self._ends_within(operation, spread)
@@ -372,15 +369,15 @@ class Enclosure:
         if isinstance(operation, Nonlinear):
             ends = [(self.lower[s], self.upper[s]) for s in operation.sources]
             return FUNCTIONS[operation.kind].image(ends, operation.numbers)
-        spare = gamma(_terms(operation, forward=True))
+        spare = gamma(operation.summed(forward=True))
         middle = operation.bias[None]
         reach = (spare * np.abs(operation.bias) + operation.bias_error)[None]
         for term in operation.terms:
             center, radius = _middle(self.lower[term.source], self.upper[term.source])
             share = (spare + term.share) * SPARE
-            middle = middle + _apply(term.matrix, center)
+            middle = middle + term.forward(center)
             wide = radius + share * (np.abs(center) + radius)
-            reach = reach + _apply(abs(term.matrix), wide)
+            reach = reach + term.absolute.forward(wide)
         reach = reach * (1 + 4 * spare) + TINY
         return np.nextafter(middle - reach, -np.inf), np.nextafter(middle + reach, np.inf)
 
@@ -390,11 +387,11 @@ class Enclosure:
         Products with matrices lose γ |Λ| (|A| size), coefficients that are not held exactly as
         much as their share, Λ·bias loses γ |Λ||bias|; 4u for how Λ itself was rounded before.
         """
-        out, spare = operation.output, gamma(_terms(operation, forward=False))
+        out, spare = operation.output, gamma(operation.summed(forward=False))
         total = (4 * UNIT) * self.size[out] + operation.bias_error
         total = total + gamma(len(operation.bias) + 4) * np.abs(operation.bias)
         for term in operation.terms:
-            product = _apply(abs(term.matrix), self.size[term.source][None])[0]
+            product = term.absolute.forward(self.size[term.source][None])[0]
             total = total + (spare + term.share) * product
         self.loss[out] = total * SPARE + TINY
 
@@ -445,7 +442,7 @@ class _Sweep:
             self._error = self._error + loss[index] + TINY
             self._add(signs * operation.bias[index])
             for term in operation.terms:
-                self._pass(term.source, _chosen(term.matrix, index, signs))
+                self._pass(term.source, term.chosen(index, signs))
             return
         full = self._multiplied(operation.output, self._dense(operation.output, rows))
         self._error = self._error + np.abs(full) @ loss + TINY
@@ -534,7 +531,7 @@ def _middle(lower: Array, upper: Array) -> tuple[Array, Array]:
 
 
 def _size(lower: Array, upper: Array) -> Array:
-    return np.maximum(np.abs(lower), np.abs(upper)).max(axis=0)
+    return np.asarray(np.maximum(np.abs(lower), np.abs(upper)).max(axis=0))
 
 
 def _pick(values: NDArray, domain: Integers | None) -> NDArray:  # type: ignore[type-arg]
@@ -544,50 +541,11 @@ def _pick(values: NDArray, domain: Integers | None) -> NDArray:  # type: ignore[
 def _dot(rows: Array, values: Array) -> Array:
     """Return the product of each row with a vector of its own, or one of all."""
     if len(values) == 1:
-        return rows @ values[0]
-    return np.einsum("ij,ij->i", rows, values)
+        return np.asarray(rows @ values[0])
+    return np.asarray(np.einsum("ij,ij->i", rows, values))
 
 
-def _terms(operation: Affine, *, forward: bool) -> int:
-    """Return of how many numbers sums consist, and some more."""
-    total = 8 + len(operation.terms)
-    for term in operation.terms:
-        matrix = term.matrix
-        if sparse.issparse(matrix):
-            total += int(matrix.getnnz(axis=1 if forward else 0).max(initial=0))
-        elif matrix.ndim == 2:
-            total += matrix.shape[1 if forward else 0]
-        else:
-            total += 1
-    return total
-
-
-def _apply(matrix: Matrix, values: Array) -> Array:
-    """Return the product with each row of values, shape `(rows, outputs)`."""
-    if sparse.issparse(matrix):
-        return (matrix @ values.T).T
-    return values * matrix if matrix.ndim == 1 else values @ matrix.T
-
-
-def _chosen(matrix: Matrix, index: Integers, signs: Array) -> Array:
-    """Return signed rows of a matrix; exact."""
-    if sparse.issparse(matrix):
-        return matrix[index].toarray() * signs[:, None]
-    if matrix.ndim == 2:
-        return matrix[index] * signs[:, None]
-    result = np.zeros((len(index), len(matrix)))
-    result[np.arange(len(index)), index] = signs * matrix[index]
-    return result
-
-
-def _is_selection(matrix: Matrix) -> bool:
-    """Return whether every output comes from one input, so that intervals lose nothing."""
-    if sparse.issparse(matrix):
-        return bool(matrix.getnnz(axis=1).max(initial=0) <= 1)
-    return matrix.ndim == 1
-
-
-def _copies(matrix: Matrix) -> bool:
-    """Return whether every output is one of the inputs, its negative, or 0."""
-    data = matrix.data if sparse.issparse(matrix) else matrix
-    return _is_selection(matrix) and bool((np.abs(data) == 1.0).all())
+def _together(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Add intervals, given by centre and radius."""
+    rounded = 2 * UNIT * (np.abs(first[0]) + np.abs(second[0]))
+    return first[0] + second[0], (first[1] + second[1] + rounded) * SPARE

@@ -1,8 +1,8 @@
 """Decides whether a proof shows what it says, by deriving every bound anew.
 
-A case says: no input of a region makes all rows C y ≤ d of any of its clauses true. Its region is cut
-into boxes; in every box, for every clause, some row of C y − d is bounded away from zero everywhere,
-on the whole box or in each of the domains that splits of values inside the network cut it into.
+A case says: no input of a region makes all rows C y ≤ d of any of its clauses true. Its region is
+cut into boxes; in every box, for every clause, some row of C y − d is bounded away from zero, on
+the whole box or in each of the domains that splits of values inside the network cut it into.
 """
 
 from __future__ import annotations
@@ -125,8 +125,10 @@ def bound_boxes(
 
     Args:
         network: As read from the file.
-        lower, upper: Corners, shape `(boxes, inputs)`, with lower ≤ upper and finite.
-        matrix, offset: C and d, shapes `(rows, outputs)` and `(rows,)`.
+        lower: Corners, shape `(boxes, inputs)`, finite.
+        upper: The same, nowhere below `lower`.
+        matrix: C, shape `(rows, outputs)`.
+        offset: d, shape `(rows,)`.
         ball: Inside which all boxes are taken, or None.
 
     Raises:
@@ -157,7 +159,7 @@ def root_bounds(
     lower: Array,
     upper: Array,
     groups: Sequence[BoundGroup] = (),
-    layout: Layout = ((), np.zeros(0, dtype=np.int32)),
+    layout: Layout | None = None,
     *,
     ball: Ball | None = None,
 ) -> Mapping[str, tuple[Array, Array]]:
@@ -165,9 +167,10 @@ def root_bounds(
 
     Args:
         network: As read from the file.
-        lower, upper: Corners, shape `(inputs,)`.
+        lower: Corner, shape `(inputs,)`.
+        upper: The other corner.
         groups: Bounds with slopes of their own, in this order, after adaptive ones of all tensors.
-        layout: What the columns of the groups' slopes stand for.
+        layout: What the columns of the groups' slopes stand for; None if no group has any.
         ball: Inside which the box is taken, or None.
 
     Returns:
@@ -177,7 +180,7 @@ def root_bounds(
         ProofError: A group does not fit the network, or a bound overflows.
     """
     enclosure = Enclosure.of(network, Region(lower[None], upper[None], ball))
-    _apply_groups(enclosure, groups, _Values(network, *layout))
+    _apply_groups(enclosure, groups, _Values(network, *(layout or ((), np.zeros(0, np.int32)))))
     return {
         name: (enclosure.lower[vector][0], enclosure.upper[vector][0])
         for name, vector in network.names.items()
@@ -307,7 +310,8 @@ class _Check:
 
     def _boxes(self) -> list[tuple[int, Array, Array, int]]:
         """Cut the regions of all cases, and return case, corners and kind of every leaf."""
-        tree, found = self.proof.tree, []
+        tree = self.proof.tree
+        found: list[tuple[int, Array, Array, int]] = []
         size = len(tree.kind) * self.proof.lower.shape[1]
         _require(size <= 1 << 27, f"boxes of {size} numbers are more than memory is meant to hold")
         points = iter(tree.point.tolist())
@@ -325,7 +329,7 @@ class _Check:
                     continue
                 point = next(points, np.inf)
                 _require(0 <= axis < len(low), f"node {node - 1} cuts input {axis}")
-                point = low[axis] + (high[axis] - low[axis]) / 2 if point != point else point
+                point = low[axis] + (high[axis] - low[axis]) / 2 if np.isnan(point) else point
                 inside = low[axis] <= point <= high[axis]
                 _require(inside, f"node {node - 1} cuts outside its box, at {point}")
                 below, above = high.copy(), low.copy()
@@ -337,7 +341,9 @@ class _Check:
 
     def _ball(self, case: int) -> Ball | None:
         balls = self.proof.balls
-        return balls and Ball(balls.norm, balls.center[case], balls.radius[case])
+        if balls is None:
+            return None
+        return Ball(balls.norm, balls.center[case], balls.radius[case])
 
     def _plain(self, leaves: Sequence[tuple[int, Array, Array]]) -> None:
         """Check leaves of cases that share all rows."""
@@ -541,7 +547,8 @@ class _Walk:
         row = self._tree.leaf_row[self._number[leaves.node]].astype(np.intp)
         empty = (leaves.lower > leaves.upper).any(axis=1)
         _require((empty | (row >= 0)).all(), f"{self._name}: a leaf is not empty as it claims")
-        return row[~empty], _Domains(*(part[~empty] for part in leaves))
+        open_ = _Domains(leaves.node[~empty], leaves.lower[~empty], leaves.upper[~empty])
+        return row[~empty], open_
 
     def bound(self, leaves: _Domains, rows: Array) -> Array:
         """Return lower bounds of one linear function of the outputs in each leaf."""

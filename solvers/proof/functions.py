@@ -122,7 +122,7 @@ class _Pieces:
                 pairs = [(sign * v, slope * p) for v, p in zip(values, points, strict=True)]
                 least = np.min([v - m for v, m in pairs], axis=0)
                 size = np.max([np.abs(v) + np.abs(m) for v, m in pairs], axis=0)
-                return least - ROUNDING * size - TINY
+                return np.asarray(least - ROUNDING * size - TINY)
 
             return floor
 

@@ -1,9 +1,9 @@
 """An ONNX file as a list of affine and nonlinear operations on vectors of real numbers.
 
-Every tensor of the graph is one vector, in row-major order of its ONNX shape with a batch of 1. What
-only moves values about (Reshape, Transpose, Slice, Concat, …) is applied to an array of indices, and
-becomes a selection. Matrices hold float64 numbers; where the real coefficient is none, such as 1/3
-or a factor of BatchNormalization, it lies within a stated share of what is held.
+Every tensor of the graph is one vector, in row-major order of its ONNX shape with a batch of 1.
+What only moves values about (Reshape, Transpose, Slice, Concat, …) is applied to an array of
+indices, and becomes a selection. Matrices hold float64 numbers; where the real coefficient is none,
+such as 1/3 or a factor of BatchNormalization, it lies within a stated share of what is held.
 
 Nothing here is shared with the import that searches use. What is not understood is refused.
 """
@@ -14,6 +14,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from math import prod
 from typing import Any
@@ -33,7 +34,6 @@ __all__ = [
     "Nonlinear",
     "Term",
     "UnsupportedProofError",
-    "times",
 ]
 
 UNIT = 2.0**-53
@@ -92,18 +92,55 @@ class Term:
     share: float = 0.0
     kernel: Kernel | None = None
 
+    @cached_property
+    def absolute(self) -> Term:
+        """The same with the absolute value of every coefficient."""
+        if sparse.issparse(self.matrix):
+            return Term(self.source, sparse.csr_matrix(abs(self.matrix)), self.share)
+        return Term(self.source, np.abs(self.matrix), self.share)
+
+    def forward(self, values: Array) -> Array:
+        """Return the matrix times every row of values, shape `(rows, outputs)`."""
+        if sparse.issparse(self.matrix):
+            return np.asarray((self.matrix @ values.T).T)
+        return values * self.matrix if self.matrix.ndim == 1 else values @ self.matrix.T
+
     def back(self, rows: Array) -> Array:
-        """Return rows times the matrix."""
-        if self.kernel is not None and sparse.issparse(self.matrix):
+        """Return rows times the matrix, shape `(rows, inputs)`."""
+        if not sparse.issparse(self.matrix):
+            return rows * self.matrix if self.matrix.ndim == 1 else rows @ self.matrix
+        if self.kernel is not None:
             return self.kernel.back(rows, self.matrix.shape[1])
-        return times(rows, self.matrix)
+        return np.asarray(rows @ self.matrix)
 
+    def chosen(self, index: NDArray[np.intp], signs: Array) -> Array:
+        """Return single rows of the matrix times 1 or −1; exact."""
+        if sparse.issparse(self.matrix):
+            return np.asarray(self.matrix[index].toarray() * signs[:, None])
+        if self.matrix.ndim == 2:
+            return self.matrix[index] * signs[:, None]
+        result = np.zeros((len(index), len(self.matrix)))
+        result[np.arange(len(index)), index] = signs * self.matrix[index]
+        return result
 
-def times(rows: Array, matrix: Matrix) -> Array:
-    """Return rows times a matrix, shape `(rows, inputs)`."""
-    if not sparse.issparse(matrix) and matrix.ndim == 1:
-        return rows * matrix
-    return rows @ matrix
+    @property
+    def is_selection(self) -> bool:
+        """Whether every output comes from one input, so that intervals lose nothing."""
+        if sparse.issparse(self.matrix):
+            return bool(self.matrix.getnnz(axis=1).max(initial=0) <= 1)
+        return self.matrix.ndim == 1
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether every output is one of the inputs, its negative, or 0."""
+        data = self.matrix.data if sparse.issparse(self.matrix) else self.matrix
+        return self.is_selection and bool((np.abs(data) == 1.0).all())
+
+    def terms(self, *, forward: bool) -> int:
+        """Return of how many products a sum consists at most, forward or back."""
+        if sparse.issparse(self.matrix):
+            return int(self.matrix.getnnz(axis=1 if forward else 0).max(initial=0))
+        return 1 if self.matrix.ndim == 1 else self.matrix.shape[1 if forward else 0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +152,10 @@ class Affine:
     bias: Array
     bias_error: Array
     name: str
+
+    def summed(self, *, forward: bool) -> int:
+        """Return of how many numbers sums consist, and some more."""
+        return 8 + sum(1 + term.terms(forward=forward) for term in self.terms)
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,7 +309,9 @@ class _Builder:
     def normalise(self, normalization: tuple[Sequence[float], Sequence[float]]) -> None:
         """Put (x − mean) / std in front; channels are axis −3, or else the last, of their size."""
         node = _Node("Normalization", [self._input_name], [self._input_name], "normalization")
-        mean, std = (np.asarray(np.float32(part), dtype=np.float64) for part in normalization)
+        mean, std = (
+            np.asarray(part, dtype=np.float32).astype(np.float64) for part in normalization
+        )
         shape, count = self.input_shape, len(mean)
         node.require(len(std) == count > 0, "mean and std differ in length")
         node.require(np.isfinite(mean).all() and np.isfinite(std).all(), "numbers are not finite")
@@ -315,6 +358,13 @@ class _Builder:
         name = node.inputs[position]
         node.require(name in self.constants, f"its input {name!r} is not a constant")
         return self.constants[name]
+
+    def weight(self, node: _Node, position: int) -> Array:
+        """Return an input that must be there and be a constant."""
+        found = self.constant(node, position)
+        if found is None:
+            raise node.refused(f"it has no input {position}")
+        return found
 
     def vector(self, node: _Node, position: int = 0) -> tuple[int, Shape]:
         name = node.inputs[position] if position < len(node.inputs) else ""
@@ -368,8 +418,9 @@ class _Builder:
         """Add a constant to the operation just before, where that has none and no other reader."""
         last = self.operations[-1] if self.operations else None
         source, shape = self.vectors[node.inputs[0]]
-        fits = isinstance(last, Affine) and last.output == source == len(self.sizes) - 1
-        if not (fits and self._readers[node.inputs[0]] == 1 and prod(shape) == bias.size):
+        if not isinstance(last, Affine) or not last.output == source == len(self.sizes) - 1:
+            return False
+        if self._readers[node.inputs[0]] != 1 or prod(shape) != bias.size:
             return False
         if np.any(last.bias) or np.any(last.bias_error) or not np.isfinite(bias).all():
             return False
@@ -463,7 +514,8 @@ def _transpose(_: _Builder, node: _Node, x: Array) -> Array:
 
 def _identity(_: _Builder, node: _Node, x: Array) -> Array:
     node.require(len([o for o in node.outputs if o]) == 1, "it has a second output")
-    node.take("ratio"), node.take("seed")  # of Dropout, which does nothing at inference
+    node.take("ratio")  # of Dropout, which does nothing at inference
+    node.take("seed")
     return x
 
 
@@ -502,8 +554,8 @@ def _slice(builder: _Builder, node: _Node, x: Array) -> Array:
 
 
 def _gather(builder: _Builder, node: _Node, x: Array) -> Array:
-    index = builder.constant(node, 1)
-    node.require(index is not None and index.dtype == np.int64, "indices are not constant")
+    index = builder.weight(node, 1)
+    node.require(index.dtype == np.int64, "indices are not whole numbers")
     return np.take(x, index, axis=node.take("axis", 0))
 
 
@@ -576,9 +628,9 @@ def _constant(builder: _Builder, node: _Node) -> None:
 
 def _gemm(builder: _Builder, node: _Node) -> None:
     source, shape = builder.vector(node)
-    weight, bias = builder.constant(node, 1), builder.constant(node, 2)
+    weight, bias = builder.weight(node, 1), builder.constant(node, 2)
     alpha, beta = node.take("alpha", 1.0), node.take("beta", 1.0)
-    node.require(weight is not None and weight.ndim == len(shape) == 2, "shapes are not 2-d")
+    node.require(weight.ndim == len(shape) == 2, "shapes are not 2-d")
     node.require(node.take("transA", 0) == 0, "its first input is transposed")
     matrix = (weight if node.take("transB", 0) else weight.T) * alpha  # (outputs, inputs)
     node.require(matrix.shape[1] == shape[1], "shapes do not fit")
@@ -606,16 +658,14 @@ def _matmul(builder: _Builder, node: _Node) -> None:
         builder.affine(node, (*shape[:-1], weight.shape[1]), terms)
         return
     source, shape = builder.vector(node, 1)
-    weight = builder.constant(node, 0)
-    fits = weight is not None and weight.ndim == 2 and weight.shape[1] == shape[0]
+    weight = builder.weight(node, 0)
+    fits = weight.ndim == 2 and weight.shape[1] == shape[0]
     node.require(fits and len(shape) <= 2, "shapes do not fit")
     matrix = sparse.csr_matrix(sparse.kron(sparse.csr_matrix(weight), sparse.eye(prod(shape[1:]))))
     builder.affine(node, (weight.shape[0], *shape[1:]), [Term(source, matrix)])
 
 
-def _windows(
-    node: _Node, shape: Shape, kernel: Shape, *, dilated: bool = True
-) -> tuple[Array, Shape]:
+def _windows(node: _Node, shape: Shape, kernel: Shape) -> tuple[Array, Shape]:
     """Return which input each place of a kernel meets, −1 for padding.
 
     Args:
@@ -628,7 +678,7 @@ def _windows(
     """
     axes = len(kernel)
     strides = node.take("strides", [1] * axes)
-    dilations = node.take("dilations", [1] * axes) if dilated else [1] * axes
+    dilations = node.take("dilations", [1] * axes)
     pads = list(node.take("pads", [0] * 2 * axes))
     automatic = node.take("auto_pad", b"NOTSET").decode()
     node.require(len(shape) == axes + 1, f"its input has {len(shape)} axes")
@@ -661,8 +711,7 @@ def _windows(
 def _kernel_matrix(
     node: _Node, weight: Array, shape: Shape, groups: int
 ) -> tuple[sparse.csr_matrix, Shape, Kernel | None]:
-    """Return the matrix of a convolution over an input of `(channels, …)`, its result's shape, and
-    the same as a kernel where there is one group.
+    """Return the matrix of a convolution over `(channels, …)`, its result's shape, and its kernel.
 
     `weight` has the shape (output channels, input channels of one group, kernel…).
     """
@@ -685,8 +734,8 @@ def _kernel_matrix(
 
 def _convolution(builder: _Builder, node: _Node) -> None:
     source, shape = builder.vector(node)
-    weight, bias = builder.constant(node, 1), builder.constant(node, 2)
-    node.require(weight is not None and shape[0] == 1, "its weight is not constant")
+    weight, bias = builder.weight(node, 1), builder.constant(node, 2)
+    node.require(shape[0] == 1, "its batch is not 1")
     kernel = tuple(node.take("kernel_shape", weight.shape[2:]))
     node.require(kernel == weight.shape[2:], "kernel_shape differs from its weight")
     matrix, result, held = _kernel_matrix(node, weight, shape[1:], node.take("group", 1))
@@ -704,8 +753,8 @@ def _by_channel(
 def _transposed(builder: _Builder, node: _Node) -> None:
     """ConvTranspose: the transpose of the convolution from its output to its input."""
     source, shape = builder.vector(node)
-    weight, bias = builder.constant(node, 1), builder.constant(node, 2)
-    node.require(weight is not None and shape[0] == 1, "its weight is not constant")
+    weight, bias = builder.weight(node, 1), builder.constant(node, 2)
+    node.require(shape[0] == 1, "its batch is not 1")
     axes, groups = weight.ndim - 2, node.take("group", 1)
     kernel = tuple(node.take("kernel_shape", weight.shape[2:]))
     extra = node.take("output_padding", [0] * axes)
@@ -731,9 +780,10 @@ def _transposed(builder: _Builder, node: _Node) -> None:
 
 def _batch_normalization(builder: _Builder, node: _Node) -> None:
     source, shape = builder.vector(node)
-    parts = [builder.constant(node, position) for position in range(1, 5)]
-    node.require(all(part is not None and part.shape == (shape[1],) for part in parts), "shapes")
-    node.take("momentum"), node.take("spatial")
+    parts = [builder.weight(node, position) for position in range(1, 5)]
+    node.require(all(part.shape == (shape[1],) for part in parts), "shapes do not fit")
+    node.take("momentum")
+    node.take("spatial")
     node.require(node.take("training_mode", 0) == 0, "it is in training mode")
     gain, shift, mean, variance = parts
     spread = np.float64(node.take("epsilon", np.float32(1e-5)))
@@ -783,7 +833,7 @@ def _reduce(builder: _Builder, node: _Node) -> None:
 def _combine(builder: _Builder, node: _Node) -> None:
     """Add and Sub, of vectors and constants."""
     sign = -1.0 if node.operator == "Sub" else 1.0
-    node.take("axis"), node.require(node.take("broadcast", 0) == 0, "old broadcasting is used")
+    node.require(node.take("broadcast", 0) == 0, "old broadcasting is used")
     known = [name in builder.constants for name in node.inputs]
     if all(known):
         left, right = (builder.constants[name] for name in node.inputs)
@@ -803,15 +853,13 @@ def _combine(builder: _Builder, node: _Node) -> None:
         if known[i]:
             bias = bias + factor * builder.constants[name]
             continue
-        terms.append(_scaled(builder, builder.vector(node, i), result, np.asarray(factor)))
+        terms.append(_scaled(builder.vector(node, i), result, np.asarray(factor)))
     plain = known[1] and shapes[0] == result
     if not (plain and builder.merge_bias(node, bias.ravel())):
         builder.affine(node, result, terms, bias.ravel())
 
 
-def _scaled(
-    builder: _Builder, vector: tuple[int, Shape], result: Shape, factor: Array, share: float = 0.0
-) -> Term:
+def _scaled(vector: tuple[int, Shape], result: Shape, factor: Array, share: float = 0.0) -> Term:
     """Return a vector, spread to another shape, times numbers of that shape."""
     source, shape = vector
     factors = np.broadcast_to(factor, result).ravel()
@@ -829,14 +877,13 @@ def _scale(builder: _Builder, node: _Node) -> None:
         node.inputs.append("")
     elif node.inputs[0] in builder.constants and not divides:
         node.inputs = node.inputs[::-1]
-    factor = np.asarray(-1.0) if node.operator == "Neg" else builder.constant(node, 1)
+    factor = np.asarray(-1.0) if node.operator == "Neg" else builder.weight(node, 1)
     vector = builder.vector(node)
-    node.require(factor is not None, "it has no second factor")
     if divides:
-        node.require((factor != 0).all(), "it divides by zero")
+        node.require(np.all(factor != 0), "it divides by zero")
         factor, share = 1.0 / factor, 2 * UNIT
     result = np.broadcast_shapes(vector[1], factor.shape)
-    builder.affine(node, result, [_scaled(builder, vector, result, factor, share)])
+    builder.affine(node, result, [_scaled(vector, result, factor, share)])
 
 
 # Nonlinear operators.
@@ -875,7 +922,8 @@ def _clip(builder: _Builder, node: _Node) -> None:
 def _max_pool(builder: _Builder, node: _Node) -> None:
     """The maximum of as many selections as the kernel has places."""
     source, shape = builder.vector(node)
-    node.take("storage_order"), node.require(len(node.outputs) == 1, "it gives indices")
+    node.take("storage_order")
+    node.require(len(node.outputs) == 1, "it gives indices")
     node.require(node.take("ceil_mode", 0) == 0 and shape[0] == 1, "ceil_mode is set")
     windows, sizes = _windows(node, shape[1:], tuple(node.take("kernel_shape")))
     any_met = windows.max(axis=0)
