@@ -37,6 +37,8 @@ def new_certification(create: CertificationCreate, services: Services) -> NewCer
     network = referenced(services.networks, "network_id", create.network_id)
     dataset = referenced(services.datasets, "dataset_id", create.dataset_id)
     settings = checked_question(create, network, dataset)
+    if create.proofs:
+        settings["proof_timeout_seconds"] = create.proof_timeout_seconds
     check_inputs(len(settings["indices"]), services.limits.inputs_per_job)
     return NewCertification(
         network_id=network.id,

@@ -126,7 +126,11 @@ def region_of(row: CertificationRow | ComparisonRow) -> Region:
 def settings_of(row: CertificationRow | ComparisonRow) -> CertificationSettings:
     """Return the part of the stored settings that says how they are certified."""
     return CertificationSettings(
-        **{name: row.settings[name] for name in CertificationSettings.model_fields}
+        **{
+            name: row.settings[name]
+            for name in CertificationSettings.model_fields
+            if name in row.settings
+        }
     )
 
 

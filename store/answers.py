@@ -19,6 +19,7 @@ Answer = TypeVar("Answer", ItemRow, ComparedItemRow)
 
 
 _ROWS_OF_ONE_STATEMENT = 500
+_KEPT_APART = frozenset({"input", "proof_file"})
 
 
 def _sqlite(table: type[Answer], rows: Sequence[Mapping[str, Any]]) -> Executable:
@@ -64,12 +65,13 @@ def answer_values(item: Mapping[str, Any]) -> dict[str, Any]:
     """Return the columns of an answer: `index`, `verdict`, and the item as reports print it.
 
     Args:
-        item: With `index` and `verdict`; an `input` that came along is left out.
+        item: With `index` and `verdict`; an `input` and a `proof_file` that came along are left
+            out.
     """
     return {
         "index": item["index"],
         "verdict": item["verdict"],
-        "payload": {key: value for key, value in item.items() if key != "input"},
+        "payload": {key: value for key, value in item.items() if key not in _KEPT_APART},
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,12 +15,13 @@ from sqlalchemy.orm import Session
 
 from store.answers import add_done, answer_values, insert_once, select_answers
 from store.chunks import Claim, hold
+from store.errors import NotFoundError
 from store.events import note_items
 from store.job_parts import JobParts
 from store.jobs import JobState, Origin, add_job, finish_job, noted_update
 from store.known import known_answers, question_of
 from store.reuse import reuse_certification
-from store.tables import CertificationRow, ItemRow, JobRow
+from store.tables import CertificationRow, ItemProofRow, ItemRow, JobRow
 from store.uploads import DATASETS, NETWORKS, get_upload
 
 __all__ = ["Certifications", "NewCertification", "fingerprint"]
@@ -103,6 +105,33 @@ class Certifications(JobParts[CertificationRow, NewCertification]):
         with self._database.read() as session:
             return {index: list(values or ()) for index, values in session.execute(query)}
 
+    def proof(self, certification_id: str, index: int) -> bytes:
+        """Return the proof of an input.
+
+        Raises:
+            NotFoundError: There is no such certification, or no proof of that input.
+        """
+        with self._database.read() as session:
+            self._find(session, certification_id)
+            row = session.get(ItemProofRow, (certification_id, index))
+            if row is None:
+                raise NotFoundError("proof of input", str(index))
+            return row.content
+
+    def counterexample(self, certification_id: str, index: int) -> dict[str, Any]:
+        """Return the counterexample to an input, `x` and `y` as flat lists.
+
+        Raises:
+            NotFoundError: There is no such certification, or no counterexample to that input.
+        """
+        with self._database.read() as session:
+            self._find(session, certification_id)
+            row = session.get(ItemRow, (certification_id, index))
+            found: dict[str, Any] | None = row and row.payload.get("counterexample")
+            if not found:
+                raise NotFoundError("counterexample to input", str(index))
+            return found
+
     def finished_indices(self, certification_id: str) -> frozenset[int]:
         """Return the inputs that have their answer."""
         query = select(ItemRow.index).where(ItemRow.certification_id == certification_id)
@@ -115,7 +144,8 @@ class Certifications(JobParts[CertificationRow, NewCertification]):
         Args:
             claim: What the worker that computed them has taken.
             items: With `index` and `verdict`, as reports print them; `input`, the raw input as a
-                flat list, may come with one and is kept apart.
+                flat list, and `proof_file`, a proof in base64, may come with one and are kept
+                apart.
 
         Raises:
             LeaseLostError: The claim is no longer that worker's; nothing was stored.
@@ -183,7 +213,9 @@ class Certifications(JobParts[CertificationRow, NewCertification]):
         session.flush()
         session.refresh(row)
         if new.reuse and not reuse_certification(session, row):
-            _take_known(session, row, new.indices)
+            # Answers that are taken one by one leave their proofs behind.
+            if new.settings.get("proof_timeout_seconds") is None:
+                _take_known(session, row, new.indices)
             session.refresh(row.job)
         return row
 
@@ -202,6 +234,12 @@ def _store(session: Session, job_id: str, items: Sequence[Mapping[str, Any]]) ->
         verdicts = {item["index"]: item["verdict"] for item in items}
         add_done(session, job_id, len(new))
         note_items(session, job_id, [(index, verdicts[index]) for index in new])
+        proofs = {item["index"]: item.get("proof_file") for item in items}
+        session.add_all(
+            ItemProofRow(certification_id=job_id, index=index, content=b64decode(proofs[index]))
+            for index in new
+            if proofs[index]
+        )
 
 
 def _take_known(session: Session, row: CertificationRow, indices: Sequence[int]) -> None:

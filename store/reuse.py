@@ -16,6 +16,7 @@ from store.tables import (
     ComparedItemRow,
     ComparedNetworkRow,
     ComparisonRow,
+    ItemProofRow,
     ItemRow,
     JobRow,
 )
@@ -34,6 +35,10 @@ def reuse_certification(session: Session, row: CertificationRow) -> bool:
     items = select(literal(row.id), *columns).where(ItemRow.certification_id == earlier.id)
     names = ["certification_id", *(column.key for column in columns)]
     session.execute(insert(ItemRow).from_select(names, items))
+    kept = select(literal(row.id), ItemProofRow.index, ItemProofRow.content)
+    proofs = kept.where(ItemProofRow.certification_id == earlier.id)
+    columns_of_proofs = ["certification_id", "index", "content"]
+    session.execute(insert(ItemProofRow).from_select(columns_of_proofs, proofs))
     row.summary = earlier.summary
     job = _succeed(session, row.id)
     taken = select(ItemRow.index, ItemRow.verdict).where(ItemRow.certification_id == row.id)

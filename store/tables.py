@@ -14,6 +14,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     String,
     UniqueConstraint,
     false,
@@ -34,6 +35,7 @@ __all__ = [
     "DeliveryRow",
     "EventRow",
     "IdempotencyRow",
+    "ItemProofRow",
     "ItemRow",
     "JobRow",
     "MetricRow",
@@ -270,6 +272,18 @@ class ItemRow(Base):
     verdict: Mapped[str] = mapped_column(String(20))
     payload: Mapped[dict[str, Any]]
     input: Mapped[list[float] | None]
+
+
+class ItemProofRow(Base):
+    """The proof of a verified input, as the checker accepted it."""
+
+    __tablename__ = "item_proofs"
+
+    certification_id: Mapped[str] = mapped_column(
+        ForeignKey("certifications.id", ondelete="CASCADE"), primary_key=True
+    )
+    index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    content: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
 
 
 class TrainingRow(Base):

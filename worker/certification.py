@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -38,7 +39,9 @@ class WarmCertifiers:
     def __call__(
         self, work: CertificationWork, cancelled: Callable[[], bool]
     ) -> Iterator[Mapping[str, Any]]:
-        """Yield one item per input, as reports print them, with the input beside counterexamples.
+        """Yield one item per input, as reports print them.
+
+        The input stands beside a counterexample, and a proof in base64 beside what it proves.
 
         Raises:
             TightropeError: Network, data set and settings do not fit each other.
@@ -51,6 +54,8 @@ class WarmCertifiers:
             if item.counterexample is not None:
                 raw = certifier.dataset.x[item.index]
                 answer["input"] = [float(value) for value in raw.ravel()]
+            if item.proof_file is not None:
+                answer["proof_file"] = b64encode(item.proof_file).decode()
             yield answer
 
     def _certifier(self, work: CertificationWork) -> Certifier:
@@ -98,7 +103,7 @@ def options_of(settings: Mapping[str, Any], *, device: str) -> CertifyOptions:
 
     Args:
         settings: `epsilon`, `norm`, `methods`, `timeout_seconds`, `valid_range`, `targets`,
-            `normalization`, `seed`.
+            `normalization`, `seed`, and `proof_timeout_seconds` where proofs are wanted.
         device: Where to compute.
     """
     valid_range = settings["valid_range"]
@@ -113,6 +118,7 @@ def options_of(settings: Mapping[str, Any], *, device: str) -> CertifyOptions:
         targets=None if targets is None else tuple(targets),
         device=device,
         seed=settings["seed"],
+        proof_timeout_seconds=settings.get("proof_timeout_seconds"),
         normalization=None
         if normalization is None
         else Normalization(tuple(normalization["mean"]), tuple(normalization["std"])),

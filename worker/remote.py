@@ -321,8 +321,10 @@ class _Watch:
 def _longest(work: CertificationWork) -> float:
     """Return how many seconds the work can need: its limits hold per input and method."""
     stages = len(work.settings["methods"]) + 1
-    seconds: float = work.settings["timeout_seconds"] * stages * max(1, len(work.indices))
-    return _LOADING_SECONDS + _SLACK * seconds
+    each: float = work.settings["timeout_seconds"] * stages
+    # Checking is not cut short, and takes about as long as proving.
+    each += 2 * (work.settings.get("proof_timeout_seconds") or 0.0)
+    return _LOADING_SECONDS + _SLACK * each * max(1, len(work.indices))
 
 
 def _ending(status: int | None) -> tuple[str, str]:

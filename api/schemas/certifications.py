@@ -154,6 +154,12 @@ class CertificationCreate(QuestionBase):
     )
 
     network_id: str = Field(pattern=IDENTIFIER_PATTERN, description="What to certify.")
+    proofs: bool = Field(
+        False, description="Prove every verified input, have the proofs checked, and keep them."
+    )
+    proof_timeout_seconds: Annotated[Finite, Field(gt=0, le=86_400)] = Field(
+        60.0, description="Per verified input, for its proof, where `proofs` asks for it."
+    )
     webhook: WebhookField = None
 
 
@@ -182,6 +188,9 @@ class CertificationSettings(Wire):
     indices: list[int]
     normalization: Normalization | None
     seed: int
+    proof_timeout_seconds: float | None = Field(
+        None, description="Per verified input, for its proof; null where none was asked for."
+    )
 
 
 class Summary(Wire):
