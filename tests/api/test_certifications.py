@@ -339,3 +339,26 @@ def test_lists_are_filtered_and_paged(api: Api, finished: str) -> None:
     jobs = get("/v1/jobs", params={"state": "queued"}).json()["items"]
     assert [job["id"] for job in jobs] == [queued]
     problem(get("/v1/jobs", params={"state": "done"}), 422, "query.state")
+
+
+def test_a_request_says_its_priority(api: Api) -> None:
+    made = api.client.post("/v1/certifications", json=body(api, priority=7)).json()
+    assert made["priority"] == 7
+    assert api.world.jobs.get(made["id"]).priority == 7
+    refused = api.client.post("/v1/certifications", json=body(api, priority=11))
+    assert refused.status_code == 422
+    # It changes when something is computed, not what comes out.
+    row = api.world.certifications.get(made["id"])
+    assert "priority" not in row.settings
+
+
+def test_known_answers_are_summed_up_at_once(api: Api) -> None:
+    first = api.client.post("/v1/certifications", json=body(api)).json()["id"]
+    finish(api, first, [item(index) for index in range(5)])
+    some = api.client.post("/v1/certifications", json=body(api, indices=[1, 3])).json()
+    assert (some["state"], some["cached"]) == ("succeeded", True)
+    assert some["progress"]["done"] == 2
+    assert some["summary"]["certified_accuracy"] == {"crown": 1.0}
+    assert api.queue.sent == [(first, "bounds")]
+    items = api.client.get(f"/v1/certifications/{some['id']}/items").json()["items"]
+    assert [entry["index"] for entry in items] == [1, 3]

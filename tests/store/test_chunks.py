@@ -282,14 +282,15 @@ def test_a_lease_of_a_chunk_is_kept_like_that_of_a_job(world: World) -> None:
 
 
 def test_work_left_between_chunks_is_announced(world: World) -> None:
+    chunks = Chunks(world.database, lease_seconds=1000)
     job = world.certify(range(40)).id
-    world.jobs.mark_sent(job, resend_seconds=1000)
-    claim = take(world)
-    assert world.jobs.due(resend_seconds=1000) == []
-    world.chunks.finish(claim, seconds=1.0)
+    claim = chunks.claim("w", QUEUES)
+    assert claim is not None
+    assert world.jobs.due(resend_seconds=1000) == []  # its worker goes on with the rest
+    chunks.finish(claim, seconds=1.0)
     assert world.jobs.due(resend_seconds=1000, all_queued=True) == [(job, "bounds")]
-    while (claim := take(world)).number is not None:
-        world.chunks.finish(claim, seconds=1.0)
+    while (claim := chunks.claim("w", QUEUES)) is not None and claim.number is not None:
+        chunks.finish(claim, seconds=1.0)
     assert world.jobs.due(resend_seconds=1000, all_queued=True) == []
 
 
