@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api.auditing import AuditTrail
+from api.caching import Caching
 from api.feed import Feed
 from api.headers import SecurityHeaders
 from api.limits import BodyLimit, NestingLimit
@@ -38,6 +39,7 @@ from api.routes import (
 )
 from api.schemas.problem import InvalidPart, Problem
 from api.services import Queue, open_services
+from api.shared import SharedReads
 from store.events import Events
 from store.settings import Settings
 from worker.inspector import Inspector
@@ -122,6 +124,7 @@ def create_app(
     )
     app.state.services = services
     app.state.feed = feed
+    app.state.reads = SharedReads()
     for module in _ROUTES:
         app.include_router(module.router)
     install(app)
@@ -132,6 +135,7 @@ def create_app(
         by_path=dict.fromkeys(("/v1/networks", "/v1/datasets"), settings.max_upload_bytes),
     )
     app.add_middleware(AuditTrail, audit=services.audit)
+    app.add_middleware(Caching)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Observation, metrics=services.metrics, tracing=services.tracing)
     if settings.trusted_proxies:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 
-from anyio.to_thread import run_sync
 from fastapi import Request
 
 from api.feed import feed_of
-from store.jobs import FINAL_STATES, Jobs
+from api.services import Services
+from api.shared import read_once
+from store.jobs import FINAL_STATES
 
 __all__ = ["HELD_SECONDS", "wait_for_change"]
 
@@ -18,7 +19,9 @@ HELD_SECONDS = "tightrope.held_seconds"
 _LOOK_FOR_CLIENT_SECONDS = 1.0
 
 
-async def wait_for_change(request: Request, jobs: Jobs, job_id: str, *, seconds: float) -> None:
+async def wait_for_change(
+    request: Request, services: Services, job_id: str, *, seconds: float
+) -> None:
     """Return once the job's state has changed, it is final, the time is up or the client left.
 
     Raises:
@@ -28,7 +31,7 @@ async def wait_for_change(request: Request, jobs: Jobs, job_id: str, *, seconds:
         return
     began = time.monotonic()
     async with feed_of(request).job(job_id) as watcher:
-        before = (await run_sync(jobs.get, job_id)).state
+        before = (await read_once(request, services, services.jobs.get, job_id)).state
         if before in FINAL_STATES:
             return
         while (remaining := began + seconds - time.monotonic()) > 0:

@@ -69,6 +69,7 @@ class Settings(BaseSettings):
         inspection_memory_bytes: Memory that reading one uploaded file may add.
         inspection_seconds: Time, wall and processor, for reading one uploaded file.
         device: Where workers compute: `auto`, `cpu` or `cuda`.
+        worker_niceness: How far computing steps back behind the rest of the machine, from 0 to 19.
         worker_threads: Threads for arithmetic in one worker; unset means every core allowed.
         worker_memory_bytes: Address space that one worker's computing may add to what loading it
             takes; unset means no limit of its own.
@@ -119,6 +120,7 @@ class Settings(BaseSettings):
     inspection_memory_bytes: Bytes = 8 * 2**30
     inspection_seconds: Seconds = 120.0
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    worker_niceness: Annotated[int, Field(ge=0, le=19)] = 5
     worker_threads: Annotated[int, Field(ge=1)] | None = None
     worker_memory_bytes: Bytes | None = None
     stop_seconds: Seconds = 10.0

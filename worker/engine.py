@@ -221,8 +221,11 @@ def main(
     parser.add_argument("--memory-bytes", type=int)
     parser.add_argument("--log-level", default="INFO")
     parser.add_argument("--log-format", default="text")
+    parser.add_argument("--niceness", type=int, default=0)
     parsed = parser.parse_args(arguments)
     configure(parsed.log_level, parsed.log_format)
+    # Whoever asks how far it is should not have to wait for the computation itself.
+    os.nice(parsed.niceness)
     with socket.socket(fileno=parsed.socket) as connection:
         serve(connection, load(parsed.threads), memory_bytes=parsed.memory_bytes)
     return 0

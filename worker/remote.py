@@ -85,6 +85,7 @@ class EngineProcess:
         options = [f"--socket={theirs.fileno()}", f"--threads={self._threads}"]
         options.append(f"--log-level={self._settings.log_level}")
         options.append(f"--log-format={self._settings.log_format}")
+        options.append(f"--niceness={self._settings.worker_niceness}")
         if self._settings.worker_memory_bytes is not None:
             options.append(f"--memory-bytes={self._settings.worker_memory_bytes}")
         with theirs:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api import views
+from api.caching import FinalResult, tag_state
 from api.certifying import answer_known, new_certification
 from api.pagination import CursorParameter, LimitParameter, after_index, before_id, split
 from api.parameters import CertificationId, IdempotencyKey, WaitSeconds
@@ -25,6 +25,7 @@ from api.schemas.certifications import (
 )
 from api.schemas.jobs import State
 from api.services import ServicesDependency
+from api.shared import read_once
 from api.waiting import wait_for_change
 
 __all__ = ["router"]
@@ -97,13 +98,19 @@ def list_certifications(
 async def get_certification(
     certification_id: CertificationId,
     request: Request,
+    response: Response,
     services: ServicesDependency,
     wait: WaitSeconds = 0,
 ) -> CertificationPublic:
     """Return one certification; with `wait`, once its state has changed or the time is up."""
-    await run_sync(services.certifications.get, certification_id)
-    await wait_for_change(request, services.jobs, certification_id, seconds=wait)
-    return views.certification(await run_sync(services.certifications.get, certification_id))
+    get = services.certifications.get
+    if wait > 0:
+        # A job of another kind is not found here.
+        await read_once(request, services, get, certification_id)
+        await wait_for_change(request, services, certification_id, seconds=wait)
+    row = await read_once(request, services, get, certification_id)
+    tag_state(response, row.job)
+    return views.certification(row)
 
 
 @router.post(
@@ -130,7 +137,7 @@ def cancel_certification(
     "/{certification_id}/items",
     summary="List answers",
     responses=problems(404, 422),
-    dependencies=[needs(Scope.READ)],
+    dependencies=[needs(Scope.READ), FinalResult],
 )
 def list_items(
     certification_id: CertificationId,

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from api import views
+from api.caching import FinalResult
 from api.parameters import ComparisonId
 from api.principal import Scope, needs
 from api.problems import problems
@@ -20,7 +21,9 @@ from store.errors import ConflictError
 __all__ = ["router"]
 
 router = APIRouter(
-    prefix="/v1/comparisons/{comparison_id}", tags=["reports"], dependencies=[needs(Scope.READ)]
+    prefix="/v1/comparisons/{comparison_id}",
+    tags=["reports"],
+    dependencies=[needs(Scope.READ), FinalResult],
 )
 
 _CSV = "text/csv"

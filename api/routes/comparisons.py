@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api import views
+from api.caching import tag_state
 from api.comparing import new_comparison
 from api.pagination import CursorParameter, LimitParameter, after_index, before_id, split
 from api.parameters import ComparisonId, IdempotencyKey, WaitSeconds
@@ -19,6 +19,7 @@ from api.schemas.certifications import Item, ItemPage, VerdictName
 from api.schemas.comparisons import ComparisonCreate, ComparisonPage, ComparisonPublic
 from api.schemas.jobs import State
 from api.services import Services, ServicesDependency
+from api.shared import read_once
 from api.waiting import wait_for_change
 from store.errors import NotFoundError
 
@@ -88,13 +89,19 @@ def list_comparisons(
 async def get_comparison(
     comparison_id: ComparisonId,
     request: Request,
+    response: Response,
     services: ServicesDependency,
     wait: WaitSeconds = 0,
 ) -> ComparisonPublic:
     """Return one comparison; with `wait`, once its state has changed or the time is up."""
-    await run_sync(services.comparisons.get, comparison_id)
-    await wait_for_change(request, services.jobs, comparison_id, seconds=wait)
-    return views.comparison(await run_sync(services.comparisons.get, comparison_id))
+    get = services.comparisons.get
+    if wait > 0:
+        # A job of another kind is not found here.
+        await read_once(request, services, get, comparison_id)
+        await wait_for_change(request, services, comparison_id, seconds=wait)
+    row = await read_once(request, services, get, comparison_id)
+    tag_state(response, row.job)
+    return views.comparison(row)
 
 
 @router.post(

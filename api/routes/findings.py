@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
+from api.caching import FinalResult
 from api.parameters import CertificationId, ComparisonId, TrainingId
 from api.principal import Scope, needs
 from api.problems import problems
@@ -24,7 +25,7 @@ from reports.sarif import certification_sarif, comparison_sarif
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1", tags=["reports"], dependencies=[needs(Scope.READ)])
+router = APIRouter(prefix="/v1", tags=["reports"], dependencies=[needs(Scope.READ), FinalResult])
 
 _JUNIT = "application/xml"
 _SARIF = "application/sarif+json"

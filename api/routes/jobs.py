@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from anyio.to_thread import run_sync
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 
 from api import views
+from api.caching import tag_state
 from api.pagination import CursorParameter, LimitParameter, before_id, split
 from api.parameters import JobId, WaitSeconds
 from api.principal import PrincipalDependency, Scope, needs
 from api.problems import problems
 from api.schemas.jobs import JobPage, JobPublic, State
 from api.services import ServicesDependency
+from api.shared import read_once
 from api.waiting import wait_for_change
 from store.trainings import KIND as TRAINING
 
@@ -47,11 +48,17 @@ def list_jobs(
     dependencies=[needs(Scope.READ)],
 )
 async def get_job(
-    job_id: JobId, request: Request, services: ServicesDependency, wait: WaitSeconds = 0
+    job_id: JobId,
+    request: Request,
+    response: Response,
+    services: ServicesDependency,
+    wait: WaitSeconds = 0,
 ) -> JobPublic:
     """Return one job; with `wait`, once its state has changed or the time is up."""
-    await wait_for_change(request, services.jobs, job_id, seconds=wait)
-    return views.job(await run_sync(services.jobs.get, job_id))
+    await wait_for_change(request, services, job_id, seconds=wait)
+    row = await read_once(request, services, services.jobs.get, job_id)
+    tag_state(response, row)
+    return views.job(row)
 
 
 @router.post(

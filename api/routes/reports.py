@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
+from api.caching import FinalResult
 from api.parameters import CertificationId
 from api.principal import Scope, needs
 from api.problems import problems
@@ -20,7 +21,7 @@ __all__ = ["router"]
 router = APIRouter(
     prefix="/v1/certifications/{certification_id}",
     tags=["reports"],
-    dependencies=[needs(Scope.READ)],
+    dependencies=[needs(Scope.READ), FinalResult],
 )
 
 _CSV = "text/csv"

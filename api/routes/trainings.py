@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api import views
+from api.caching import tag_state
 from api.pagination import CursorParameter, LimitParameter, before_id, split
 from api.parameters import IdempotencyKey, TrainingId, WaitSeconds
 from api.principal import Scope, needs
@@ -24,6 +24,7 @@ from api.schemas.trainings import (
     TrainingPublic,
 )
 from api.services import ServicesDependency
+from api.shared import read_once
 from api.training import new_training
 from api.waiting import wait_for_change
 from store.jobs import FINAL_STATES
@@ -94,13 +95,19 @@ def list_trainings(
 async def get_training(
     training_id: TrainingId,
     request: Request,
+    response: Response,
     services: ServicesDependency,
     wait: WaitSeconds = 0,
 ) -> TrainingPublic:
     """Return one training; with `wait`, once its state has changed or the time is up."""
-    await run_sync(services.trainings.get, training_id)
-    await wait_for_change(request, services.jobs, training_id, seconds=wait)
-    return views.training(await run_sync(services.trainings.get, training_id))
+    get = services.trainings.get
+    if wait > 0:
+        # A job of another kind is not found here.
+        await read_once(request, services, get, training_id)
+        await wait_for_change(request, services, training_id, seconds=wait)
+    row = await read_once(request, services, get, training_id)
+    tag_state(response, row.job, *row.arms, row.comparison_id)
+    return views.training(row)
 
 
 @router.post(
