@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from models.network import Network
 from solvers.bracket import Bracket
 from solvers.budget import Budget, never_cancelled
 from solvers.devices import resolve_device
 from solvers.logits import require_same_meaning
+from solvers.portfolio.deployment import survives_float32
 from solvers.portfolio.options import DecideOptions
 from solvers.portfolio.plan import Step, steps
 from solvers.portfolio.run import Run, StageHook
 from solvers.problem import Problem
 from solvers.proof.producing.trace import Trace
-from solvers.results import Decision
+from solvers.results import Decision, Verdict
 from solvers.vnnlib import fit_problem
 
 __all__ = ["decide", "settle"]
@@ -58,7 +60,10 @@ def decide(
         trace=trace,
     )
     settle(run, steps(run))
-    return run.decision()
+    decision = run.decision()
+    if decision.verdict is not Verdict.VERIFIED:
+        return decision
+    return replace(decision, deployment_sound=survives_float32(network, run))
 
 
 def settle(run: Run, plan: Iterable[Step]) -> None:
