@@ -1,6 +1,6 @@
 # make demo    install, train two small networks, certify them through the service
 # make test    install what the tests need, run them
-# make lint    style, types, documentation
+# make lint    style, types, documentation, known vulnerabilities of what is installed
 # make serve   install and run the service (ARGS="--port 9000" and so on)
 # make docs    build the documentation into site/
 # make openapi write docs/openapi.json anew, after a change of the interface
@@ -32,6 +32,7 @@ lint: $(VENV)/.installed-lint
 	$(bin)/mypy
 	@site=$$(mktemp -d) && trap 'rm -rf "$$site"' EXIT && \
 	  echo "mkdocs build --strict" && $(bin)/mkdocs build --quiet --strict --site-dir "$$site"
+	@$(bin)/python .ci/audit.py $(VENV)/.audited
 
 serve: $(VENV)/.installed-serve
 	$(bin)/tightrope serve $(ARGS)

@@ -174,7 +174,9 @@ class Runner:
     def _fail(self, claim: Claim, error: Exception) -> None:
         told = describe(error)
         try:
-            if claim.number is None:
+            if claim.number is None and self._may_be_tried_again(claim, error):
+                self.reaper.settle(owner=self._owner)
+            elif claim.number is None:
                 self.jobs.finish(claim.job_id, self._owner, JobState.FAILED, error=told)
             elif isinstance(error, TightropeError) and self.jobs.get(claim.job_id).done == 0:
                 # Network, data and settings do not fit each other; no other chunk will tell more.
@@ -183,6 +185,11 @@ class Runner:
                 self.chunks.fail(claim, told)
         except (LeaseLostError, NotFoundError) as lost:
             logger.warning("%s", lost)
+
+    def _may_be_tried_again(self, claim: Claim, error: Exception) -> bool:
+        """Return whether the process that computes died of a whole job that has attempts left."""
+        attempts = self.jobs.get(claim.job_id).attempts
+        return isinstance(error, EngineDiedError) and attempts < self._settings.max_attempts
 
 
 def describe(error: Exception) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from tests.helpers.engines import training
 from tests.helpers.service import World, wait_until
 from tests.helpers.trainers import STEPS, ScriptedTrainer
 from training import DivergedError
+from worker.errors import EngineDiedError
 from worker.runner import Runner
 
 
@@ -221,6 +222,26 @@ def test_a_worker_that_lost_its_job_leaves_it_alone(world: World, run: Run) -> N
     assert (job.state, job.owner) == ("running", "other")
     assert world.trainings.get(row.id).arms == {}
     assert (world.trainings.checkpoint(row.id) / "candidate" / "step").read_text() == "3"
+
+
+def test_a_process_that_dies_of_a_training_gets_another_chance(world: World, run: Run) -> None:
+    row = world.train()
+    died = EngineDiedError("SIGSEGV", "the process that computes was ended by SIGSEGV")
+
+    left = world.settings.max_attempts - 1
+
+    def die(_arm: str, _step: int) -> None:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise died
+
+    job = run(row.id, ScriptedTrainer(die))
+    assert (job.state, job.attempts) == ("succeeded", world.settings.max_attempts)
+    row, left = world.train(seed=1), 1000
+    job = run(row.id, ScriptedTrainer(die))
+    assert (job.state, job.attempts) == ("failed", world.settings.max_attempts)
+    assert job.error == {"type": "EngineDiedError", "message": str(died)}
 
 
 def test_a_training_that_diverges_says_so_and_keeps_its_metrics(world: World, run: Run) -> None:
