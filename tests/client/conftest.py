@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.e2e.test_serve import serving
+from tests.helpers.small_files import write_data, write_mlp, write_two_class
 from tightrope_client import AsyncClient, Client, Settings
 
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -95,3 +98,24 @@ def perform(kind: str, server: Handler, operation: Operation, **others: object) 
             return await found
 
     return asyncio.run(act())
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Run the service with its worker, and yield its address."""
+    with serving(tmp_path_factory.mktemp("service") / "data") as (_, visitor):
+        yield str(visitor.http.base_url).rstrip("/")
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder with a network, a worse one, and data; one input of three is verified."""
+    folder = tmp_path / "repository"
+    (folder / "nets").mkdir(parents=True)
+    write_two_class(folder / "nets" / "two.onnx")
+    write_mlp(folder / "nets" / "worse.onnx", [([[1.0, -1.0], [0.0, 0.0]], [0.0, 0.79])])
+    write_data(folder / "three.npz", [[0.9, 0.1], [0.5, 0.4], [0.9, 0.1]], [0, 0, 1])
+    monkeypatch.chdir(folder)
+    for name in ("TIGHTROPE_SERVER", "TIGHTROPE_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    return folder

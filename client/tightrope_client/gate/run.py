@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 from tightrope_client.client import Client
 from tightrope_client.errors import (
@@ -15,6 +16,7 @@ from tightrope_client.errors import (
     JobFailedError,
     WaitTimeoutError,
 )
+from tightrope_client.flows import LONGEST_HOLD_SECONDS
 from tightrope_client.gate.arguments import GateArguments
 from tightrope_client.gate.console import Console, write_all
 from tightrope_client.gate.documents import failed_junit, gate_junit, gate_sarif, repository_path
@@ -29,6 +31,7 @@ __all__ = ["Connect", "run"]
 
 Connect = Callable[[RetryPolicy], Client]
 Answered = Certification | Comparison
+Ask = Callable[[Client], Answered]
 
 _IDENTIFIER = re.compile(r"(net|dat)_[0-9a-z]{26}")
 _SECONDS_BETWEEN_PROGRESS = 1.0
@@ -67,10 +70,12 @@ def _finished(
     client: Client, arguments: GateArguments, console: Console, connect: Connect
 ) -> Answered:
     """Return the job that answers, once it has succeeded."""
-    job = _submitted(client, arguments, console)
-    console.progress(job)
+    ask = _question(client, arguments, console)
+    job: Answered | None = None
     try:
-        poll = _SECONDS_BETWEEN_PROGRESS if console.shows_progress else 30.0
+        job = ask(client)
+        console.progress(job)
+        poll = _SECONDS_BETWEEN_PROGRESS if console.shows_progress else LONGEST_HOLD_SECONDS
         done = _resource(client, job).wait(
             job.id,
             timeout_seconds=arguments.deadline,
@@ -78,21 +83,30 @@ def _finished(
             progress=console.progress,
         )
     except (KeyboardInterrupt, WaitTimeoutError):
-        _leave(job, arguments, console, connect)
+        if arguments.detach:
+            name = "the job" if job is None else job.id
+            console.warn(f"{name} goes on; the same command takes over what it finds")
+        else:
+            _cancel(job, ask, console, connect)
         raise
     return done.require_success()
 
 
-def _submitted(client: Client, arguments: GateArguments, console: Console) -> Answered:
-    """Return the job that was asked to answer, with all it needs uploaded."""
+def _question(client: Client, arguments: GateArguments, console: Console) -> Ask:
+    """Return what asks, with everything uploaded that the answer needs.
+
+    Asking again does not make a second job, so that one can be found again whose id was lost.
+    """
     console.note(f"looking for {arguments.network} on {client.settings.server}")
     network = _network(client.networks, arguments.network, "--network")
-    dataset = _dataset(client.datasets, arguments.data)
-    question = arguments.about(dataset.id)
+    question = arguments.about(_dataset(client.datasets, arguments.data).id)
+    key = uuid4().hex
     if arguments.baseline is None:
-        return client.certifications.create(network.id, question)
+        return lambda to: to.certifications.create(network.id, question, idempotency_key=key)
     baseline = _network(client.networks, arguments.baseline, "--baseline")
-    return client.comparisons.create(baseline.id, [network.id], question)
+    return lambda to: to.comparisons.create(
+        baseline.id, [network.id], question, idempotency_key=key
+    )
 
 
 def _network(networks: Networks[SyncRunner], given: str, option: str) -> Network:
@@ -122,18 +136,17 @@ def _resource(
     return client.comparisons if isinstance(job, Comparison) else client.certifications
 
 
-def _leave(job: Answered, arguments: GateArguments, console: Console, connect: Connect) -> None:
-    """Cancel a job that nobody waits for any more, unless it is to be left alone."""
-    if arguments.detach:
-        console.warn(f"{job.id} goes on; the same command takes over what it finds")
-        return
+def _cancel(job: Answered | None, ask: Ask, console: Console, connect: Connect) -> None:
+    """Cancel a job that nobody waits for any more; also one that was just being asked for."""
+    name = "the job" if job is None else job.id
     try:
         with connect(_CANCELLING) as client:
-            client.jobs.cancel(job.id)
+            name = (job or ask(client)).id
+            client.jobs.cancel(name)
     except (ClientError, KeyboardInterrupt) as error:
-        console.warn(f"{job.id} could not be cancelled and goes on: {error}")
+        console.warn(f"{name} could not be cancelled and may go on: {error}")
     else:
-        console.warn(f"{job.id} was cancelled")
+        console.warn(f"{name} was cancelled")
 
 
 def _write(

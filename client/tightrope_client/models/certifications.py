@@ -84,6 +84,7 @@ class CertificationSettings(Received):
     indices: list[int]
     normalization: dict[str, Any] | None
     seed: int
+    proof_timeout_seconds: float | None = None
 
 
 class Summary(Received):
