@@ -18,10 +18,10 @@ from cli.vnncomp import result_text
 from models import load_network
 from models.network import Network
 from reports import dump_json
+from reports.evidence import counterexample_npz
 from solvers.budget import Budget
 from solvers.portfolio import DecideOptions, decide
 from solvers.problem import Problem
-from solvers.proof.producing.evidence import counterexample_file
 from solvers.proof.producing.produce import Prover
 from solvers.proof.producing.trace import Trace
 from solvers.results import Decision, Evidence, Stage, Verdict
@@ -66,7 +66,8 @@ def run(arguments: VerifyArguments) -> int:
     if arguments.proof is not None and content is not None:
         texts[arguments.proof] = content
     if arguments.counterexample is not None and decision.counterexample is not None:
-        texts[arguments.counterexample] = counterexample_file(decision.counterexample)
+        found = decision.counterexample
+        texts[arguments.counterexample] = counterexample_npz(found.x, found.y)
     if arguments.json is not None:
         texts[arguments.json] = dump_json(decision.to_json())
     if arguments.vnncomp is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from models.errors import InvalidInputError
 from models.network import Normalization
 from solvers.certification import CertifyOptions
 from solvers.methods import Method
+from solvers.proof import check_proof
 from tests.helpers.service import SETTINGS
 from tests.helpers.small_files import write_data, write_two_class
 from worker import certification
@@ -64,6 +66,20 @@ def test_answers_and_the_input_beside_a_counterexample(work: CertificationWork) 
     assert "input" not in items[0]
     assert items[1]["input"] == pytest.approx([0.5, 0.4])
     assert set(items[0]["lower"]) == {"ibp", "crown"}
+
+
+def test_verified_inputs_are_proved_where_that_is_asked(work: CertificationWork) -> None:
+    settings = {**work.settings, "proof_timeout_seconds": 20.0}
+    first, second = certify(dataclasses.replace(work, settings=settings), lambda: False)
+    assert (first["verdict"], first["evidence"]) == ("verified", "checked")
+    content = b64decode(first["proof_file"])
+    assert len(content) == first["proof"]["bytes"]
+    path = work.network.with_suffix(".proof")
+    path.write_bytes(content)
+    assert check_proof(path, work.network.read_bytes()).accepted
+    assert second["proof"] is None
+    assert "proof_file" not in second
+    assert all("proof_file" not in item for item in certify(work, lambda: False))
 
 
 def test_only_the_inputs_asked_for(work: CertificationWork) -> None:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import math
 from dataclasses import replace
-from importlib import metadata
-
-import numpy as np
 
 from solvers.proof.producing.produce import Proven, Unproven
-from solvers.results import Counterexample, Decision, Evidence, ProofReport
+from solvers.results import Decision, Evidence, ProofReport
 
-__all__ = ["counterexample_file", "proof_report", "survives_float32", "with_proof"]
-
-_RUNTIME = "onnxruntime"
+__all__ = ["proof_report", "survives_float32", "with_proof"]
 
 
 def proof_report(outcome: Proven | Unproven) -> ProofReport:
@@ -52,19 +46,3 @@ def with_proof(decision: Decision, outcome: Proven | Unproven) -> Decision:
         deployment_sound=survives_float32(outcome),
         proof=proof_report(outcome),
     )
-
-
-def counterexample_file(counterexample: Counterexample) -> bytes:
-    """Return a counterexample as an `.npz` file.
-
-    It holds `x` and `y` in float32, and in text `runtime` and `version`: what ran the network.
-    """
-    content = io.BytesIO()
-    np.savez(
-        content,
-        x=counterexample.x,
-        y=counterexample.y,
-        runtime=np.array(_RUNTIME),
-        version=np.array(metadata.version(_RUNTIME)),
-    )
-    return content.getvalue()
