@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,6 +111,21 @@ class Slopes:
 
     index: Integers
     slope: Array
+
+
+@dataclass(frozen=True, eq=False)
+class _Float32:
+    """How far float32 inference is off, all of shape `(domains or 1, values)`.
+
+    Attributes:
+        spread: Per vector, how far in all.
+        fresh: Per vector, what is not handed on linearly from vectors before it.
+        slopes: Per nonlinear operation's output, by what it hands on errors of its sources.
+    """
+
+    spread: list[Array]
+    fresh: list[Array]
+    slopes: dict[int, Array]
 
 
 @dataclass(eq=False)
@@ -253,99 +269,121 @@ class Enclosure:
 
         See docs/proofs.md; infinite where float32 may overflow.
         """
-        spread, fresh = self._float32_spread()
-        if any(np.any(s + e > FLOAT32_MOST) for s, e in zip(self.size, spread, strict=True)):
-            return np.full((len(self.region.lower), len(matrix)), np.inf)
-        rows, domains = len(matrix), len(self.region.lower)
-        total = np.zeros(rows * domains)
-        repeated = np.tile(matrix, (domains, 1))
-        waiting = {self.network.output: (repeated, np.zeros_like(repeated))}
-        for vector in range(self.network.output, -1, -1):
-            if vector not in waiting:
-                continue
-            center, radius = waiting.pop(vector)
-            own = np.repeat(fresh[vector], rows, axis=0) if domains > 1 else fresh[vector]
-            total += _dot(np.abs(center) + radius, own)
-            operation = self._maker.get(vector)
-            if operation is not None:
-                for source, part in self._through(operation, center, radius, spread, rows):
-                    before = waiting.get(source)
-                    waiting[source] = part if before is None else _together(before, part)
-        return (total * SPARE + TINY).reshape(domains, rows)
+        float32, domains = self._float32(), len(self.region.lower)
+        if not all(
+            np.all(size + off <= FLOAT32_MOST)
+            for size, off in zip(self.size, float32.spread, strict=True)
+        ):
+            return np.full((domains, len(matrix)), np.inf)
+        moved = self._moved(self.network.output, np.tile(matrix, (domains, 1)), float32)
+        return np.where(np.isnan(moved), np.inf, moved).reshape(domains, len(matrix))
 
-    @property
+    def _moved(self, vector: int, matrix: Array, float32: _Float32) -> Array:
+        """Return how far float32 may move rows of a vector, as many for every domain."""
+        rows = len(matrix) // len(self.region.lower)
+        total, waiting = np.zeros(len(matrix)), {vector: matrix}
+        for place in range(vector, -1, -1):
+            if place not in waiting:
+                continue
+            held = waiting.pop(place)
+            total += _dot(np.abs(held), _repeated(float32.fresh[place], rows))
+            operation = self._maker.get(place)
+            parts: list[tuple[int, Array]] = []
+            if isinstance(operation, Affine):
+                parts = [(term.source, term.back(held)) for term in operation.terms]
+            elif operation is not None:
+                passed = held * _repeated(float32.slopes[place], rows)
+                parts = [(source, passed) for source in operation.sources]
+            for source, part in parts:
+                if source in waiting:
+                    off = _repeated(float32.spread[source], rows) * (4 * UNIT)
+                    total += _dot(np.abs(waiting[source]) + np.abs(part), off)
+                    part = waiting[source] + part  # noqa: PLW2901
+                waiting[source] = part
+        return total * SPARE + TINY
+
+    @cached_property
     def _maker(self) -> dict[int, Affine | Nonlinear]:
         return {operation.output: operation for operation in self.network.operations}
 
-    def _float32_spread(self) -> tuple[list[Array], list[Array]]:
-        """Return, per vector and domain, how far float32 is off, and by its own rounding alone."""
+    def _float32(self) -> _Float32:
+        """Follow errors forward.
+
+        A nonlinear operation answers a change δ of its source by slope·δ, and at most swing·|δ|
+        more; that rest counts as an error of its own, so that what is left is linear.
+        """
         low, high = self.region.lower, self.region.upper
         held = (low == high) & (low.astype(np.float32) == low)
         entry = np.where(held, 0.0, UNIT32 * np.maximum(np.abs(low), np.abs(high)) + LEAST32)
-        spread, fresh = [entry], [entry]
+        float32 = _Float32([entry], [entry * SPARE], {})
+        spread = float32.spread
         for operation in self.network.operations:
-            if isinstance(operation, Nonlinear):
-                ends = self._ends_within(operation, spread)
-                function = FUNCTIONS[operation.kind]
-                least, most = function.slopes(ends, operation.numbers)
-                steep = np.maximum(np.abs(least), np.abs(most))
-                own = np.full_like(steep, function.float32)
-                if operation.kind == "leaky":
-                    own = own + 4 * UNIT32 * np.maximum(*map(np.abs, ends[0]))
-                moved = steep * np.sum([spread[source] for source in operation.sources], axis=0)
+            out = operation.output
+            if isinstance(operation, Affine):
+                moved, own = self._affine_error(operation, spread)
+                spread.append((moved + own) * SPARE)
+                share = gamma(operation.summed(forward=False)) + max(
+                    t.share for t in operation.terms
+                )
+                own = own + share * SPARE * moved + 8 * UNIT * spread[-1]
             else:
-                count = operation.summed(forward=True) + FUSED
-                share = count * UNIT32 / (1 - count * UNIT32)
-                moved, summed = np.zeros(1), np.abs(operation.bias)[None]
-                exact = not operation.bias.any()
-                for term in operation.terms:
-                    grown = 1 + term.share * SPARE
-                    size = np.maximum(
-                        np.abs(self.lower[term.source]), np.abs(self.upper[term.source])
-                    )
-                    moved = moved + term.absolute.forward(spread[term.source]) * grown
-                    whole = size + spread[term.source]
-                    summed = summed + term.absolute.forward(whole) * grown
-                    exact = exact and term.is_copy
-                exact = exact and len(operation.terms) == 1
-                own = 0.0 * summed if exact else share * summed + count * LEAST32
-                own = np.where(summed > FLOAT32_MOST, np.inf, own)
-            fresh.append(np.asarray(own) * SPARE)
-            spread.append((moved + own) * SPARE)
-        return spread, fresh
+                float32.slopes[out], steep, swing, own = self._bend(operation, spread)
+                off = np.sum([spread[source] for source in operation.sources], axis=0)
+                spread.append((steep * off + own) * SPARE)
+                own = own + (swing + 8 * UNIT * steep) * off
+            float32.fresh.append(np.asarray(own) * SPARE)
+            if out in self.network.read_vectors and len(spread[out]) == 1:
+                self._settle(out, float32)
+        return float32
 
-    def _ends_within(
+    def _affine_error(self, operation: Affine, spread: Sequence[Array]) -> tuple[Array, Array]:
+        """Return what is handed on of errors of the sources, and what float32 adds."""
+        count = operation.summed(forward=True) + FUSED
+        share = count * UNIT32 / (1 - count * UNIT32)
+        moved, summed = np.zeros((1, len(operation.bias))), np.abs(operation.bias)[None]
+        for term in operation.terms:
+            grown, source = 1 + term.share * SPARE, term.source
+            size = np.maximum(np.abs(self.lower[source]), np.abs(self.upper[source]))
+            moved = moved + term.absolute.forward(spread[source]) * grown
+            summed = summed + term.absolute.forward(size + spread[source]) * grown
+        copied = len(operation.terms) == 1 and operation.terms[0].is_copy
+        if copied and not operation.bias.any():
+            return moved, np.zeros_like(moved)
+        return moved, np.where(summed > FLOAT32_MOST, np.inf, share * summed + count * LEAST32)
+
+    def _bend(
         self, operation: Nonlinear, spread: Sequence[Array]
-    ) -> list[tuple[Array, Array]]:
-        """Return bounds of what a nonlinear operation reads, in real numbers and in float32."""
-        return [
+    ) -> tuple[Array, Array, Array, Array]:
+        """Return slopes in the middle, largest slopes, half their range, and what float32 adds."""
+        ends = [
             (self.lower[s] - spread[s] * SPARE, self.upper[s] + spread[s] * SPARE)
             for s in operation.sources
         ]
+        function = FUNCTIONS[operation.kind]
+        least, most = function.slopes(ends, operation.numbers)
+        steep = np.maximum(np.abs(least), np.abs(most))
+        own = np.full_like(steep, function.float32)
+        if operation.kind == "leaky":
+            own = own + 4 * UNIT32 * np.maximum(*map(np.abs, ends[0])) + LEAST32
+        return least / 2 + most / 2, steep, (most - least) / 2 * SPARE, own
 
-    def _through(
-        self,
-        operation: Affine | Nonlinear,
-        center: Array,
-        radius: Array,
-        spread: Sequence[Array],
-        rows: int,
-    ) -> Iterator[tuple[int, tuple[Array, Array]]]:
-        """Yield intervals of coefficients of the sources, from those of the output."""
-        if isinstance(operation, Affine):
-            spare = gamma(operation.summed(forward=False))
-            for term in operation.terms:
-                wide = radius + (spare + term.share) * SPARE * (np.abs(center) + radius)
-                moved = term.absolute.back(wide) * (1 + 2 * spare)
-                yield term.source, (term.back(center), moved + TINY)
+    def _settle(self, vector: int, float32: _Float32) -> None:
+        """Bound more closely how far values are off whose sign is open, or in doubt thereby.
+
+        What goes forward grows with every layer; a pass back from each value does not.
+        """
+        low, high, off = self.lower[vector][0], self.upper[vector][0], float32.spread[vector][0]
+        if not np.isfinite(off).all():
             return
-        ends = self._ends_within(operation, spread)
-        least, most = FUNCTIONS[operation.kind].slopes(ends, operation.numbers)
-        least, most = (np.repeat(s, rows, axis=0) if len(s) > 1 else s for s in (least, most))
-        slope, swing = least / 2 + most / 2, (most - least) / 2 * SPARE
-        wide = radius * (np.abs(slope) + swing) + np.abs(center) * (swing + 4 * UNIT)
-        for source in operation.sources:
-            yield source, (center * slope, wide * SPARE + TINY)
+        doubtful = ((low >= 0) & (low < off)) | ((high <= 0) & (-high < off))
+        index = np.flatnonzero(doubtful | self._undecided(vector)[0])
+        if 10 * np.count_nonzero(doubtful) > len(off):
+            index = np.arange(len(off))
+        for part in self.chunks(vector, len(index)):
+            rows = np.zeros((len(index[part]), len(off)))
+            rows[np.arange(len(rows)), index[part]] = 1.0
+            closer = self._moved(vector, rows, float32)
+            off[index[part]] = np.minimum(off[index[part]], closer)
 
     def _undecided(self, vector: int) -> NDArray[np.bool_]:
         low, high = self.lower[vector], self.upper[vector]
@@ -545,7 +583,6 @@ def _dot(rows: Array, values: Array) -> Array:
     return np.asarray(np.einsum("ij,ij->i", rows, values))
 
 
-def _together(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Add intervals, given by centre and radius."""
-    rounded = 2 * UNIT * (np.abs(first[0]) + np.abs(second[0]))
-    return first[0] + second[0], (first[1] + second[1] + rounded) * SPARE
+def _repeated(values: Array, rows: int) -> Array:
+    """Return numbers of each domain as often as it has rows."""
+    return np.repeat(values, rows, axis=0) if len(values) > 1 else values

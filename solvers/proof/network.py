@@ -238,7 +238,7 @@ class CheckedNetwork:
             builder.single,
         )
 
-    @property
+    @cached_property
     def read_vectors(self) -> frozenset[int]:
         """Vectors that nonlinear operations read: the pre-activations."""
         return frozenset(o.read for o in self.operations if isinstance(o, Nonlinear))

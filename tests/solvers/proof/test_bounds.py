@@ -231,7 +231,30 @@ def test_a_network_whose_float32_result_depends_on_the_order_is_not_deployment_s
     assert enclosure.upper[-1][0, 0] - enclosure.lower[-1][0, 0] < 1e-3
 
 
-def test_float32_that_overflows_has_an_infinite_error() -> None:
-    network = CheckedNetwork.read(relu_net([(np.full((2, 2), 3e38), np.zeros(2))]))
+@pytest.mark.parametrize("layers", [1, 2, 4])
+def test_float32_that_overflows_has_an_infinite_error(layers: int) -> None:
+    huge = [(np.full((2, 2), 3e38), np.zeros(2))]
+    ordinary = [(np.array([[1.0, -1.0], [0.0, 0.0]]), np.zeros(2))] * (layers - 1)
+    network = CheckedNetwork.read(relu_net(huge + ordinary))
     enclosure = enclosure_of(network, np.ones(2), np.ones(2))
     assert np.all(np.isinf(enclosure.float32_error(np.eye(2))))
+
+
+@settings(max_examples=15, deadline=None)
+@given(SEEDS)
+def test_float32_stays_within_its_error_in_deep_networks(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    layers = random_layers((3, 8, 8, 8, 8, 8, 8, 2), seed)
+    network = CheckedNetwork.read(relu_net(layers))
+    lower = rng.normal(size=3)
+    upper = lower + rng.uniform(0, 0.02, 3)
+    error = enclosure_of(network, lower, upper).float32_error(np.eye(2))[0]
+    many = Region(np.stack([lower, lower]), np.stack([upper, upper]))
+    together = Enclosure.of(network, many).float32_error(np.eye(2))
+    for x in rng.uniform(lower, upper, (5, 3)):
+        exact = exact_vectors(network, x)[-1]
+        got = shuffled_float32(layers, x, rng)
+        for place, value in enumerate(exact):
+            off = abs(Fraction(float(got[place])) - value)
+            assert off <= Fraction(float(error[place]))
+            assert off <= Fraction(float(together[0, place]))
