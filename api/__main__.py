@@ -11,11 +11,15 @@ import uvicorn
 
 from api.app import create_app
 from api.serving import check_address, server_options
+from store.blobs import BlobStore
 from store.errors import StoreError
 from store.settings import get_settings
 from worker.logs import configure
 
 __all__ = ["main"]
+
+# Uploads that an API in the same folder may have begun this very moment.
+_SPARE_SECONDS = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = get_settings()
         configure(settings.log_level, settings.log_format)
         check_address(parsed.host, settings)
+        BlobStore(settings.blob_dir).clear_incoming(spare_seconds=_SPARE_SECONDS)
         app = create_app(settings)
     except StoreError as error:
         logging.getLogger(__name__).error("%s", error)

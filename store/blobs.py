@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -40,6 +41,7 @@ class IncomingBlob:
         with full_disk_reported():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("xb")
+            fcntl.flock(self._file, fcntl.LOCK_EX)  # until this process closes it, or ends
 
     @property
     def sha256(self) -> str:
@@ -162,10 +164,18 @@ class BlobStore:
             incoming.write(b"\0")
             incoming.flush()
 
-    def clear_incoming(self) -> None:
-        """Remove what processes that were killed left half received."""
+    def clear_incoming(self, *, spare_seconds: float = 0.0) -> None:
+        """Remove what processes that were killed left half received.
+
+        Args:
+            spare_seconds: Files as young as this are left alone, since a process that is about to
+                lock one may not have come to it yet.
+        """
         for path in (self.root / "incoming").glob("*"):
-            path.unlink(missing_ok=True)
+            with suppress(OSError), path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # somebody's, while that one lives
+                if time.time() - os.fstat(file.fileno()).st_mtime >= spare_seconds:
+                    path.unlink(missing_ok=True)
 
 
 def path_of(root: Path, sha256: str) -> Path:

@@ -108,6 +108,10 @@ def test_delete_and_clear(tmp_path: Path) -> None:
     abandoned = blobs.receive()
     abandoned.write(b"left by a process that was killed")
     abandoned.flush()
+    blobs.clear_incoming()
+    assert len(files(tmp_path)) == 1  # whoever receives it lives
+    abandoned._file.close()  # as the kernel does when it dies
+    blobs.clear_incoming(spare_seconds=3600)
     assert len(files(tmp_path)) == 1
     blobs.clear_incoming()
     assert files(tmp_path) == []
