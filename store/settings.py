@@ -70,14 +70,15 @@ class Settings(BaseSettings):
         inspection_seconds: Time, wall and processor, for reading one uploaded file.
         device: Where workers compute: `auto`, `cpu` or `cuda`.
         worker_niceness: How far computing steps back behind the rest of the machine, from 0 to 19.
-        worker_threads: Threads for arithmetic in one worker; unset means every core allowed.
+        worker_threads: Threads for arithmetic in one worker; unset means its share of the cores
+            allowed, which the workers of one machine divide among themselves.
         worker_memory_bytes: Address space that one worker's computing may add to what loading it
             takes; unset means no limit of its own.
         stop_seconds: Computing that does not stop so long after it was told to is ended.
         queues: What a worker takes, separated by commas.
         poll_seconds: How often the file broker is looked at.
         cancel_poll_seconds: How often a running job looks for its own cancellation.
-        lease_seconds: A job whose worker is silent for so long is taken again.
+        lease_seconds: Work whose worker is silent for so long is taken again.
         heartbeat_seconds: How often a worker extends its lease.
         sweep_seconds: How often workers look for lost jobs.
         resend_seconds: A queued job is announced again after so long, then ever more rarely.
@@ -88,8 +89,9 @@ class Settings(BaseSettings):
         events_longest_seconds: After so long a stream ends, and its client has to come back.
         report_seconds: How often a worker says that it lives, and adds to the figures.
         events_kept_seconds: How long the events of finished jobs are kept.
-        max_attempts: A job that took down so many workers fails.
-        visibility_timeout_seconds: When Redis hands out an unacknowledged message again.
+        max_attempts: A training that took down so many workers fails.
+        visibility_timeout_seconds: When Redis hands out an unacknowledged message again. Work may
+            last longer: who gets the message then finds the work taken.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)

@@ -12,7 +12,7 @@ from benchmarks.shared import print_table
 __all__ = ["run"]
 
 _COUNT = 1000
-_ROUNDS = 2
+_ROUNDS = 1
 _METHODS = ["ibp", "crown"]
 _EPSILON = 0.02
 

@@ -75,7 +75,8 @@ def _fill(service: Service, certification_id: str) -> None:
 
 def _read(service: Service, certification_id: str) -> list[float]:
     """Return the milliseconds of every page."""
-    times, cursor, read = [], None, 0
+    times: list[float] = []
+    cursor, read = None, 0
     while cursor is not None or not times:
         began = time.perf_counter()
         parameters = {"limit": _PAGE, **({} if cursor is None else {"cursor": cursor})}
