@@ -34,7 +34,7 @@ UNIT32, LEAST32, FLOAT32_MOST = 2.0**-24, 2.0**-126, 2.0**127
 """Of float32; the least is the normal one, because processors may flush what is below it to 0."""
 FUSED = 16
 """Roundings that runtimes may add where they fold factors and constants into weights."""
-CHUNK_VALUES = 1 << 18
+CHUNK_VALUES = 1 << 17
 """Coefficients of one vector that are handled at once, so that they stay in fast memory."""
 
 
@@ -149,6 +149,7 @@ class Enclosure:
     lines: dict[int, Lines] = field(default_factory=dict)
 
     @classmethod
+    @np.errstate(over="ignore", invalid="ignore")  # what overflows is refused
     def of(cls, network: CheckedNetwork, region: Region) -> Enclosure:
         """Bound all vectors: intervals, and a backward pass for each undecided pre-activation.
 
@@ -230,6 +231,7 @@ class Enclosure:
         step = max(CHUNK_VALUES // max(self.network.sizes[: vector + 1]), 16)
         return (slice(start, start + step) for start in range(0, rows, step))
 
+    @np.errstate(over="ignore", invalid="ignore")  # what overflows becomes −∞
     def backward(
         self,
         vector: int,
@@ -264,6 +266,7 @@ class Enclosure:
             self.lines[operation.output] = found
         return self.lines[operation.output]
 
+    @np.errstate(over="ignore", invalid="ignore")  # what overflows becomes ∞
     def float32_error(self, matrix: Array) -> Array:
         """Return how far float32 inference may move C y in every domain, `(domains, rows)`.
 
@@ -469,8 +472,7 @@ class _Sweep:
         least, added = region.least(self._multiplied(0, rows), self._domain)
         self._add(least, added)
         error = (self._error + gamma(self._steps) * self._added) * SPARE
-        with np.errstate(invalid="ignore"):
-            bound = np.nextafter(self._constant - error, -np.inf)
+        bound = np.nextafter(self._constant - error, -np.inf)
         return np.where(np.isfinite(bound), bound, -np.inf)
 
     def _affine(self, operation: Affine, rows: Array | tuple[Integers, Array]) -> None:
