@@ -29,13 +29,13 @@ def test_the_defaults_need_no_server(tmp_path: Path) -> None:
 
 
 def test_the_environment_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TIGHTROPE_BROKER_URL", "redis://:secret@host/0")
+    monkeypatch.setenv("TIGHTROPE_BROKER_URL", "redis://:pa55word@host/0")
     monkeypatch.setenv("TIGHTROPE_WORKER_THREADS", "3")
     settings = get_settings()
-    assert settings.broker == "redis://:secret@host/0"
+    assert settings.broker == "redis://:pa55word@host/0"
     assert settings.worker_threads == 3
     assert not settings.embedded
-    assert "secret" not in repr(settings)
+    assert "pa55word" not in repr(settings)
     assert get_settings() is settings
 
 

@@ -95,12 +95,16 @@ def _create_audit_log() -> None:
     op.create_index("ix_audit_log_project_id_id", "audit_log", ["project_id", "id"])
 
 
+def _former_name(table: str) -> str:
+    """Return the name of the constraint that there was: one content under one name, once."""
+    return f"uq_{table}_sha256" if _on_sqlite() else f"{table}_sha256_name_key"
+
+
 def _own_uploads(table: str) -> None:
     """Say whose each upload is; one content under one name is stored once for each project."""
-    former = f"uq_{table}_sha256" if _on_sqlite() else f"{table}_sha256_name_key"
     with op.batch_alter_table(table, naming_convention=_NAMES) as batch:
         batch.add_column(_project())
-        batch.drop_constraint(former, type_="unique")
+        batch.drop_constraint(_former_name(table), type_="unique")
         batch.create_unique_constraint(f"uq_{table}_project_id", ["project_id", "sha256", "name"])
     op.create_index(f"ix_{table}_project_id_id", table, ["project_id", "id"])
 
@@ -151,7 +155,6 @@ def downgrade() -> None:
         with op.batch_alter_table(table) as batch:
             batch.drop_constraint(f"uq_{table}_project_id", type_="unique")
             batch.drop_column("project_id")
-            name = None if _on_sqlite() else f"{table}_sha256_name_key"
-            batch.create_unique_constraint(name, ["sha256", "name"])
+            batch.create_unique_constraint(_former_name(table), ["sha256", "name"])
     for table in ("audit_log", "logins", "api_keys", "projects"):
         op.drop_table(table)
