@@ -157,7 +157,7 @@ class Enclosure:
             ProofError: A bound overflows.
         """
         self = cls(network, region)
-        self._append(0, region.lower, region.upper)
+        self._append(0, region.lower.copy(), region.upper.copy())
         direct, read = {0}, network.read_vectors
         for operation in network.operations:
             out = operation.output

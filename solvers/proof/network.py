@@ -302,6 +302,7 @@ class _Builder:
         self.sizes = [prod(self.input_shape)]
         self.vectors: dict[str, tuple[int, Shape]] = {inputs[0].name: (0, self.input_shape)}
         self.dropped: str | None = None
+        self._plain = ""
         self._input_name = inputs[0].name
         self._readers = Counter(name for node in self.nodes for name in node.inputs)
         self._readers[self.output_name] += 1
@@ -328,6 +329,8 @@ class _Builder:
     def run(self) -> int:
         """Translate all nodes and return the number of the output vector."""
         for node in self.nodes:
+            known = [o for o in node.outputs if o in self.constants or o in self.vectors]
+            node.require(not known, f"its output {known} is the name of something else")
             if node.operator in {"Softmax", "LogSoftmax"} and node.outputs[0] == self.output_name:
                 self._drop(node)
             elif node.operator not in OPERATORS:
@@ -403,6 +406,8 @@ class _Builder:
             node.require(data.size <= MAX_ENTRIES, f"its matrix has {data.size} entries")
         result = self.new(node, shape, output, name=name)
         self.operations.append(Affine(result, dense, held, error, node.name))
+        # Under this name and no other, until anything else is made of it.
+        self._plain = node.outputs[output] if name else ""
         return result
 
     def select(self, node: _Node, index: Array, source: int, *, output: int = 0) -> None:
@@ -416,16 +421,15 @@ class _Builder:
 
     def merge_bias(self, node: _Node, bias: Array) -> bool:
         """Add a constant to the operation just before, where that has none and no other reader."""
+        name = node.inputs[0]
         last = self.operations[-1] if self.operations else None
-        source, shape = self.vectors[node.inputs[0]]
-        if not isinstance(last, Affine) or not last.output == source == len(self.sizes) - 1:
-            return False
-        if self._readers[node.inputs[0]] != 1 or prod(shape) != bias.size:
+        if not isinstance(last, Affine) or self._plain != name or self._readers[name] != 1:
             return False
         if np.any(last.bias) or np.any(last.bias_error) or not np.isfinite(bias).all():
             return False
-        self.operations[-1] = Affine(source, last.terms, bias, last.bias_error, last.name)
-        self.vectors[node.outputs[0]] = source, shape
+        self.operations[-1] = Affine(last.output, last.terms, bias, last.bias_error, last.name)
+        self.vectors[node.outputs[0]] = self.vectors.pop(name)
+        self._plain = ""
         return True
 
 
