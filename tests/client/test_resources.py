@@ -1,0 +1,195 @@
+"""Every operation against the service's own application, by both clients."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from api.app import create_app
+from tests.client.conftest import KINDS, Either, Operation
+from tests.helpers.service import FakeInspector, FakeQueue, World, service_settings, serving
+from tightrope_client import (
+    AsyncClient,
+    Client,
+    ConfigurationError,
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    Question,
+    TrainingRequest,
+    resources,
+)
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service whose jobs nobody takes, for one kind of client."""
+
+    kind: str
+    url: str
+    world: World
+    inspector: FakeInspector
+
+    def do(self, operation: Operation) -> Either:
+        """Return what an operation of a client comes to."""
+        if self.kind == "sync":
+            with Client(self.url) as client:
+                found = operation(client)
+                return list(found) if inspect.isgenerator(found) else found
+
+        async def act() -> Either:
+            async with AsyncClient(self.url) as client:
+                found = operation(client)
+                if inspect.isasyncgen(found):
+                    return [entry async for entry in found]
+                return await found
+
+        return asyncio.run(act())
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, World, FakeInspector]]:
+    settings = service_settings(tmp_path_factory.mktemp("service"))
+    world, inspector = World(settings), FakeInspector()
+    with serving(create_app(settings, inspector=inspector, queue=FakeQueue())) as client:
+        yield str(client.base_url), world, inspector
+    world.close()
+
+
+@pytest.fixture(params=KINDS)
+def served(request: pytest.FixtureRequest, running: tuple[str, World, FakeInspector]) -> Service:
+    url, world, inspector = running
+    world.reset()
+    inspector.reset()
+    return Service(request.param, url, world, inspector)
+
+
+def test_a_file_is_sent_once(served: Service, tmp_path: Path) -> None:
+    file = tmp_path / "net.onnx"
+    file.write_bytes(b"content" * 100_000)
+    made = served.do(lambda client: client.networks.upload(file))
+    assert (made.name, made.size_bytes) == ("net.onnx", 700_000)
+    again = served.do(lambda client: client.networks.upload(str(file)))
+    copied = served.do(lambda client: client.networks.upload(file.read_bytes()))
+    assert made == again == copied
+    assert len(served.inspector.seen) == 1
+    named = served.do(lambda client: client.networks.upload(file, name="other"))
+    assert (named.name, named.sha256) == ("other", made.sha256)
+    assert named.id != made.id
+    target = tmp_path / "back.onnx"
+    served.do(lambda client: client.networks.download(made.id, target))
+    assert target.read_bytes() == file.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["back.onnx", "net.onnx"]
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    listed = served.do(lambda client: client.networks.list(sha256=sha256))
+    assert [entry.id for entry in listed] == [named.id, made.id]
+    assert served.do(lambda client: client.networks.get(made.id)) == made
+    served.do(lambda client: client.networks.delete(made.id))
+    with pytest.raises(NotFoundError):
+        served.do(lambda client: client.networks.get(made.id))
+
+
+def test_a_file_that_is_refused_or_missing(served: Service, tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequestError, match="node 'a' is odd") as caught:
+        served.do(lambda client: client.networks.upload(b"BAD", name="bad.onnx"))
+    assert caught.value.kind == "unsupported-operator"
+    with pytest.raises(ConfigurationError, match="there is no file"):
+        served.do(lambda client: client.datasets.upload(tmp_path / "none.npz"))
+    target = tmp_path / "target"
+    with pytest.raises(NotFoundError):
+        served.do(lambda client: client.networks.download("net_1", target))
+    assert not target.exists()
+
+
+def test_a_certification(served: Service) -> None:
+    question = Question(dataset_id=served.world.dataset, epsilon=0.1, methods=["crown"], count=2)
+    network = served.world.network
+    made = served.do(lambda client: client.certifications.create(network, question))
+    assert (made.state, made.settings.indices) == ("queued", [0, 1])
+    assert served.do(lambda client: client.jobs.get(made.id)).url.endswith(made.id)
+    listed = served.do(lambda client: client.certifications.list(state="queued", network=network))
+    assert listed == [made]
+    assert [job.id for job in served.do(lambda client: client.jobs.list())] == [made.id]
+    with pytest.raises(ConflictError):
+        served.do(lambda client: client.certifications.junit(made.id))
+    cancelled = served.do(lambda client: client.certifications.cancel(made.id))
+    assert cancelled.state == "cancelled"
+    assert served.do(lambda client: client.certifications.wait(made.id)) == cancelled
+    served.do(lambda client: client.certifications.delete(made.id))
+    assert served.do(lambda client: client.certifications.list()) == []
+
+
+def test_the_same_key_is_the_same_job(served: Service) -> None:
+    question = Question(dataset_id=served.world.dataset, epsilon=0.1)
+    ids = {
+        served.do(
+            lambda client: client.certifications.create(
+                served.world.network, question, idempotency_key="build-1"
+            )
+        ).id
+        for _ in range(2)
+    }
+    assert len(ids) == 1
+
+
+def test_what_a_certification_found(served: Service) -> None:
+    job = served.world.finish()
+    items = served.do(lambda client: client.certifications.items(job))
+    assert [item.index for item in items] == [0, 1, 2]
+    assert served.do(lambda client: client.certifications.items(job, verdict="unknown")) == []
+    assert served.do(lambda client: client.certifications.get(job)).summary.verified_accuracy == 1
+    assert served.do(lambda client: client.certifications.report(job))["summary"]["count"] == 3
+    starts = {"csv": "index,label", "html": "<!", "junit": "<?xml", "sarif": "{"}
+    for name, start in starts.items():
+        found = served.do(lambda client, name=name: getattr(client.certifications, name)(job))
+        assert found.startswith(start), name
+    place = served.do(lambda client: client.certifications.sarif(job, uri="a/b.onnx"))
+    assert '"uri": "a/b.onnx"' in place
+
+
+def test_pages_follow_each_other(served: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "PAGE_ENTRIES", 2)
+    job = served.world.finish((0, 1, 2, 3, 4))
+    items = served.do(lambda client: client.certifications.items(job))
+    assert [item.index for item in items] == [0, 1, 2, 3, 4]
+
+
+def test_a_comparison(served: Service) -> None:
+    other = served.do(lambda client: client.networks.upload(b"other", name="o.onnx"))
+    question = Question(dataset_id=served.world.dataset, epsilon=0.1)
+    network = served.world.network
+    made = served.do(lambda client: client.comparisons.create(network, [other.id], question))
+    assert (made.baseline.id, [entry.id for entry in made.candidates]) == (network, [other.id])
+    assert served.do(lambda client: client.comparisons.items(made.id, network=other.id)) == []
+    assert served.do(lambda client: client.comparisons.list(network=other.id)) == [made]
+    served.do(lambda client: client.comparisons.cancel(made.id))
+    assert "tests" in served.do(lambda client: client.comparisons.junit(made.id))
+
+
+def test_a_training(served: Service) -> None:
+    asked = TrainingRequest(
+        dataset_id=served.world.dataset, architecture="mlp:8", epsilon=0.05, epochs=2,
+        optimiser={"learning_rate": 0.01},
+    )  # fmt: skip
+    made = served.do(lambda client: client.trainings.create(asked))
+    assert made.settings["optimiser"]["learning_rate"] == 0.01
+    assert served.do(lambda client: client.trainings.metrics(made.id)) == []
+    assert served.do(lambda client: client.trainings.artifacts(made.id)) == []
+    assert served.do(lambda client: client.trainings.csv(made.id)).startswith("arm,step")
+    served.do(lambda client: client.trainings.cancel(made.id))
+    assert "skipped" in served.do(lambda client: client.trainings.junit(made.id))
+
+
+def test_operations_are_described() -> None:
+    for kind in (resources.Networks, resources.Certifications, resources.Trainings):
+        for name in ("get", "list", "delete"):
+            assert getattr(kind, name).__doc__
+    with Client("http://server.test") as client:
+        assert client.networks.upload.__doc__
+        assert client.networks.upload.__name__ == "upload"
