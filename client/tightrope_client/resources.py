@@ -271,6 +271,18 @@ class Certifications(_Certifying[R, Certification]):
         """Iterate over the answers so far, in the order of the data set."""
         return self._items(identifier, verdict=verdict)
 
+    @operation
+    def proof(self, identifier: str, index: int, target: str | Path) -> Flow[None]:
+        """Write the proof of a verified input, for `tightrope check`."""
+        path = f"{self.path}/{identifier}/items/{index}/proof"
+        return self._ask(Call(Request("GET", path, into=Path(target)), read_nothing))
+
+    @operation
+    def counterexample(self, identifier: str, index: int, target: str | Path) -> Flow[None]:
+        """Write the counterexample to a falsified input as `.npz`, for `tightrope check`."""
+        path = f"{self.path}/{identifier}/items/{index}/counterexample"
+        return self._ask(Call(Request("GET", path, into=Path(target)), read_nothing))
+
 
 class Comparisons(_Certifying[R, Comparison]):
     """Networks beside a baseline, on the same inputs."""

@@ -49,6 +49,8 @@ class Question(Asked):
         reuse: Whether an earlier answer to the same question will do.
         priority: Among the jobs of the project; higher ones go first.
         webhook: Where to tell that the answer is there.
+        proofs: Whether verified inputs are to be proved, and the proofs kept; of certifications.
+        proof_timeout_seconds: Per verified input, for its proof.
     """
 
     dataset_id: str
@@ -63,6 +65,8 @@ class Question(Asked):
     normalization: Normalization | None = None
     seed: int = 0
     reuse: bool = True
+    proofs: bool = False
+    proof_timeout_seconds: float = 60.0
     priority: int = 0
     webhook: Webhook | None = None
 
