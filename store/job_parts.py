@@ -132,12 +132,14 @@ def _newest_first(
         before: Only those older than the one with this id.
         state: Only those whose job is in this state.
     """
+    # Both have the same ids; an index of the jobs by state has them in order.
+    key = table.id if state is None else JobRow.id
     query = select(table).join(table.job).where(*conditions)
     if before is not None:
-        query = query.where(table.id < before)
+        query = query.where(key < before)
     if state is not None:
         query = query.where(JobRow.state == state)
-    return query.order_by(table.id.desc()).limit(limit)
+    return query.order_by(key.desc()).limit(limit)
 
 
 def delete_with_job(session: Session, row: CertificationRow | ComparisonRow | TrainingRow) -> None:

@@ -24,12 +24,13 @@ from store.tables import (
     ComparedNetworkRow,
     ComparisonRow,
     ItemRow,
+    JobRow,
 )
 
 __all__ = ["KnownAnswer", "known_answers", "question_of"]
 
 _EARLIER_JOBS = 16
-"""Of each kind, newest first, that are looked through."""
+"""Of each kind that are looked through: first what computed answers itself, and most of them."""
 
 _NOT_OF_THE_QUESTION = frozenset({"indices", "methods"})
 
@@ -107,8 +108,9 @@ def _sources(session: Session, question: str) -> Iterator[_Source]:
     """Yield the answers of earlier jobs that asked the same, certifications first."""
     certified = (
         select(CertificationRow.id, CertificationRow.settings)
+        .join(JobRow, JobRow.id == CertificationRow.id)
         .where(CertificationRow.question == question)
-        .order_by(CertificationRow.id.desc())
+        .order_by(JobRow.cached, JobRow.done.desc(), JobRow.id.desc())
         .limit(_EARLIER_JOBS)
     )
     for identifier, settings in session.execute(certified).all():
@@ -120,8 +122,9 @@ def _sources(session: Session, question: str) -> Iterator[_Source]:
             ComparedNetworkRow.comparison_id, ComparedNetworkRow.position, ComparisonRow.settings
         )
         .join(ComparisonRow, ComparisonRow.id == ComparedNetworkRow.comparison_id)
+        .join(JobRow, JobRow.id == ComparedNetworkRow.comparison_id)
         .where(ComparedNetworkRow.question == question)
-        .order_by(ComparedNetworkRow.comparison_id.desc())
+        .order_by(JobRow.cached, JobRow.done.desc(), JobRow.id.desc())
         .limit(_EARLIER_JOBS)
     )
     for identifier, position, settings in session.execute(compared).all():

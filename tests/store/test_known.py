@@ -115,6 +115,14 @@ def test_fewer_inputs_and_methods_need_no_work(world: World) -> None:
     assert world.certifications.get(claimed.id).summary is None
 
 
+def test_copies_do_not_hide_the_answers_that_they_are_of(world: World) -> None:
+    world.finish(range(5))
+    for _ in range(20):
+        row = world.certify([0], reuse=True)
+        world.certifications.succeed_known(row.id, {"count": 1})
+    assert world.certify([0, 3], reuse=True).job.done == 2
+
+
 def test_what_was_given_up_is_no_answer(world: World) -> None:
     world.certify([0])
     claim = world.chunks.claim("w", ["bounds"])
