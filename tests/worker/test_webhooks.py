@@ -7,6 +7,7 @@ import hmac
 import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -16,6 +17,7 @@ from store.deliveries import Deliveries
 from store.jobs import JobState
 from store.states import Origin
 from store.tables import DeliveryRow
+from tests.helpers.imports import ROOT
 from tests.helpers.receivers import Receiver, receiving
 from tests.helpers.service import World, service_settings, wait_until
 from worker.destinations import resolve
@@ -95,6 +97,22 @@ def test_a_delivery_is_signed_and_says_what_happened(world: World, receiver: Rec
     row = post.only(job)
     assert (row.state, row.status, row.attempts, row.error) == ("delivered", 200, 1, None)
     assert post.deliverer.deliver() == 0
+
+
+def test_the_check_in_the_documentation_is_right(world: World, receiver: Receiver) -> None:
+    post = Post(world, receiver)
+    finished(world, receiver.url(HOST))
+    post.deliverer.deliver()
+    ((headers, body),) = receiver.got
+    text = (ROOT / "docs" / "events.md").read_text()
+    names: dict[str, Any] = {}
+    exec(text.split("```python\n")[1].split("```")[0], names)  # noqa: S102 (our own words)
+    genuine = names["is_genuine"]
+    secret = project_secret(SECRET, "default")
+    assert genuine(secret, headers, body)
+    assert not genuine(secret, headers, body + b" ")
+    assert not genuine(project_secret(SECRET, "other"), headers, body)
+    assert not genuine(secret, {**headers, "Tightrope-Timestamp": "1893456000"}, body)
 
 
 def test_signatures_hold_for_one_body_moment_and_project() -> None:
