@@ -127,7 +127,7 @@ class Certifications(JobParts[CertificationRow, NewCertification]):
         with self._database.read() as session:
             self._find(session, certification_id)
             row = session.get(ItemRow, (certification_id, index))
-            found: dict[str, Any] | None = row and row.payload.get("counterexample")
+            found: dict[str, Any] = (row.payload.get("counterexample") if row else None) or {}
             if not found:
                 raise NotFoundError("counterexample to input", str(index))
             return found
@@ -234,11 +234,11 @@ def _store(session: Session, job_id: str, items: Sequence[Mapping[str, Any]]) ->
         verdicts = {item["index"]: item["verdict"] for item in items}
         add_done(session, job_id, len(new))
         note_items(session, job_id, [(index, verdicts[index]) for index in new])
-        proofs = {item["index"]: item.get("proof_file") for item in items}
+        proofs = {item["index"]: item["proof_file"] for item in items if item.get("proof_file")}
         session.add_all(
             ItemProofRow(certification_id=job_id, index=index, content=b64decode(proofs[index]))
             for index in new
-            if proofs[index]
+            if index in proofs
         )
 
 

@@ -27,8 +27,8 @@ _ROW_BYTES = 1 << 26
 _COPIES = 6
 _OWN_ENTRIES = 6_000_000
 """More slopes than this, in all groups together, would make files large: rows share theirs."""
-_MOST_ROWS = 20_000
-"""Of one tensor; beyond, adaptive slopes have to do."""
+_MOST_ENTRIES = 50_000_000
+"""Of the slopes of one tensor while they are optimised; beyond, adaptive ones have to do."""
 _LEVELS = 31
 """Slopes are rounded to so many steps, which pack better than all that a byte holds."""
 
@@ -83,7 +83,8 @@ class _Work:
         """Optimise both bounds of what a slot leaves undecided."""
         undecided = self._layout.undecided(self.lower.unsqueeze(0), self.upper.unsqueeze(0))
         wanted = undecided[0, slot.part].nonzero().squeeze(1)
-        if self._budget.exhausted or not 0 < len(wanted) <= _MOST_ROWS:
+        entries = 2 * len(wanted) * self._layout.size
+        if self._budget.exhausted or not 0 < entries <= _MOST_ENTRIES:
             return
         at = torch.cat([wanted, wanted])
         sides = torch.cat([torch.zeros_like(wanted), torch.ones_like(wanted)])

@@ -35,6 +35,7 @@ FloatArray = NDArray[np.float64]
 
 _PRODUCER = "tightrope"
 _MOST_LEAVES = 500_000
+_CASES_AT_ONCE = 1024
 _EXTRA_LEAVES = 2
 """How many times more leaves a larger margin may cost."""
 _EXTRA_TIME = 2.0
@@ -158,6 +159,8 @@ class _Work:
     def proof(self, specification_sha256: str | None) -> Proof | str:
         """Return the proof of all cases, or why one of them has none."""
         open_ = self._plain()
+        if open_ is None:
+            return "time was up before the checker had bounded every case"
         first_row = 0
         for place, case in enumerate(self._cases):
             region = case.region
@@ -174,13 +177,23 @@ class _Work:
             first_row += len(self._rows[place][1])
         return self._assembled(specification_sha256)
 
-    def _plain(self) -> NDArray[np.bool_]:
-        """Return which cases the checker's bounds of the whole region leave open."""
+    def _plain(self) -> NDArray[np.bool_] | None:
+        """Return which cases the checker's bounds of the whole region leave open.
+
+        None where there is no time for all of them; the first are always bounded.
+        """
         margins = np.full(len(self._cases), -np.inf)
         groups: dict[bytes, list[int]] = {}
         for place, (matrix, _, clause) in enumerate(self._rows):
             groups.setdefault(matrix.tobytes() + clause.tobytes(), []).append(place)
-        for places in groups.values():
+        parts = [
+            places[first : first + _CASES_AT_ONCE]
+            for places in groups.values()
+            for first in range(0, len(places), _CASES_AT_ONCE)
+        ]
+        for number, places in enumerate(parts):
+            if number and self._budget.exhausted:
+                return None
             matrix, offset, clause = self._rows[places[0]]
             found = self._ground.region_rows(
                 [self._cases[place].region for place in places], matrix, np.zeros_like(offset)
