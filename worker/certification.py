@@ -16,7 +16,7 @@ from models.onnx_import import load_network
 from solvers.certification import Certifier, CertifyOptions
 from solvers.comparison import measured_layers
 from solvers.methods import Method
-from worker.certifying import CertificationWork
+from worker.work import CertificationWork
 
 __all__ = ["WarmCertifiers", "certify", "measure", "options_of"]
 

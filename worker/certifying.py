@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from reports.summary import summarize
 from store.certifications import Certifications
@@ -18,45 +16,13 @@ from store.sizing import LONGEST_SECONDS
 from store.tables import CertificationRow
 from worker.lease import Lease
 from worker.parking import nothing_answered, unknown_item
+from worker.work import CertificationEngine, CertificationWork
 from worker.workplace import Workplace, json_object
 from worker.writing import AnswerWriter
 
-__all__ = ["CertificationEngine", "CertificationHandler", "CertificationWork", "answer_chunk"]
+__all__ = ["CertificationHandler", "answer_chunk"]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class CertificationWork:
-    """What an engine needs to know.
-
-    Attributes:
-        network, dataset: The files.
-        network_name, dataset_name: For messages.
-        settings: As the request gave them.
-        indices: The inputs still without an answer.
-        device: Where to compute.
-        threads: For arithmetic; None leaves it as it is.
-    """
-
-    network: Path
-    network_name: str
-    dataset: Path
-    dataset_name: str
-    settings: Mapping[str, Any]
-    indices: Sequence[int]
-    device: str
-    threads: int | None = None
-
-
-class CertificationEngine(Protocol):
-    """Computes answers, one mapping per input, as they are ready."""
-
-    def __call__(
-        self, work: CertificationWork, cancelled: Callable[[], bool]
-    ) -> Iterator[Mapping[str, Any]]:
-        """Yield items; stop early once `cancelled` says so."""
-        ...
 
 
 class CertificationHandler:

@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from reports.comparison import comparison_of
 from store.chunks import Claim
 from store.comparisons import Comparisons
 from store.plans import ITEMS, LAYERS
 from store.tables import ComparedNetworkRow, ComparisonRow
-from worker.certifying import CertificationEngine, CertificationWork, answer_chunk
+from worker.certifying import answer_chunk
 from worker.lease import Lease
 from worker.parking import nothing_answered, unknown_item
+from worker.work import CertificationEngine, CertificationWork, TightnessEngine
 from worker.workplace import Workplace, json_object
 
-__all__ = ["ComparisonHandler", "TightnessEngine"]
+__all__ = ["ComparisonHandler"]
 
 logger = logging.getLogger(__name__)
-
-
-class TightnessEngine(Protocol):
-    """Measures how tight the relaxation of each layer is."""
-
-    def __call__(
-        self, work: CertificationWork, cancelled: Callable[[], bool]
-    ) -> Sequence[Mapping[str, Any]] | None:
-        """Return one mapping per layer; None where that does not fit into memory."""
-        ...
 
 
 class ComparisonHandler:

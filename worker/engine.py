@@ -26,11 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import TightropeError
-from worker.certifying import CertificationWork
-from worker.engines import Engines
 from worker.frames import Frame, FrameError, receive, send, work_from_json
 from worker.logs import configure, job_logged
-from worker.training import TrainingWork
+from worker.work import CertificationWork, Engines, TrainingWork
 
 __all__ = ["load_engines", "main", "serve"]
 

@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
-from worker.certifying import CertificationEngine, CertificationHandler
-from worker.comparing import ComparisonHandler, TightnessEngine
-from worker.training import TrainingEngine, TrainingHandler
+from worker.certifying import CertificationHandler
+from worker.comparing import ComparisonHandler
+from worker.training import TrainingHandler
+from worker.work import Engines
 from worker.workplace import ChunkHandler, Handler, Workplace
 
-__all__ = ["Engines", "chunk_handlers", "handlers"]
-
-
-@dataclass(frozen=True)
-class Engines:
-    """What computes.
-
-    Attributes:
-        certify: Answers for inputs, one after the other.
-        measure: How tight the relaxation of each layer is.
-        train: Networks.
-    """
-
-    certify: CertificationEngine
-    measure: TightnessEngine
-    train: TrainingEngine
+__all__ = ["chunk_handlers", "handlers"]
 
 
 _CHUNKED: Mapping[str, Callable[[Workplace, Engines], ChunkHandler]] = {

@@ -18,13 +18,13 @@ from store.errors import StoreError
 from store.settings import Settings, get_settings
 from worker.app import RUN_JOB, JobQueue, create_celery
 from worker.cores import available_cores, thread_environment
-from worker.engines import Engines
 from worker.logs import configure, job_logged
 from worker.neighbours import Neighbours
 from worker.remote import EngineProcess
 from worker.reporter import Reporter
 from worker.runner import Runner
 from worker.sweeper import Sweeper
+from worker.work import Engines
 
 __all__ = ["main", "run_worker"]
 

@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from worker.certifying import CertificationWork
-from worker.engines import Engines
 from worker.logs import current_job, request_logged
 from worker.meters import Meters
 from worker.tracing import Tracing
-from worker.training import ArmOutcome, TrainingWork
+from worker.work import ArmOutcome, CertificationWork, Engines, TrainingWork
 
 __all__ = ["observed"]
 

@@ -22,13 +22,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from store.settings import Settings
-from worker.certifying import CertificationWork
 from worker.cores import thread_environment
-from worker.engines import Engines
 from worker.errors import EngineDiedError, RemoteError
 from worker.frames import Frame, FrameError, receive, send, work_to_json
 from worker.logs import current_job
-from worker.training import ArmOutcome, TrainingWork
+from worker.work import ArmOutcome, CertificationWork, Engines, TrainingWork
 
 __all__ = ["ENGINE_COMMAND", "EngineProcess"]
 

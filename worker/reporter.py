@@ -20,11 +20,11 @@ from store.events import Events
 from store.jobs import Jobs
 from store.settings import Settings
 from store.workers import Workers
-from worker.engines import Engines
 from worker.meters import Meters
 from worker.observing import observed
 from worker.tracing import open_tracing
 from worker.webhooks import Deliverer
+from worker.work import Engines
 
 __all__ = ["Reporter"]
 

@@ -22,10 +22,11 @@ from store.errors import NotFoundError, StoreError
 from store.jobs import Jobs, JobState, LeaseLostError
 from store.reaper import Reaper
 from store.settings import Settings
-from worker.engines import Engines, chunk_handlers, handlers
+from worker.engines import chunk_handlers, handlers
 from worker.errors import EngineDiedError, RemoteError
 from worker.lease import Lease, LeaseKeeper, StopReason
 from worker.logs import job_logged
+from worker.work import Engines
 from worker.workplace import Handler, Workplace
 
 __all__ = ["Runner"]

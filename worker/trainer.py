@@ -18,7 +18,7 @@ from models.onnx_import import load_network
 from training import StopReason, TrainingEvent, TrainingOptions, TrainingResult, train
 from training.checkpoint import FILE_NAME
 from worker.inspection import network_details
-from worker.training import BASELINE, ArmOutcome, TrainingWork
+from worker.work import BASELINE, ArmOutcome, TrainingWork
 
 __all__ = ["options_of", "train_arm"]
 

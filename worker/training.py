@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from importlib.metadata import version
-from pathlib import Path, PurePath
-from typing import Any, Protocol
+from pathlib import PurePath
 
 from models.errors import TightropeError
 from reports.training import metrics_csv
@@ -21,85 +19,15 @@ from store.trainings import KIND, NewArtifact, Trainings
 from store.uploads import NETWORKS, Uploads
 from worker.lease import Lease, StopReason
 from worker.recorder import Recorder
+from worker.work import BASELINE, CANDIDATE, ArmOutcome, TrainingEngine, TrainingWork
 from worker.workplace import Workplace, json_object
 
-__all__ = [
-    "BASELINE",
-    "CANDIDATE",
-    "ArmOutcome",
-    "TrainingEngine",
-    "TrainingHandler",
-    "TrainingWork",
-]
+__all__ = ["TrainingHandler"]
 
 logger = logging.getLogger(__name__)
 
-CANDIDATE, BASELINE = "candidate", "baseline"
 _BINARY = "application/octet-stream"
 _LONGEST_NAME = 180
-
-
-@dataclass(frozen=True)
-class TrainingWork:
-    """What an engine needs to know to train one arm.
-
-    Attributes:
-        network: The file; None for an architecture, which the settings name.
-        dataset, validation: The files; validation is None where a share of the data is kept.
-        network_name, dataset_name, validation_name: For messages.
-        settings: As the request gave them.
-        arm: `candidate`, or `baseline` for the same without regularizers.
-        checkpoint: Folder of what to go on from.
-        device: Where to compute.
-        max_parameters: That this server trains.
-    """
-
-    network: Path | None
-    network_name: str
-    dataset: Path
-    dataset_name: str
-    validation: Path | None
-    validation_name: str
-    settings: Mapping[str, Any]
-    arm: str
-    checkpoint: Path
-    device: str
-    max_parameters: int
-
-
-@dataclass(frozen=True)
-class ArmOutcome:
-    """What an engine returns.
-
-    Attributes:
-        cancelled: The training was stopped before its end.
-        result: `best_epoch`, `epochs`, `stopped`, `seconds`, `best`, `record`.
-        onnx: The network of the best epoch.
-        details: What inspection of that file finds.
-        checkpoint: The last checkpoint, a safetensors file; None where none was written.
-        validation_indices: Inputs of the data set that validated; None for all of a data set of
-            its own.
-    """
-
-    cancelled: bool
-    result: Mapping[str, Any]
-    onnx: bytes
-    details: Mapping[str, Any]
-    checkpoint: bytes | None
-    validation_indices: tuple[int, ...] | None
-
-
-class TrainingEngine(Protocol):
-    """Trains one arm."""
-
-    def __call__(
-        self,
-        work: TrainingWork,
-        cancelled: Callable[[], bool],
-        progress: Callable[[Mapping[str, Any]], None],
-    ) -> ArmOutcome:
-        """Train, or go on training; stop early once `cancelled` says so."""
-        ...
 
 
 class TrainingHandler:

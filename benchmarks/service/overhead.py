@@ -59,7 +59,7 @@ def _bare(network: Path, data: Path) -> tuple[float, float]:
     import torch  # noqa: PLC0415  after the environment is set
 
     from worker.certification import certify  # noqa: PLC0415
-    from worker.certifying import CertificationWork  # noqa: PLC0415
+    from worker.work import CertificationWork  # noqa: PLC0415
 
     torch.set_num_threads(1)
     settings = {

@@ -35,7 +35,7 @@ from training import (
 )
 from training import EpochMetrics as EngineMetrics
 from worker.trainer import options_of
-from worker.training import BASELINE, CANDIDATE
+from worker.work import BASELINE, CANDIDATE
 
 ASKED: dict[str, Any] = {
     "architecture": "mlp:8",

@@ -21,7 +21,7 @@ from tests.helpers.processes import environment, free_port
 from tests.helpers.service import SETTINGS, service_settings, wait_until
 from tests.helpers.small_files import write_data, write_mlp
 from worker.certification import certify
-from worker.certifying import CertificationWork
+from worker.work import CertificationWork
 
 __all__ = ["COUNT", "Answers", "Site", "computed", "site"]
 

@@ -16,11 +16,9 @@ from typing import Any
 from store.settings import get_settings
 from tests.helpers.service import item
 from tests.helpers.trainers import ScriptedTrainer
-from worker.certifying import CertificationEngine, CertificationWork
-from worker.engines import Engines
 from worker.logs import configure
 from worker.main import run_worker
-from worker.training import TrainingEngine
+from worker.work import CertificationEngine, CertificationWork, Engines, TrainingEngine
 
 
 class ScriptedEngine:

@@ -11,13 +11,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tests.helpers.breaking import FAULTS
-from tests.helpers.engines import certifying
-from tests.helpers.service import item
-from worker.certifying import CertificationWork
 from worker.engine import main
+from worker.work import CertificationWork, Engines
 
 FAULTY_ENGINE = (sys.executable, "-m", "tests.helpers.faulty_engine")
 
@@ -34,8 +32,12 @@ def faulty(work: CertificationWork, cancelled: Callable[[], bool]) -> Iterator[M
             FAULTS[work.settings["fault"]]()
         if cancelled():
             return
-        yield item(index, worker=os.getpid())
+        yield {"index": index, "verdict": "verified", "worker": os.getpid()}
+
+
+def _none(*_: object) -> NoReturn:
+    raise NotImplementedError("only certifications are asked for")
 
 
 if __name__ == "__main__":
-    sys.exit(main(load=lambda _threads: certifying(faulty)))
+    sys.exit(main(load=lambda _threads: Engines(certify=faulty, measure=_none, train=_none)))

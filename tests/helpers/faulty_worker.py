@@ -19,13 +19,12 @@ from typing import Any, NoReturn
 
 from store.settings import get_settings
 from tests.helpers.breaking import FAULTS
-from worker.certifying import CertificationWork
 from worker.engine import load_engines
 from worker.engine import main as engine_main
-from worker.engines import Engines
 from worker.logs import configure
 from worker.main import run_worker
 from worker.remote import EngineProcess
+from worker.work import CertificationWork, Engines
 
 FAULTY_WORKER = (sys.executable, "-m", "tests.helpers.faulty_worker")
 _OPTIONS = ("pause", "fault", "at", "once", "answers")

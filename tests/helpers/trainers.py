@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.helpers.service import NETWORK_DETAILS
 from tests.helpers.training_results import epoch
-from worker.training import ArmOutcome, TrainingWork
+from worker.work import ArmOutcome, TrainingWork
 
 STEPS, EPOCHS = 6, 2
 PER_EPOCH = STEPS // EPOCHS

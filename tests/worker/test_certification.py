@@ -20,7 +20,7 @@ from tests.helpers.service import SETTINGS
 from tests.helpers.small_files import write_data, write_two_class
 from worker import certification
 from worker.certification import WarmCertifiers, certify, options_of
-from worker.certifying import CertificationWork
+from worker.work import CertificationWork
 
 
 def test_every_setting_arrives() -> None:

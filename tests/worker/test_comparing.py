@@ -19,9 +19,8 @@ from tests.helpers.engines import LAYERS, ScriptedEngine, certifying
 from tests.helpers.service import SETTINGS, World, comparing, item
 from tests.helpers.small_files import write_data, write_two_class
 from worker.certification import measure
-from worker.certifying import CertificationWork
-from worker.engines import Engines
 from worker.runner import Runner
+from worker.work import CertificationWork, Engines
 
 
 @pytest.fixture

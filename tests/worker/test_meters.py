@@ -17,12 +17,12 @@ from store.figures import BOUNDS, timed
 from store.workers import Workers
 from tests.helpers.engines import ScriptedEngine, certifying
 from tests.helpers.service import World, service_settings
-from worker.certifying import CertificationWork
 from worker.logs import current_request, job_logged
 from worker.meters import Meters
 from worker.observing import observed
 from worker.reporter import Reporter
 from worker.tracing import NO_TRACING
+from worker.work import CertificationWork
 
 
 @given(seconds=st.floats(0, 1e5))

@@ -6,6 +6,8 @@ import math
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,14 +16,15 @@ from typing import Any
 import pytest
 
 from tests.helpers.faulty_engine import FAULTY_ENGINE
+from tests.helpers.imports import ROOT
 from tests.helpers.processes import alive
 from tests.helpers.service import SETTINGS, service_settings
 from tests.helpers.small_files import write_data, write_two_class
 from worker.certification import certify
-from worker.certifying import CertificationWork
 from worker.errors import EngineDiedError, RemoteError
 from worker.frames import Frame, FrameError, receive, send, work_from_json, work_to_json
 from worker.remote import EngineProcess
+from worker.work import CertificationWork
 
 Ask = Callable[..., list[dict[str, Any]]]
 
@@ -215,3 +218,16 @@ def test_signals_that_are_hinted_at_exist() -> None:
     from worker.remote import _HINTS  # noqa: PLC0415
 
     assert {signal.Signals(number).name for number in _HINTS} >= {"SIGKILL", "SIGSEGV"}
+
+
+def test_the_process_loads_neither_store_nor_broker() -> None:
+    """It knows no database, and starts the sooner."""
+    heavy = ("sqlalchemy", "celery", "kombu", "store", "fastapi")
+    script = (
+        "import sys, worker.engine, worker.certification, worker.trainer\n"
+        f"print([name for name in sys.modules if name.partition('.')[0] in {heavy!r}])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == "[]"

@@ -18,9 +18,8 @@ from tests.helpers.service import SETTINGS, training_settings
 from tests.helpers.small_files import write_data, write_two_class
 from training import UntrainableError
 from worker.certification import certify
-from worker.certifying import CertificationWork
 from worker.trainer import train_arm
-from worker.training import BASELINE, ArmOutcome, TrainingWork
+from worker.work import BASELINE, ArmOutcome, CertificationWork, TrainingWork
 
 
 @pytest.fixture(scope="module")
