@@ -142,7 +142,7 @@ def _plain_bounds(
     network: CheckedNetwork, boxes: tuple[Array, Array], matrix: Array, ball: Ball | None
 ) -> Iterator[tuple[Array, Array]]:
     """Yield lower bounds of C y over boxes, and how far float32 moves it: `(boxes, rows)`."""
-    step = max(HELD_VALUES // (4 * sum(network.sizes)), 1)
+    step = max(HELD_VALUES // (max(4, len(matrix)) * sum(network.sizes)), 1)
     for start in range(0, len(boxes[0]), step):
         region = Region(boxes[0][start : start + step], boxes[1][start : start + step], ball)
         enclosure = Enclosure.of(network, region)
