@@ -4,7 +4,7 @@ from solvers.bounds.backward import Scene
 from solvers.bounds.balls import Balls, regions_to_balls
 from solvers.bounds.combine import FusedLoss, best_of, fused_loss, fused_loss_bound
 from solvers.bounds.interval import Interval, boxes_to_interval
-from solvers.bounds.margins import MarginBounds, Margins, bound_margins
+from solvers.bounds.margins import MarginBounds, Margins, bound_margins, rounding_allowance
 from solvers.bounds.memory import MemoryBudget
 from solvers.bounds.observed import ObservedPass, observe, relaxed_minimum
 from solvers.bounds.options import BoundOptions
@@ -31,5 +31,6 @@ __all__ = [
     "observe",
     "regions_to_balls",
     "relaxed_minimum",
+    "rounding_allowance",
     "unbounded_nodes",
 ]

@@ -18,7 +18,7 @@ from solvers.bounds.fastc2v import FastC2V
 from solvers.bounds.forward import forward_bounds, margins_of_form
 from solvers.bounds.ibp import propagate
 from solvers.bounds.intermediate import relaxations_of, tightened
-from solvers.bounds.interval import Interval
+from solvers.bounds.interval import ROUNDING_UNITS, Interval
 from solvers.bounds.memory import MemoryBudget, out_of_memory
 from solvers.bounds.options import BoundOptions
 from solvers.bounds.relaxation import ConstantRelaxation, Relaxation
@@ -27,7 +27,7 @@ from solvers.budget import Budget
 from solvers.errors import MemoryLimitError, UnsupportedMethodError
 from solvers.methods import Method
 
-__all__ = ["MarginBounds", "Margins", "bound_margins"]
+__all__ = ["MarginBounds", "Margins", "bound_margins", "rounding_allowance"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -126,8 +126,38 @@ def _in_batches(task: _Task, method: Callable[[_Task], MarginBounds]) -> MarginB
     """Run a method on as many regions at a time as memory allows."""
     rows = max(64, int(task.margins.matrix.shape[1]))
     size = task.memory.examples(task.scene[:1], rows)
-    firsts = range(0, task.scene.batch, size)
-    return _joined([method(task.part(slice(first, first + size))) for first in firsts])
+    parts = [task.part(slice(first, first + size)) for first in range(0, task.scene.batch, size)]
+    return _joined([_lowered(part, method(part)) for part in parts])
+
+
+def rounding_allowance(matrix: Tensor, offset: Tensor, outputs: Tensor) -> Tensor:
+    """Return what rounding of margins' own terms may amount to.
+
+    Passes allow for what they add up from the last layer on, and know of it as one number per
+    coefficient; where outputs cancel in a margin, its terms are larger than that.
+
+    Args:
+        matrix: Of the margins, shape `(..., outputs)`, float64.
+        offset: Of the margins, shape `(...)`.
+        outputs: The size that every output may have, of a shape that broadcasts to the matrix.
+
+    Returns:
+        Shape `(...)`; infinite where an output that counts has no bound.
+    """
+    # An output without a bound that a margin does not read costs it nothing.
+    terms = torch.where(matrix == 0, torch.zeros_like(matrix), matrix.abs() * outputs)
+    return ROUNDING_UNITS * torch.finfo(torch.float64).eps * (terms.sum(-1) + offset.abs())
+
+
+def _lowered(task: _Task, found: MarginBounds) -> MarginBounds:
+    """Take off what rounding of the margins' own terms may amount to; in float32 nothing."""
+    margins = task.margins
+    if margins.matrix.dtype != torch.float64:
+        return found
+    output = found.intermediate[task.scene.network.graph.output].detach()
+    size = torch.maximum(output.lower.abs(), output.upper.abs()).flatten(1).unsqueeze(1)
+    allowed = rounding_allowance(margins.matrix, margins.offset, size)
+    return replace(found, lower=found.lower - allowed)
 
 
 def _check_fit(scene: Scene, margins: Margins) -> None:

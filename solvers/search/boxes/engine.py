@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 
 from models.network import Network
-from solvers.bounds import MemoryBudget, Scene
+from solvers.bounds import MemoryBudget, Scene, rounding_allowance
 from solvers.bounds.backward import Rows, concretize, pull_back
 from solvers.bounds.crossing import whole
 from solvers.bounds.ibp import refinable_nodes
 from solvers.bounds.intermediate import relaxations_of, select
-from solvers.bounds.interval import ROUNDING_UNITS
 from solvers.bounds.rules import Slopes
 from solvers.budget import Budget
 from solvers.search.boxes.boxes import Boxes
@@ -65,10 +64,7 @@ class Engine(ABC):
         return Scene(self.network, self.layout.region(boxes.case, boxes.lower, boxes.upper))
 
     def allowance(self, bounds: Bounds, box: Tensor, matrix: Tensor, offset: Tensor) -> Tensor:
-        """Return what rounding of the margin's own terms may amount to.
-
-        Passes allow for what they add up from the last layer on, and know of it as one number;
-        where outputs cancel in a margin, its terms are larger than that.
+        """Return what rounding of the margins' own terms may amount to.
 
         Args:
             bounds: Of every node over some boxes.
@@ -81,8 +77,7 @@ class Engine(ABC):
         """
         output = bounds[self.network.graph.output]
         size = torch.maximum(output.lower.abs(), output.upper.abs()).flatten(1)
-        unit = ROUNDING_UNITS * torch.finfo(torch.float64).eps
-        return unit * ((matrix.abs() * size[box]).sum(-1) + offset.abs())
+        return rounding_allowance(matrix, offset, size[box])
 
     def wanted(self, boxes: Boxes) -> Tensor:
         """Return the rows whose clauses are open, a mask of shape `(boxes, rows)`."""
