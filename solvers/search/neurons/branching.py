@@ -19,7 +19,7 @@ from solvers.search.neurons.crossing import ReluLines, Terms, Traces
 from solvers.search.neurons.domains import Domains
 from solvers.search.neurons.layout import Layout
 
-__all__ = ["Brancher", "children_of"]
+__all__ = ["Brancher", "children_of", "losses"]
 
 
 def _kinks(operator: Operator) -> tuple[float, ...]:
@@ -61,7 +61,7 @@ class Brancher:
             traces: What the way back through their last pass left behind.
         """
         undecided = self._layout.undecided(terms.lower, terms.upper)
-        loss, reach = _losses(self._layout, terms, traces)
+        loss, reach = losses(self._layout, terms, traces)
         count = min(self._count, self._layout.size)
         # Rounding must not hide what is still undecided.
         loss = torch.where(undecided, loss.clamp(min=0).nan_to_num(), -torch.ones_like(loss))
@@ -160,7 +160,7 @@ def children_of(domains: Domains, values: Tensor, points: Tensor) -> Domains:
     )
 
 
-def _losses(layout: Layout, terms: Terms, traces: Traces) -> tuple[Tensor, Tensor]:
+def losses(layout: Layout, terms: Terms, traces: Traces) -> tuple[Tensor, Tensor]:
     """Return what relaxations lose at the relaxed minimum, and at most; `(rows, size)` each."""
     lines = ReluLines.of(terms)
     inside = torch.maximum(torch.minimum(traces.place, terms.upper), terms.lower)

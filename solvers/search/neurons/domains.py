@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -47,6 +48,11 @@ class Domains:
     def __getitem__(self, index: Tensor | slice) -> Domains:
         """Return some of the domains."""
         return Domains(*(getattr(self, f.name)[index] for f in fields(self)))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Domains]) -> Domains:
+        """Return domains of equal shapes, one after the other; there must be at least one part."""
+        return cls(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
     def numbered(self, number: Tensor) -> Domains:
         """Return the domains under other numbers."""

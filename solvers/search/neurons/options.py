@@ -23,6 +23,9 @@ class NeuronSearchOptions:
         single_precision: Whether slopes and multipliers are searched in float32. Bounds are then
             computed from them in the network's own precision, so that nothing is lost but digits
             of the multipliers.
+        sharpen: Whether bounds of domains are tightened where their clause can still hold, as long
+            as that closes more than splitting alone; a recorder turns it off, because nobody could
+            follow such bounds from the splits.
         falsify: Whether relaxed minimisers are tried as counterexamples.
         recorder: Receives every leaf of the tree, or None.
 
@@ -36,6 +39,7 @@ class NeuronSearchOptions:
     batch: int | None = None
     memory_bytes: int = 1 << 30
     single_precision: bool = True
+    sharpen: bool = True
     falsify: bool = True
     recorder: LeafRecorder | None = None
 

@@ -67,14 +67,11 @@ class Refiner:
                     break
                 start = self._start(slot, part[:, 1], part[:, 2])
                 found = self._bounder.lower(start, self._terms(lower, upper, part))
-                lower, upper = _tightened(lower, upper, part, found)
+                lower, upper = tightened(lower, upper, part, found)
         if seen is not None:
             seen(domains, lower, upper)
-        empty = (lower > upper).any(1)
-        floor = torch.where(empty, torch.full_like(domains.floor, torch.inf), domains.floor)
-        lower = torch.where(empty.unsqueeze(1), domains.lower, lower)
-        upper = torch.where(empty.unsqueeze(1), domains.upper, upper)
-        return replace(domains, lower=lower, upper=upper, floor=floor)
+        infinity = torch.full_like(domains.floor, torch.inf)
+        return emptied(domains, lower, upper, infinity)
 
     def _behind(self) -> tuple[Slot, ...]:
         return self._layout.slots[1:]
@@ -84,9 +81,7 @@ class Refiner:
         undecided = torch.zeros_like(lower, dtype=torch.bool)
         undecided[:, slot.part] = self._layout.undecided(lower, upper)[:, slot.part]
         undecided &= ~(lower > upper).any(1, keepdim=True)
-        places = undecided.nonzero()
-        side = torch.zeros_like(places[:, :1])
-        return torch.cat([torch.cat([places, side], 1), torch.cat([places, side + 1], 1)])
+        return both_sides(undecided)
 
     def _start(self, slot: Slot, value: Tensor, side: Tensor) -> Start:
         index = slot.indices[value - slot.part.start]
@@ -103,8 +98,44 @@ def _pieces(rows: Tensor, size: int) -> tuple[Tensor, ...]:
     return tuple(rows[first : first + size] for first in range(0, len(rows), size))
 
 
-def _tightened(lower: Tensor, upper: Tensor, rows: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
-    """Return bounds with those that rows found, rounded outward."""
+def both_sides(wanted: Tensor) -> Tensor:
+    """Return domain, value and side (0 below, 1 above) of bounds, shape `(rows, 3)`.
+
+    Args:
+        wanted: Values to bound, shape `(domains, size)`.
+    """
+    places = wanted.nonzero()
+    side = torch.zeros_like(places[:, :1])
+    return torch.cat([torch.cat([places, side], 1), torch.cat([places, side + 1], 1)])
+
+
+def emptied(domains: Domains, lower: Tensor, upper: Tensor, floor: Tensor) -> Domains:
+    """Return domains with tighter bounds; where these cross, with the old ones and a floor.
+
+    Args:
+        domains: That were tightened.
+        lower: Their new bounds, shape `(domains, size)`.
+        upper: The same.
+        floor: Of those where no value is left, shape `(domains,)`.
+    """
+    empty = (lower > upper).any(1)
+    return replace(
+        domains,
+        lower=torch.where(empty.unsqueeze(1), domains.lower, lower),
+        upper=torch.where(empty.unsqueeze(1), domains.upper, upper),
+        floor=torch.where(empty, torch.maximum(domains.floor, floor), domains.floor),
+    )
+
+
+def tightened(lower: Tensor, upper: Tensor, rows: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
+    """Return bounds with those that were found, rounded outward.
+
+    Args:
+        lower: Of domains, shape `(domains, size)`.
+        upper: The same.
+        rows: As of `both_sides`.
+        found: Lower bounds of values below, and of their negatives above, shape `(rows,)`.
+    """
     domain, value, side = rows.unbind(1)
     lower, upper = lower.clone(), upper.clone()
     below, above = side == 0, side == 1

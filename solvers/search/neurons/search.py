@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -22,12 +23,14 @@ from solvers.search.neurons.branching import Brancher, children_of
 from solvers.search.neurons.clauses import ClauseRows
 from solvers.search.neurons.domains import Domains, Pool
 from solvers.search.neurons.falsifying import Falsifier
+from solvers.search.neurons.focusing import Focuser
 from solvers.search.neurons.layout import Layout, layout_of
 from solvers.search.neurons.leaves import LeafSolver
 from solvers.search.neurons.options import NeuronSearchOptions
-from solvers.search.neurons.pace import Effort, Pace
+from solvers.search.neurons.pace import Choice, Effort, Pace
 from solvers.search.neurons.recording import SplitLog
 from solvers.search.neurons.refining import Refiner
+from solvers.search.neurons.sharpening import Sharpener
 from solvers.search.neurons.shrinking import Shrunk, shrink
 
 __all__ = ["search_neurons"]
@@ -39,6 +42,12 @@ _DEEP_FILL = 0.5
 """From this share of the memory on, the newest domains come first, which keeps the pool small."""
 _BURST = 8
 """Every so many rounds the newest domains come first, on the way to a counterexample."""
+_SHARPENINGS = 3
+"""Most times that a round tightens the bounds of a domain."""
+_GAINED = 0.75
+"""It does so again where no more than this share of what was missing is left."""
+_ROOT_SHARPENINGS = 8
+_ROOT_GAINED = 0.97
 
 
 def search_neurons(
@@ -73,10 +82,9 @@ def search_neurons(
         known = _crown(network, bracket, budget)
         if bracket.decided:
             return SearchOutcome(SearchStatus.DECIDED, 0, time.perf_counter() - began)
-    shrunk = shrink(network, known)
-    search = _Search(shrunk, bracket, witness, options=options, budget=budget)
-    status, reason = search.run(progress)
-    return SearchOutcome(status, search.bounded, time.perf_counter() - began, reason)
+    race = _Race(shrink(network, known), bracket, witness, options=options, budget=budget)
+    status, reason = race.run(progress)
+    return SearchOutcome(status, race.bounded, time.perf_counter() - began, reason)
 
 
 def _crown(network: Network, bracket: Bracket, budget: Budget) -> Mapping[str, Interval]:
@@ -84,6 +92,71 @@ def _crown(network: Network, bracket: Bracket, budget: Budget) -> Mapping[str, I
     step = batch.bound(Method.CROWN, options=BoundOptions(), budget=budget)
     bracket.prove(step.clause_lower[0])
     return step.intermediate
+
+
+class _Race:
+    """Two trees over the same region: one that splits alone, one that tightens bounds first.
+
+    The second begins where the first has not ended soon. Whichever is closed decides.
+    """
+
+    def __init__(
+        self,
+        shrunk: Shrunk,
+        bracket: Bracket,
+        witness: Witness,
+        *,
+        options: NeuronSearchOptions,
+        budget: Budget,
+    ) -> None:
+        self._bracket, self._budget = bracket, budget
+        sharpens = options.sharpen and options.recorder is None
+
+        def tree(sharp: bool, options: NeuronSearchOptions) -> _Search:
+            return _Search(shrunk, bracket, witness, options=options, budget=budget, sharp=sharp)
+
+        if sharpens:
+            # each may fill its half
+            options = replace(options, memory_bytes=max(1, options.memory_bytes // 2))
+        self._trees = [tree(False, options)]
+        self._second = (lambda: tree(True, options)) if sharpens else None
+        self._choice = Choice(budget.remaining_seconds, int((bracket.clause_lower <= 0).sum()))
+        self._ended: dict[int, tuple[SearchStatus, str | None]] = {}
+
+    @property
+    def bounded(self) -> int:
+        """Domains bounded so far."""
+        return sum(tree.bounded for tree in self._trees)
+
+    def run(self, progress: ProgressHook | None) -> tuple[SearchStatus, str | None]:
+        """Search until there is a verdict or a limit is reached."""
+        began = time.perf_counter()
+        while True:
+            at = self._next()
+            tree, closed, started = self._trees[at], self._trees[at].closed, time.perf_counter()
+            ended = tree.step()
+            self._choice.note(
+                second=at == 1, closed=tree.closed - closed, seconds=time.perf_counter() - started
+            )
+            if ended is not None:
+                self._ended[at] = ended
+                last = len(self._ended) == len(self._trees)
+                if last or ended[0] not in {SearchStatus.STALLED, SearchStatus.MEMORY}:
+                    return ended
+            if progress is not None and tree.started:
+                seconds = time.perf_counter() - began
+                waiting = sum(one.waiting for one in self._trees)
+                known = (self._bracket.lower, self._bracket.upper)
+                progress(SearchProgress(*known, self.bounded, waiting, seconds))
+
+    def _next(self) -> int:
+        """Return which tree to grow."""
+        if self._second is not None and self._choice.second and self._trees[0].affordable:
+            self._trees.append(self._second())
+            self._second = None
+        if self._ended or len(self._trees) == 1:
+            return next(i for i in range(len(self._trees)) if i not in self._ended)
+        return int(self._choice.second)
 
 
 class _Search:
@@ -97,9 +170,10 @@ class _Search:
         *,
         options: NeuronSearchOptions,
         budget: Budget,
+        sharp: bool,
     ) -> None:
-        self._began = time.perf_counter()
         self._bracket, self._options, self._budget = bracket, options, budget
+        self._sharp = sharp
         case, network = bracket.case, shrunk.network
         self._device = network.device
         region = boxes_to_interval([case.region], network.dtype, network.device)
@@ -113,6 +187,8 @@ class _Search:
             self._layout, self._bounder, candidates=options.candidates, row_limit=limit
         )
         self._refiner = Refiner(self._layout, self._bounder, row_limit=limit)
+        focuser = Focuser(self._layout, self._bounder, row_limit=limit)
+        self._sharpener = Sharpener(focuser, self._clauses.clauses, self._layout.size)
         self._effort = Effort(options.iterations)
         self._pace = Pace(options.batch, max(1, limit // (2 * self._clauses.rows)))
         box = (case.region.lower.ravel(), case.region.upper.ravel())
@@ -127,47 +203,109 @@ class _Search:
             self._log = SplitLog(self._layout, shrunk.kept, options.recorder)
         # The least bound of every clause's domains that need no more, or cannot get more, work.
         self._settled_floor = np.full(self._clauses.clauses, math.inf)
-        self._numbered = 0
-        self.bounded = 0
+        self._numbered, self._rounds = 0, 0
+        self._pool: Pool | None = None
+        self.closed, self.bounded = 0.0, 0
 
-    def run(self, progress: ProgressHook | None) -> tuple[SearchStatus, str | None]:
-        """Search until there is a verdict or a limit is reached."""
-        root = self._bound(self._root(), self._options.root_iterations)
-        pool = Pool(root, self._options.memory_bytes)
-        if not pool.fits(len(root)):
-            return SearchStatus.MEMORY, "not even the region itself fits into the memory allowed"
-        self._settle(root, pool)
-        rounds = 0
-        while not self._bracket.decided:
-            stop = self._budget.stop_reason
-            if stop is not None:
-                return SearchStatus(stop), None
-            if len(pool) == 0:
-                return SearchStatus.STALLED, self._why_stalled()
-            newest = pool.fill > _DEEP_FILL or rounds % _BURST == _BURST - 1
-            taken = pool.take(self._pace.size, newest=newest)
-            if not pool.fits(2 * len(taken)):
-                return SearchStatus.MEMORY, "open domains fill the memory allowed for them"
-            self._round(taken, pool)
-            rounds += 1
-            if progress is not None:
-                progress(self._progress(pool))
-        return SearchStatus.DECIDED, None
+    @property
+    def started(self) -> bool:
+        """Whether rounds have begun."""
+        return self._rounds > 0
 
-    def _round(self, taken: Domains, pool: Pool) -> None:
-        """Split domains and bound their children."""
+    @property
+    def waiting(self) -> int:
+        """Domains that wait."""
+        return 0 if self._pool is None else len(self._pool)
+
+    @property
+    def affordable(self) -> bool:
+        """Whether bounds inside domains can be tightened in useful time."""
+        return self._sharpener.affordable
+
+    def step(self) -> tuple[SearchStatus, str | None] | None:
+        """Make a round; return why the search has ended, or None while it goes on."""
+        if self._pool is None:
+            root = self._bound(self._root(), self._options.root_iterations)
+            self._pool = Pool(root, self._options.memory_bytes)
+            if not self._pool.fits(len(root)):
+                words = "not even the region itself fits into the memory allowed"
+                return SearchStatus.MEMORY, words
+            self._settle(root, self._pool)
+        else:
+            self._round(self._pool)
+        if self._bracket.decided:
+            return SearchStatus.DECIDED, None
+        stop = self._budget.stop_reason
+        if stop is not None:
+            return SearchStatus(stop), None
+        if len(self._pool) == 0:
+            return SearchStatus.STALLED, self._why_stalled()
+        if not self._pool.fits(min(self._size, len(self._pool))):
+            return SearchStatus.MEMORY, "open domains fill the memory allowed for them"
+        return None
+
+    @property
+    def _size(self) -> int:
+        """How many domains a round takes."""
+        return min(self._pace.size, self._sharpener.size) if self._sharp else self._pace.size
+
+    def _round(self, pool: Pool) -> None:
+        """Split domains and bound their children, after tightening their bounds where asked."""
         began = time.perf_counter()
+        self._drop_proved(pool)
+        newest = pool.fill > _DEEP_FILL or self._rounds % _BURST == _BURST - 1
+        taken = pool.take(self._size, newest=newest)
+        count = len(taken)
+        if self._sharp:
+            taken = self._sharpened(taken)
+        children = taken if len(taken) == 0 else self._split(taken)
+        self._settle(children, pool)
+        self._effort.note(self._bracket.lower)
+        self._rounds += 1
+        if not self._sharp:
+            self._pace.note(count, time.perf_counter() - began)
+
+    def _drop_proved(self, pool: Pool) -> None:
+        """Drop the domains of clauses that another search over the bracket has proved."""
+        proved = self._bracket.clause_lower > 0
+        pool.drop_clauses(proved)
+        # Of what is dropped, no more is known here than that.
+        known = np.where(proved, self._bracket.clause_lower, np.inf)
+        self._settled_floor = np.minimum(self._settled_floor, known)
+
+    def _split(self, taken: Domains) -> Domains:
+        """Return the children of domains, bounded, less those that were closed."""
         functions = self._clauses.functions(taken.clause)
         values, points = self._brancher.choose(taken, functions)
         children = self._numbers(children_of(taken, values, points))
         if self._log is not None:
             self._log.note(children, taken.number, values, points)
         children = self._refined(children)
-        if len(children) > 0:
-            children = self._bound(children, self._effort.steps)
-        self._settle(children, pool)
-        self._effort.note(self._bracket.lower)
-        self._pace.note(len(taken), time.perf_counter() - began)
+        return self._bound(children, self._effort.steps) if len(children) > 0 else children
+
+    def _sharpened(self, taken: Domains) -> Domains:
+        """Tighten bounds where clauses can still hold, again where that gained much.
+
+        Returns:
+            The domains that are still open; the others are closed.
+        """
+        rest = []
+        # What is gained over the whole region, all domains inherit.
+        root = bool((taken.depth == 0).all())
+        times, worth = (_ROOT_SHARPENINGS, _ROOT_GAINED) if root else (_SHARPENINGS, _GAINED)
+        for _ in range(times):
+            functions, before = self._clauses.functions(taken.clause), taken.floor
+            taken = self._sharpener.sharpen(taken, functions, self._budget)
+            open_ = (taken.floor <= 0).nonzero().squeeze(1)
+            if len(open_) > 0:
+                taken = taken.replaced(open_, self._bound(taken[open_], self._effort.steps))
+            closed, gained = taken.floor > 0, taken.floor > worth * before
+            self._close(taken[closed])
+            rest.append(taken[~closed & ~gained])
+            taken = taken[~closed & gained]
+            if len(taken) == 0:
+                break
+        return Domains.joined([*rest, taken])
 
     def _refined(self, children: Domains) -> Domains:
         """Tighten bounds where few values are left; close what turns out empty."""
@@ -211,6 +349,7 @@ class _Search:
 
     def _bound(self, domains: Domains, steps: int) -> Domains:
         """Improve slopes, multipliers and floors of domains, and find what to split next."""
+        began = time.perf_counter()
         functions, rows = self._clauses.functions(domains.clause), self._clauses.rows
         climb = self._bounder.climb(
             functions,
@@ -219,6 +358,7 @@ class _Search:
             budget=self._budget,
             patience=self._effort.patience,
         )
+        self._sharpener.timed(functions.count * climb.steps, time.perf_counter() - began)
         proved = self._bounder.lower(functions, climb.terms).reshape(-1, rows).to(torch.float64)
         self.bounded += len(domains)
         floor, best = proved.max(1)
@@ -251,7 +391,9 @@ class _Search:
         """Take leave of domains, proved or not."""
         if self._log is not None:
             self._log.leaves(domains[domains.floor > 0])
-        floor = domains.floor.cpu().numpy()
+        closed = domains.depth[domains.floor > 0]
+        self.closed += float(torch.pow(0.5, closed.to(torch.float64)).sum())
+        floor = self._sharpener.capped(domains.floor, domains.clause).cpu().numpy()
         np.minimum.at(self._settled_floor, domains.clause.cpu().numpy(), floor)
 
     def _splittable(self, domains: Domains) -> Tensor:
@@ -275,15 +417,6 @@ class _Search:
         if self._layout.size == 0 or not np.isfinite(self._bracket.lower):
             return "bounds inside the network are infinite or leave nothing to split"
         return "no value is left that could be split"
-
-    def _progress(self, pool: Pool) -> SearchProgress:
-        return SearchProgress(
-            self._bracket.lower,
-            self._bracket.upper,
-            self.bounded,
-            len(pool),
-            time.perf_counter() - self._began,
-        )
 
 
 def _row_limit(network: Network) -> int:

@@ -26,15 +26,24 @@ from solvers.problem import Box, Case, Clause, Specification
 from solvers.results import Decision, Verdict
 from tests.helpers.networks import mlp, model, node
 from tests.helpers.rational import Layer, exact_margin_of, margin_there
+from tests.solvers.search.neurons.support import always_sharp
 
 SEEDS = int(os.environ.get("TIGHTROPE_SEEDS", "40"))
 Member = Callable[[Run, Budget], None]
+
+
+def _split_sharply(run: Run, budget: Budget) -> None:
+    """Search on bounds that hold where a clause can, from the beginning."""
+    with always_sharp():
+        searches.split_neurons(run, budget)
+
 
 MEMBERS: dict[str, Sequence[Member]] = {
     "attack": [members.attack_briefly],
     "bounds": [members.crown, members.alpha_margins, members.alpha_crown],
     "boxes": [searches.split_inputs],
     "neurons": [members.crown, searches.split_neurons],
+    "sharp": [members.crown, _split_sharply],
     "milp": [members.crown, searches.milp],
 }
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -25,8 +27,19 @@ from solvers.search.neurons import NeuronSearchOptions, search_neurons
 from solvers.search.neurons.bounding import Bounder, Functions
 from solvers.search.neurons.crossing import Terms
 from solvers.search.neurons.layout import Layout, layout_of
+from solvers.search.neurons.pace import Choice
+from solvers.search.neurons.sharpening import Sharpener
 
 FloatArray = NDArray[np.float64]
+
+
+@contextmanager
+def always_sharp() -> Iterator[None]:
+    """Grow the tree that tightens bounds first from the beginning, and no other."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Choice, "second", property(lambda _: True))
+        patch.setattr(Sharpener, "affordable", property(lambda _: True))
+        yield
 
 
 class TorchRuntime:
