@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import select
-import signal
 import socket
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from worker.cores import thread_environment
 from worker.errors import EngineDiedError, RemoteError
 from worker.frames import Frame, FrameError, receive, send, work_to_json
 from worker.logs import current_job
+from worker.watch import Watch, ending
 from worker.work import ArmOutcome, CertificationWork, Engines, TrainingWork
 
 __all__ = ["ENGINE_COMMAND", "EngineProcess"]
@@ -45,14 +45,6 @@ _PASSED_ON_PREFIXES = (
 _POLL_SECONDS = 0.05
 _LOADING_SECONDS = 600.0
 _SLACK = 2.0
-_HINTS: Mapping[int, str] = {
-    signal.SIGKILL: "most likely the machine ran out of memory",
-    signal.SIGSEGV: "a library it uses crashed",
-    signal.SIGABRT: "a library it uses gave up, perhaps for want of memory",
-    signal.SIGBUS: "a library it uses crashed, or a disk is full",
-    signal.SIGXCPU: "it used more processor time than the work may take",
-    signal.SIGXFSZ: "it wrote a file beyond the limit",
-}
 
 
 class EngineProcess:
@@ -197,7 +189,7 @@ class EngineProcess:
             "processor_seconds": processor,
         }
         whole = None if seconds is None else time.monotonic() + _LOADING_SECONDS + seconds
-        watch = _Watch(cancelled, whole, self._settings.stop_seconds)
+        watch = Watch(cancelled, whole, self._settings.stop_seconds)
         finished = False
         try:
             self._send(body)
@@ -220,7 +212,7 @@ class EngineProcess:
         except OSError as error:
             raise self._died() from error
 
-    def _next(self, watch: _Watch) -> Frame | None:
+    def _next(self, watch: Watch) -> Frame | None:
         """Return the next frame; None where the process had to be ended because it did not stop.
 
         Raises:
@@ -254,7 +246,7 @@ class EngineProcess:
         """Tell the process to stop and wait until it has."""
         if self._connection is None:
             return
-        watch = _Watch(lambda: True, None, self._settings.stop_seconds)
+        watch = Watch(lambda: True, None, self._settings.stop_seconds)
         with suppress(EngineDiedError):
             while (frame := self._next(watch)) is not None:
                 if "end" in frame.body or "error" in frame.body:
@@ -267,7 +259,7 @@ class EngineProcess:
             with suppress(subprocess.TimeoutExpired):
                 status = self._process.wait(5.0)
         self.close()
-        ended, hint = _ending(status)
+        ended, hint = ending(status)
         return EngineDiedError(ended, f"the process that computes was ended by {ended}{hint}")
 
     def _raise_error(self, error: Mapping[str, Any] | None) -> None:
@@ -290,33 +282,6 @@ class EngineProcess:
         return thread_environment(self._threads, kept)
 
 
-class _Watch:
-    """Knows when one piece of work has to stop, was patient enough, or is overdue."""
-
-    def __init__(
-        self, cancelled: Callable[[], bool], whole: float | None, patience_seconds: float
-    ) -> None:
-        self._cancelled = cancelled
-        self._whole = whole
-        self._patience_seconds = patience_seconds
-        self._ends: float | None = None
-
-    def asks_to_stop(self) -> bool:
-        """Return whether the work has to be told to stop: once."""
-        if self._ends is not None or not self._cancelled():
-            return False
-        self._ends = time.monotonic() + self._patience_seconds
-        return True
-
-    def patience_ended(self) -> bool:
-        """Return whether it was told long ago."""
-        return self._ends is not None and time.monotonic() > self._ends
-
-    def overdue(self) -> bool:
-        """Return whether it takes longer than it can need."""
-        return self._whole is not None and time.monotonic() > self._whole
-
-
 def _longest(work: CertificationWork) -> float:
     """Return how many seconds the work can need: its limits hold per input and method."""
     stages = len(work.settings["methods"]) + 1
@@ -324,18 +289,6 @@ def _longest(work: CertificationWork) -> float:
     # Checking is not cut short, and takes about as long as proving.
     each += 2 * (work.settings.get("proof_timeout_seconds") or 0.0)
     return _LOADING_SECONDS + _SLACK * each * max(1, len(work.indices))
-
-
-def _ending(status: int | None) -> tuple[str, str]:
-    """Return what ended a process, and what that hints at."""
-    if status is None:
-        return "nothing that is known", ""
-    if status >= 0:
-        return f"itself, with status {status}", ""
-    with suppress(ValueError):
-        hint = _HINTS.get(-status, "")
-        return signal.Signals(-status).name, f": {hint}" if hint else ""
-    return f"signal {-status}", ""
 
 
 # A training that was told to stop and had to be ended: its checkpoint is what there is.

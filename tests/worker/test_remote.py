@@ -24,6 +24,7 @@ from worker.certification import certify
 from worker.errors import EngineDiedError, RemoteError
 from worker.frames import Frame, FrameError, receive, send, work_from_json, work_to_json
 from worker.remote import EngineProcess
+from worker.watch import HINTS, ending
 from worker.work import CertificationWork
 
 Ask = Callable[..., list[dict[str, Any]]]
@@ -215,9 +216,9 @@ def test_work_survives_the_way(tmp_path: Path) -> None:
 
 
 def test_signals_that_are_hinted_at_exist() -> None:
-    from worker.remote import _HINTS  # noqa: PLC0415
-
-    assert {signal.Signals(number).name for number in _HINTS} >= {"SIGKILL", "SIGSEGV"}
+    assert {signal.Signals(number).name for number in HINTS} >= {"SIGKILL", "SIGSEGV"}
+    assert ending(-signal.SIGRTMIN - 3)[0] == f"signal {signal.SIGRTMIN + 3}"
+    assert ending(None) == ("nothing that is known", "")
 
 
 def test_the_process_loads_neither_store_nor_broker() -> None:
