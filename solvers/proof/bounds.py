@@ -167,7 +167,8 @@ class Enclosure:
                 if len(operation.terms) == 1 and operation.terms[0].source in direct:
                     if operation.terms[0].is_selection:
                         direct.add(out)
-                    continue  # an interval through one matrix is as good as a pass
+                    if region.ball is None:
+                        continue  # an interval through one matrix is as good as a pass
             if out in read:
                 self.refine(out, *np.nonzero(self._undecided(out)))
         return self
