@@ -12,7 +12,7 @@ from solvers.proof.producing.produce import Proven, Prover
 from solvers.proof.producing.trace import Trace
 from solvers.results import Decision, ProofReport, Verdict
 
-__all__ = ["folder_for", "proof_lines", "prove"]
+__all__ = ["float32_line", "folder_for", "proof_line", "prove"]
 
 
 def prove(
@@ -54,16 +54,20 @@ def folder_for(path: Path) -> Path:
     return path
 
 
-def proof_lines(report: ProofReport, *, deployment_sound: bool | None) -> list[str]:
+def proof_line(report: ProofReport) -> str:
     """Return what became of a proof, in words."""
     seconds = f"{report.proving_seconds:.2f} s proving, {report.checking_seconds:.2f} s checking"
     if report.bytes is None:
-        return [f"proof    none: {report.reason} ({seconds})"]
-    lines = [f"proof    {report.bytes} bytes, {report.leaves} leaves, {seconds}"]
-    if deployment_sound is None:
-        lines.append("float32  not assessed")
-    elif deployment_sound:
-        lines.append(f"float32  holds, with a margin of {report.deployment_margin:.6g} left")
-    else:
-        lines.append("float32  not shown: rounding may be larger than the margin")
-    return lines
+        return f"proof    none: {report.reason} ({seconds})"
+    return f"proof    {report.bytes} bytes, {report.leaves} leaves, {seconds}"
+
+
+def float32_line(decision: Decision) -> str:
+    """Return whether a `verified` holds for float32 inference, in words."""
+    sound, proof = decision.deployment_sound, decision.proof
+    if sound is None:
+        return "float32  not assessed"
+    if not sound:
+        return "float32  not shown: rounding may be larger than the margin"
+    left = None if proof is None else proof.deployment_margin
+    return "float32  holds" + ("" if left is None else f", with a margin of {left:.6g} left")

@@ -13,7 +13,7 @@ from cli.arguments import VerifyArguments
 from cli.console import result_console, spinner
 from cli.interrupts import stop_on_interrupt
 from cli.output import write_all
-from cli.proving import proof_lines, prove
+from cli.proving import float32_line, proof_line, prove
 from cli.vnncomp import result_text
 from models import load_network
 from models.network import Network
@@ -106,9 +106,9 @@ def _show(decision: Decision, notes: Sequence[str], arguments: VerifyArguments) 
     if decision.reason is not None:
         console.print(f"reason   {decision.reason}", markup=False)
     if decision.proof is not None:
-        sound = decision.deployment_sound
-        for line in proof_lines(decision.proof, deployment_sound=sound):
-            console.print(line, markup=False)
+        console.print(proof_line(decision.proof), markup=False)
+    if decision.verdict is Verdict.VERIFIED:
+        console.print(float32_line(decision), markup=False)
     console.print(f"margin   {_bracket(decision.lower, decision.upper)}", markup=False)
     table = Table()
     for heading in ("stage", "seconds", "lower", "upper", "detail"):

@@ -40,9 +40,8 @@ def survives_float32(outcome: Proven | Unproven) -> bool | None:
 
 def with_proof(decision: Decision, outcome: Proven | Unproven) -> Decision:
     """Return a `verified` with what became of proving it: without a proof it stays a word."""
-    return replace(
-        decision,
-        evidence=Evidence.CHECKED if isinstance(outcome, Proven) else decision.evidence,
-        deployment_sound=survives_float32(outcome),
-        proof=proof_report(outcome),
-    )
+    proof = proof_report(outcome)
+    if isinstance(outcome, Unproven):
+        return replace(decision, proof=proof)
+    sound = survives_float32(outcome)
+    return replace(decision, evidence=Evidence.CHECKED, deployment_sound=sound, proof=proof)
