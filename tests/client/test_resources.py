@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import inspect
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,14 @@ import pytest
 
 from api.app import create_app
 from tests.client.conftest import KINDS, Either, Operation
-from tests.helpers.service import FakeInspector, FakeQueue, World, service_settings, serving
+from tests.helpers.service import (
+    FakeInspector,
+    FakeQueue,
+    World,
+    item,
+    service_settings,
+    serving,
+)
 from tightrope_client import (
     AsyncClient,
     Client,
@@ -184,6 +192,25 @@ def test_a_training(served: Service) -> None:
     assert served.do(lambda client: client.trainings.csv(made.id)).startswith("arm,step")
     served.do(lambda client: client.trainings.cancel(made.id))
     assert "skipped" in served.do(lambda client: client.trainings.junit(made.id))
+
+
+def test_proofs_and_counterexamples_are_downloaded(served: Service, tmp_path: Path) -> None:
+    world = served.world
+    asked = Question(dataset_id=world.dataset, epsilon=0.1, methods=["crown"], count=2, proofs=True)
+    made = served.do(lambda client: client.certifications.create(world.network, asked))
+    assert made.settings.proof_timeout_seconds == 60
+    assert world.jobs.claim(made.id, "w")
+    proof = b64encode(b"a proof").decode()
+    found = {"x": [0.1, 0.2, 0.3, 0.4], "y": [0.0, 1.0, 0.0]}
+    world.certifications.add_item(made.id, "w", item(0, proof_file=proof))
+    world.certifications.add_item(made.id, "w", item(1, "falsified", counterexample=found))
+    target = tmp_path / "target"
+    served.do(lambda client: client.certifications.proof(made.id, 0, target))
+    assert target.read_bytes() == b"a proof"
+    served.do(lambda client: client.certifications.counterexample(made.id, 1, target))
+    assert target.read_bytes().startswith(b"PK")
+    with pytest.raises(NotFoundError):
+        served.do(lambda client: client.certifications.proof(made.id, 1, target))
 
 
 def test_operations_are_described() -> None:
