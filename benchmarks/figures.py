@@ -1,7 +1,7 @@
 """Print the figures: `python -m benchmarks.figures [SECTION ...]`, all of them by default.
 
 Sections: bounds, certify, large, neurons, instances, relaxations, semidefinite,
-first-order, gaps.
+first-order, gaps, domains, milp.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ SECTIONS = (
     "semidefinite",
     "first-order",
     "gaps",
+    "domains",
+    "milp",
 )
 
 
@@ -45,6 +47,7 @@ def _run(section: str) -> None:
         bounds_beside_peers,
         certify_mnist,
         convex_relaxations,
+        exact_search,
         gap_table,
         large_network,
         semidefinite,
@@ -61,6 +64,8 @@ def _run(section: str) -> None:
         "semidefinite": semidefinite.run,
         "first-order": semidefinite.run_first_order,
         "gaps": gap_table.run,
+        "domains": exact_search.run_domains,
+        "milp": exact_search.run_milp,
     }
     sections[section]()
 
