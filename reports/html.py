@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from reports import charts
+from reports.examples import Example, example
 from reports.numbers import finite
 from reports.page import (
     MISSING,
@@ -20,13 +20,11 @@ from reports.page import (
     render,
     setting_rows,
 )
-from reports.pictures import Layout, Pictures, image_layout, pictures
 from reports.summary import EXACT, bracket
 
-__all__ = ["certification_html"]
+__all__ = ["VERDICTS", "certification_html", "item_row", "run_rows", "summary_tiles"]
 
 _MAX_COUNTEREXAMPLES = 24
-_MAX_CHANGES = 8
 VERDICTS = ("verified", "falsified", "unknown", "misclassified")
 
 
@@ -37,28 +35,6 @@ class _Cell:
     text: str
     good: bool = False
     note: str = ""
-
-
-@dataclass(frozen=True)
-class _Change:
-    """One input value of a counterexample that is no image."""
-
-    position: int
-    before: str
-    after: str
-    change: str
-
-
-@dataclass(frozen=True)
-class _Example:
-    """A counterexample to show: as pictures, or as the values that change most."""
-
-    index: object
-    label: object
-    answer: object
-    changed: int
-    pictures: Pictures | None
-    changes: Sequence[_Change]
 
 
 def certification_html(
@@ -86,14 +62,14 @@ def certification_html(
         "certification.html",
         network=report["network"],
         region=region_text(report["region"]),
-        settings=_settings_rows(report),
-        tiles=_tiles(report["summary"]),
+        settings=run_rows(report),
+        tiles=summary_tiles(report["summary"]),
         accuracy=charts.accuracy_chart(report["summary"]),
         gaps=charts.gap_chart(items, methods),
         drawing=charts,
         bounds=bounds,
         has_exact=EXACT in methods,
-        rows=[_row(item, bounds) for item in items],
+        rows=[item_row(item, bounds) for item in items],
         has_reasons=any(item.get("reason") for item in items),
         verdicts=[
             (verdict, sum(item.get("verdict") == verdict for item in items)) for verdict in VERDICTS
@@ -103,7 +79,7 @@ def certification_html(
     )
 
 
-def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def summary_tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Return the key figures: name, value, explanation."""
     shares = [share for share in summary["certified_accuracy"].values() if share is not None]
     return [
@@ -136,7 +112,7 @@ def _trust(summary: Mapping[str, Any]) -> tuple[str, str]:
     return str(counts.get("checked", MISSING)), f"{others}, {counts.get('none', 0)} without"
 
 
-def _settings_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+def run_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what was certified and how, as name and value."""
     network = report["network"]
     rows = [("network", str(network.get("name"))), ("sha256", str(network.get("sha256") or ""))]
@@ -144,7 +120,7 @@ def _settings_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name, value) for name, value in rows if value]
 
 
-def _row(item: Mapping[str, Any], bounds: Sequence[str]) -> dict[str, Any]:
+def item_row(item: Mapping[str, Any], bounds: Sequence[str]) -> dict[str, Any]:
     """Return one line of the table of inputs."""
     low, high = bracket(item)
     seconds = [finite(value) or 0.0 for value in (item.get("seconds") or {}).values()]
@@ -200,7 +176,7 @@ def _examples(
     report: Mapping[str, Any],
     inputs: Mapping[int, ArrayLike],
     input_shape: Sequence[int] | None,
-) -> tuple[list[_Example], int]:
+) -> tuple[list[Example], int]:
     """Return the counterexamples to show, and how many more there are."""
     shown = [
         item
@@ -208,39 +184,8 @@ def _examples(
         if item.get("counterexample") and item.get("index") in inputs
     ]
     valid = report["region"].get("valid_range")
-    limits = (float(valid[0]), float(valid[1])) if valid else None
-    examples = []
-    for item in shown[:_MAX_COUNTEREXAMPLES]:
-        original = np.asarray(inputs[item["index"]], dtype=np.float64)
-        layout = image_layout(tuple(input_shape) if input_shape else original.shape)
-        examples.append(_example(item, original, layout, limits))
+    examples = [
+        example(item, inputs[item["index"]], input_shape=input_shape, valid_range=valid)
+        for item in shown[:_MAX_COUNTEREXAMPLES]
+    ]
     return examples, len(shown) - len(examples)
-
-
-def _example(
-    item: Mapping[str, Any],
-    original: np.ndarray[Any, np.dtype[np.float64]],
-    layout: Layout | None,
-    limits: tuple[float, float] | None,
-) -> _Example:
-    """Return one counterexample beside the input it comes from."""
-    found = item["counterexample"]
-    after = np.array([finite(value) or 0.0 for value in found["x"]])
-    outputs = [finite(value) for value in found.get("y") or ()]
-    before = original.ravel()
-    change = after - before
-    answer = None
-    if outputs and None not in outputs:
-        answer = int(np.argmax(np.array(outputs, dtype=np.float64)))
-    largest = np.argsort(-np.abs(change), kind="stable")[:_MAX_CHANGES]
-    return _Example(
-        index=item.get("index"),
-        label=item.get("label"),
-        answer=answer,
-        changed=int(np.count_nonzero(change)),
-        pictures=(None if layout is None else pictures(before, after, layout, valid_range=limits)),
-        changes=[
-            _Change(int(i), number(before[i]), number(after[i]), number(change[i], 3))
-            for i in largest
-        ],
-    )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from reports.numbers import finite
 
 __all__ = [
     "MISSING",
     "duration",
+    "environment",
     "number",
     "percent",
     "region_text",
@@ -30,14 +32,23 @@ def render(template: str, **values: object) -> str:
         template: Its file.
         values: What the template names; one that is missing is an error.
     """
-    environment = Environment(
-        loader=PackageLoader("reports"),
+    return environment().get_template(template).render(**values)
+
+
+@cache
+def environment(*packages: str) -> Environment:
+    """Return what fills in templates: every value escaped, one that is missing an error.
+
+    Args:
+        packages: Whose templates are found before those of reports.
+    """
+    return Environment(
+        loader=ChoiceLoader([PackageLoader(package) for package in (*packages, "reports")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(**values)
 
 
 def number(value: object, digits: int = 4) -> str:
