@@ -303,7 +303,7 @@ class _Search:
             self._close(taken[closed])
             rest.append(taken[~closed & ~gained])
             taken = taken[~closed & gained]
-            if len(taken) == 0:
+            if len(taken) == 0 or self._budget.exhausted:
                 break
         return Domains.joined([*rest, taken])
 
