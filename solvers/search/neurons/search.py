@@ -1,53 +1,24 @@
-"""The search: rounds of splitting and bounding until nothing is open."""
+"""The search over neurons: one tree, and a second one that tightens bounds where that pays."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from models.network import Network
-from solvers.bounds import BoundOptions, Interval, boxes_to_interval, regions_to_balls
+from solvers.bounds import BoundOptions, Interval
 from solvers.bracket import Bracket, Witness
 from solvers.budget import Budget
 from solvers.ladder import CaseBatch
 from solvers.methods import Method
 from solvers.search.contract import ProgressHook, SearchOutcome, SearchProgress, SearchStatus
-from solvers.search.neurons.bounding import Bounder, Climb
-from solvers.search.neurons.branching import Brancher, children_of
-from solvers.search.neurons.clauses import ClauseRows
-from solvers.search.neurons.domains import Domains, Pool
-from solvers.search.neurons.falsifying import Falsifier
-from solvers.search.neurons.focusing import Focuser
-from solvers.search.neurons.layout import Layout, layout_of
-from solvers.search.neurons.leaves import LeafSolver
 from solvers.search.neurons.options import NeuronSearchOptions
-from solvers.search.neurons.pace import Choice, Effort, Pace
-from solvers.search.neurons.recording import SplitLog
-from solvers.search.neurons.refining import Refiner
-from solvers.search.neurons.sharpening import Sharpener
+from solvers.search.neurons.pace import Choice
 from solvers.search.neurons.shrinking import Shrunk, shrink
+from solvers.search.neurons.tree import Tree
 
 __all__ = ["search_neurons"]
-
-_ROW_BYTES = 1 << 26
-"""What the coefficients of one pass may take; more leaves the processor's caches."""
-_COPIES = 6
-_DEEP_FILL = 0.5
-"""From this share of the memory on, the newest domains come first, which keeps the pool small."""
-_BURST = 8
-"""Every so many rounds the newest domains come first, on the way to a counterexample."""
-_SHARPENINGS = 3
-"""Most times that a round tightens the bounds of a domain."""
-_GAINED = 0.75
-"""It does so again where no more than this share of what was missing is left."""
-_ROOT_SHARPENINGS = 8
-_ROOT_GAINED = 0.97
 
 
 def search_neurons(
@@ -112,8 +83,8 @@ class _Race:
         self._bracket, self._budget = bracket, budget
         sharpens = options.sharpen and options.recorder is None
 
-        def tree(sharp: bool, options: NeuronSearchOptions) -> _Search:
-            return _Search(shrunk, bracket, witness, options=options, budget=budget, sharp=sharp)
+        def tree(sharp: bool, options: NeuronSearchOptions) -> Tree:
+            return Tree(shrunk, bracket, witness, options=options, budget=budget, sharp=sharp)
 
         if sharpens:
             # each may fill its half
@@ -157,269 +128,3 @@ class _Race:
         if self._ended or len(self._trees) == 1:
             return next(i for i in range(len(self._trees)) if i not in self._ended)
         return int(self._choice.second)
-
-
-class _Search:
-    """The state of one search."""
-
-    def __init__(
-        self,
-        shrunk: Shrunk,
-        bracket: Bracket,
-        witness: Witness,
-        *,
-        options: NeuronSearchOptions,
-        budget: Budget,
-        sharp: bool,
-    ) -> None:
-        self._bracket, self._options, self._budget = bracket, options, budget
-        self._sharp = sharp
-        case, network = bracket.case, shrunk.network
-        self._device = network.device
-        region = boxes_to_interval([case.region], network.dtype, network.device)
-        balls = regions_to_balls([case.region], network.dtype, network.device)
-        dtype = torch.float32 if options.single_precision else network.dtype
-        self._layout: Layout = layout_of(network, shrunk.bounds)
-        self._bounder = Bounder(self._layout, region, balls, dtype=dtype)
-        self._clauses = ClauseRows(network, case.specification)
-        limit = _row_limit(network)
-        self._brancher = Brancher(
-            self._layout, self._bounder, candidates=options.candidates, row_limit=limit
-        )
-        self._refiner = Refiner(self._layout, self._bounder, row_limit=limit)
-        focuser = Focuser(self._layout, self._bounder, row_limit=limit)
-        self._sharpener = Sharpener(focuser, self._clauses.clauses, self._layout.size)
-        self._effort = Effort(options.iterations)
-        self._pace = Pace(options.batch, max(1, limit // (2 * self._clauses.rows)))
-        box = (case.region.lower.ravel(), case.region.upper.ravel())
-        self._leaf_solver = LeafSolver(self._layout, self._bounder, box)
-        self._falsifier = (
-            Falsifier(self._layout.in_dtype(dtype), region, bracket, witness)
-            if options.falsify
-            else None
-        )
-        self._log = None
-        if options.recorder is not None:
-            self._log = SplitLog(self._layout, shrunk.kept, options.recorder)
-        # The least bound of every clause's domains that need no more, or cannot get more, work.
-        self._settled_floor = np.full(self._clauses.clauses, math.inf)
-        self._numbered, self._rounds = 0, 0
-        self._pool: Pool | None = None
-        self.closed, self.bounded = 0.0, 0
-
-    @property
-    def started(self) -> bool:
-        """Whether rounds have begun."""
-        return self._rounds > 0
-
-    @property
-    def waiting(self) -> int:
-        """Domains that wait."""
-        return 0 if self._pool is None else len(self._pool)
-
-    @property
-    def affordable(self) -> bool:
-        """Whether bounds inside domains can be tightened in useful time."""
-        return self._sharpener.affordable
-
-    def step(self) -> tuple[SearchStatus, str | None] | None:
-        """Make a round; return why the search has ended, or None while it goes on."""
-        if self._pool is None:
-            root = self._bound(self._root(), self._options.root_iterations)
-            self._pool = Pool(root, self._options.memory_bytes)
-            if not self._pool.fits(len(root)):
-                words = "not even the region itself fits into the memory allowed"
-                return SearchStatus.MEMORY, words
-            self._settle(root, self._pool)
-        else:
-            self._round(self._pool)
-        if self._bracket.decided:
-            return SearchStatus.DECIDED, None
-        stop = self._budget.stop_reason
-        if stop is not None:
-            return SearchStatus(stop), None
-        if len(self._pool) == 0:
-            return SearchStatus.STALLED, self._why_stalled()
-        if not self._pool.fits(min(self._size, len(self._pool))):
-            return SearchStatus.MEMORY, "open domains fill the memory allowed for them"
-        return None
-
-    @property
-    def _size(self) -> int:
-        """How many domains a round takes."""
-        return min(self._pace.size, self._sharpener.size) if self._sharp else self._pace.size
-
-    def _round(self, pool: Pool) -> None:
-        """Split domains and bound their children, after tightening their bounds where asked."""
-        began = time.perf_counter()
-        self._drop_proved(pool)
-        newest = pool.fill > _DEEP_FILL or self._rounds % _BURST == _BURST - 1
-        taken = pool.take(self._size, newest=newest)
-        count = len(taken)
-        if self._sharp:
-            taken = self._sharpened(taken)
-        children = taken if len(taken) == 0 else self._split(taken)
-        self._settle(children, pool)
-        self._effort.note(self._bracket.lower)
-        self._rounds += 1
-        if not self._sharp:
-            self._pace.note(count, time.perf_counter() - began)
-
-    def _drop_proved(self, pool: Pool) -> None:
-        """Drop the domains of clauses that another search over the bracket has proved."""
-        proved = self._bracket.clause_lower > 0
-        pool.drop_clauses(proved)
-        # Of what is dropped, no more is known here than that.
-        known = np.where(proved, self._bracket.clause_lower, np.inf)
-        self._settled_floor = np.minimum(self._settled_floor, known)
-
-    def _split(self, taken: Domains) -> Domains:
-        """Return the children of domains, bounded, less those that were closed."""
-        functions = self._clauses.functions(taken.clause)
-        values, points = self._brancher.choose(taken, functions)
-        children = self._numbers(children_of(taken, values, points))
-        if self._log is not None:
-            self._log.note(children, taken.number, values, points)
-        children = self._refined(children)
-        return self._bound(children, self._effort.steps) if len(children) > 0 else children
-
-    def _sharpened(self, taken: Domains) -> Domains:
-        """Tighten bounds where clauses can still hold, again where that gained much.
-
-        Returns:
-            The domains that are still open; the others are closed.
-        """
-        rest = []
-        # What is gained over the whole region, all domains inherit.
-        root = bool((taken.depth == 0).all())
-        times, worth = (_ROOT_SHARPENINGS, _ROOT_GAINED) if root else (_SHARPENINGS, _GAINED)
-        for _ in range(times):
-            functions, before = self._clauses.functions(taken.clause), taken.floor
-            taken = self._sharpener.sharpen(taken, functions, self._budget)
-            open_ = (taken.floor <= 0).nonzero().squeeze(1)
-            if len(open_) > 0:
-                taken = taken.replaced(open_, self._bound(taken[open_], self._effort.steps))
-            closed, gained = taken.floor > 0, taken.floor > worth * before
-            self._close(taken[closed])
-            rest.append(taken[~closed & ~gained])
-            taken = taken[~closed & gained]
-            if len(taken) == 0 or self._budget.exhausted:
-                break
-        return Domains.joined([*rest, taken])
-
-    def _refined(self, children: Domains) -> Domains:
-        """Tighten bounds where few values are left; close what turns out empty."""
-        cheap = self._refiner.cheap(children)
-        if not bool(cheap.any()):
-            return children
-        place = cheap.nonzero().squeeze(1)
-        seen = None if self._log is None else self._log.refined
-        refined = self._refiner.refine(children[place], self._budget, seen)
-        children = children.replaced(place, refined)
-        empty = children.floor > 0
-        self._close(children[empty])
-        return children[~empty]
-
-    def _root(self) -> Domains:
-        """Return the region, once per clause that is open."""
-        layout, lower = self._layout, self._bracket.clause_lower
-        clause = torch.from_numpy(np.flatnonzero(lower <= 0)).to(self._device)
-        count = len(clause)
-        shape = (count, self._clauses.rows, layout.size)
-        start = (layout.upper > -layout.lower).to(torch.float32)
-        zeros = torch.zeros(count, dtype=torch.long, device=self._device)
-        return self._numbers(
-            Domains(
-                clause,
-                torch.from_numpy(lower[lower <= 0]).to(self._device),
-                zeros,
-                zeros,
-                layout.lower.repeat(count, 1),
-                layout.upper.repeat(count, 1),
-                start.expand(shape).clone(),
-                torch.zeros(shape, device=self._device),
-                torch.full((count, self._brancher.width), -1, device=self._device),
-            )
-        )
-
-    def _numbers(self, domains: Domains) -> Domains:
-        """Give domains numbers of their own."""
-        first, self._numbered = self._numbered, self._numbered + len(domains)
-        return domains.numbered(torch.arange(first, self._numbered, device=self._device))
-
-    def _bound(self, domains: Domains, steps: int) -> Domains:
-        """Improve slopes, multipliers and floors of domains, and find what to split next."""
-        began = time.perf_counter()
-        functions, rows = self._clauses.functions(domains.clause), self._clauses.rows
-        climb = self._bounder.climb(
-            functions,
-            domains.terms,
-            steps=steps,
-            budget=self._budget,
-            patience=self._effort.patience,
-        )
-        self._sharpener.timed(functions.count * climb.steps, time.perf_counter() - began)
-        proved = self._bounder.lower(functions, climb.terms).reshape(-1, rows).to(torch.float64)
-        self.bounded += len(domains)
-        floor, best = proved.max(1)
-        index = torch.arange(len(domains), device=self._device) * rows + best
-        terms = climb.terms.to(torch.float32)
-        candidates = self._brancher.candidates(terms[index], climb.traces.rows(index))
-        bounded = domains.bounded(torch.fmax(domains.floor, floor), terms, candidates)
-        self._falsify(bounded, climb, index)
-        return bounded
-
-    def _falsify(self, domains: Domains, climb: Climb, index: Tensor) -> None:
-        open_ = domains.floor <= 0
-        if self._falsifier is not None and bool(open_.any()):
-            corners = climb.minimiser[index[open_]]
-            self._falsifier.try_corners(corners, domains.clause[open_], self._budget)
-
-    def _settle(self, domains: Domains, pool: Pool) -> None:
-        """Sort domains into proved, open and exhausted ones, and tell the bracket."""
-        stuck = (domains.floor <= 0) & ~self._splittable(domains)
-        if bool(stuck.any()):
-            domains = self._solved(domains, stuck)
-        closed = domains.floor > 0
-        stuck &= ~closed
-        self._close(domains[closed | stuck])
-        pool.add(domains[~closed & ~stuck])
-        lower = np.minimum(pool.least(self._clauses.clauses), self._settled_floor)
-        self._bracket.prove(np.where(np.isinf(lower), -np.inf, lower))
-
-    def _close(self, domains: Domains) -> None:
-        """Take leave of domains, proved or not."""
-        if self._log is not None:
-            self._log.leaves(domains[domains.floor > 0])
-        closed = domains.depth[domains.floor > 0]
-        self.closed += float(torch.pow(0.5, closed.to(torch.float64)).sum())
-        floor = self._sharpener.capped(domains.floor, domains.clause).cpu().numpy()
-        np.minimum.at(self._settled_floor, domains.clause.cpu().numpy(), floor)
-
-    def _splittable(self, domains: Domains) -> Tensor:
-        """Return which domains have a value left to split, shape `(domains,)`."""
-        return (domains.candidates >= 0).any(1)
-
-    def _solved(self, domains: Domains, stuck: Tensor) -> Domains:
-        """Try the linear programs of domains that cannot be split."""
-        place = stuck.nonzero().squeeze(1)
-        part = domains[place]
-        functions = self._clauses.functions(part.clause)
-        solved, points = self._leaf_solver.solve(part, functions, self._budget)
-        usable = points.isfinite().all(1)
-        if self._falsifier is not None and bool(usable.any()):
-            shape = (-1, *self._layout.network.input_shape)
-            corners = points[usable].reshape(shape).to(self._device)
-            self._falsifier.try_corners(corners, part.clause[usable], self._budget)
-        return domains.replaced(place, solved)
-
-    def _why_stalled(self) -> str:
-        if self._layout.size == 0 or not np.isfinite(self._bracket.lower):
-            return "bounds inside the network are infinite or leave nothing to split"
-        return "no value is left that could be split"
-
-
-def _row_limit(network: Network) -> int:
-    """Return how many rows one pass may have."""
-    widest = max(node.size for node in network.graph.nodes)
-    return max(2, _ROW_BYTES // (widest * 4 * _COPIES))
