@@ -131,6 +131,28 @@ def test_evidence_says_how_far_to_trust(items: list[ItemResult]) -> None:
             assert item.counterexample is None
 
 
+def test_verified_inputs_are_proved_where_that_is_asked(network: Network, dataset: Dataset) -> None:
+    """Whatever method proved it, and nothing else is touched."""
+    plain = CertifyOptions(0.05, methods=(Method.CROWN, Method.EXACT), device="cpu")
+    proving = replace(plain, proof_timeout_seconds=60.0)
+    before = list(certify_items(network, dataset, plain))
+    after = list(certify_items(network, dataset, proving))
+    assert [item.verdict for item in before] == [item.verdict for item in after]
+    proved = [item for item in after if item.verdict is Verdict.VERIFIED]
+    assert proved
+    for item in after:
+        assert (item.proof is not None) == (item.verdict is Verdict.VERIFIED)
+        assert (item.proof_file is not None) == (item in proved)
+    for item in proved:
+        assert item.evidence is Evidence.CHECKED
+        assert item.deployment_sound is not None
+        assert item.proof is not None
+        assert item.proof_file is not None
+        assert item.proof.bytes == len(item.proof_file)
+    with pytest.raises(InvalidInputError, match="proofs get 0"):
+        replace(plain, proof_timeout_seconds=0.0)
+
+
 def test_json_is_strict_and_complete(items: list[ItemResult]) -> None:
     for item in items:
         text = json.dumps(item.to_json(), allow_nan=False)
@@ -141,6 +163,8 @@ def test_json_is_strict_and_complete(items: list[ItemResult]) -> None:
             "reason",
             "status",
             "reasons",
+            "deployment_sound",
+            "proof",
         }
 
 

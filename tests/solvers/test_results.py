@@ -62,6 +62,7 @@ def test_a_decision_is_written_whole() -> None:
             },
         ],
         "reason": None,
+        "proof": None,
     }
 
 
