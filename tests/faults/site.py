@@ -59,6 +59,7 @@ class Site:
         self.port = free_port()
         self.api = self._process("api", [sys.executable, "-m", "api", "--port", str(self.port)])
         self.workers: dict[str, Process] = {}
+        self._started: list[Process] = []  # also those whose name another has taken over
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
         self.network = self.dataset = ""
 
@@ -93,6 +94,7 @@ class Site:
         process = self._process(name, command, env)
         process.start()
         self.workers[name] = process
+        self._started.append(process)
         return process
 
     def status(self, path: str) -> int:
@@ -146,7 +148,7 @@ class Site:
     def close(self) -> None:
         """End every process."""
         self.http.close()
-        for process in (*self.workers.values(), self.api):
+        for process in (*self._started, self.api):
             process.stop(signal.SIGKILL, group=True)
         self.redis.kill()
         self.postgres.kill()
