@@ -109,16 +109,16 @@ class _Race:
             self._choice.note(
                 second=at == 1, closed=tree.closed - closed, seconds=time.perf_counter() - started
             )
-            if ended is not None:
-                self._ended[at] = ended
-                last = len(self._ended) == len(self._trees)
-                if last or ended[0] not in {SearchStatus.STALLED, SearchStatus.MEMORY}:
-                    return ended
             if progress is not None and tree.started:
                 seconds = time.perf_counter() - began
                 waiting = sum(one.waiting for one in self._trees)
                 known = (self._bracket.lower, self._bracket.upper)
                 progress(SearchProgress(*known, self.bounded, waiting, seconds))
+            if ended is not None:
+                self._ended[at] = ended
+                last = len(self._ended) == len(self._trees)
+                if last or ended[0] not in {SearchStatus.STALLED, SearchStatus.MEMORY}:
+                    return ended
 
     def _next(self) -> int:
         """Return which tree to grow."""
