@@ -16,7 +16,7 @@ from cli.main import main
 from cli.options import METHOD_NAMES
 from solvers.methods import Method
 
-COMMANDS = ["certify", "compare", "radius", "verify", "train", "tune", "bench", "serve"]
+COMMANDS = ["certify", "compare", "radius", "verify", "check", "train", "tune", "bench", "serve"]
 GROUPS = ["keys", "projects"]
 
 
