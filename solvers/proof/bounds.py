@@ -20,20 +20,21 @@ from numpy.typing import NDArray
 
 from solvers.proof.container import ProofError
 from solvers.proof.functions import FUNCTIONS, Lines
-from solvers.proof.network import UNIT, Affine, CheckedNetwork, Nonlinear
+from solvers.proof.network import MOST, UNIT, Affine, CheckedNetwork, Nonlinear
 
 __all__ = ["Ball", "Enclosure", "Multipliers", "Region", "gamma"]
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.intp]
-TINY = 2.0**-1000
-"""More than 2²⁶ underflows lose, of any kind that can occur here."""
+TINY = 2.0**-700
+"""More than underflows lose: 2²⁶ in a coefficient, of each of 2²² values of at most 2³⁰⁰."""
 SPARE = 1.0 + 2.0**-20
 """More than rounding takes off a sum of up to 2²⁶ errors."""
 UNIT32, LEAST32, FLOAT32_MOST = 2.0**-24, 2.0**-126, 2.0**127
 """Of float32; the least is the normal one, because processors may flush what is below it to 0."""
-FUSED = 16
-"""Roundings that runtimes may add where they fold factors and constants into weights."""
+FUSED, FOLDED = 16, 2.0**40
+"""Roundings that runtimes may add where they fold factors and constants into weights, and largest
+weights of which three can be multiplied without overflow."""
 CHUNK_VALUES = 1 << 17
 """Coefficients of one vector that are handled at once, so that they stay in fast memory."""
 
@@ -274,7 +275,7 @@ class Enclosure:
         See docs/proofs.md; infinite where float32 may overflow.
         """
         float32, domains = self._float32(), len(self.region.lower)
-        if not all(
+        if self.network.largest > FOLDED or not all(
             np.all(size + off <= FLOAT32_MOST)
             for size, off in zip(self.size, float32.spread, strict=True)
         ):
@@ -320,11 +321,14 @@ class Enclosure:
         held = (low == high) & (low.astype(np.float32) == low)
         entry = np.where(held, 0.0, UNIT32 * np.maximum(np.abs(low), np.abs(high)) + LEAST32)
         float32 = _Float32([entry], [entry * SPARE], {})
-        spread = float32.spread
+        spread, total = float32.spread, 0.0
         for operation in self.network.operations:
             out = operation.output
+            total += float(self.size[len(spread) - 1].sum() + spread[-1].max(axis=0).sum())
             if isinstance(operation, Affine):
                 moved, own = self._affine_error(operation, spread)
+                # A weight that something was folded into may itself have become 0.
+                own = own + LEAST32 * total * SPARE if np.any(own) else own
                 spread.append((moved + own) * SPARE)
                 share = gamma(operation.summed(forward=False)) + max(
                     t.share for t in operation.terms
@@ -344,14 +348,16 @@ class Enclosure:
         """Return what is handed on of errors of the sources, and what float32 adds."""
         count = operation.summed(forward=True) + FUSED
         share = count * UNIT32 / (1 - count * UNIT32)
-        moved, summed = np.zeros((1, len(operation.bias))), np.abs(operation.bias)[None]
+        # The second is what a bias that consists of larger numbers was computed from.
+        held = np.maximum(np.abs(operation.bias), operation.bias_error / (8 * UNIT))
+        moved, summed = np.zeros((1, len(operation.bias))), held[None]
         for term in operation.terms:
             grown, source = 1 + term.share * SPARE, term.source
             size = np.maximum(np.abs(self.lower[source]), np.abs(self.upper[source]))
             moved = moved + term.absolute.forward(spread[source]) * grown
             summed = summed + term.absolute.forward(size + spread[source]) * grown
         copied = len(operation.terms) == 1 and operation.terms[0].is_copy
-        if copied and not operation.bias.any():
+        if copied and not held.any():
             return moved, np.zeros_like(moved)
         return moved, np.where(summed > FLOAT32_MOST, np.inf, share * summed + count * LEAST32)
 
@@ -366,7 +372,7 @@ class Enclosure:
         function = FUNCTIONS[operation.kind]
         least, most = function.slopes(ends, operation.numbers)
         steep = np.maximum(np.abs(least), np.abs(most))
-        own = np.full_like(steep, function.float32)
+        own = np.full_like(steep, function.float32 + LEAST32)
         if operation.kind == "leaky":
             own = own + 4 * UNIT32 * np.maximum(*map(np.abs, ends[0])) + LEAST32
         return least / 2 + most / 2, steep, (most - least) / 2 * SPARE, own
@@ -402,7 +408,7 @@ class Enclosure:
         while len(self.lower) <= vector:
             for held in (self.lower, self.upper, self.size):
                 held.append(np.zeros(0))
-        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        if not ((np.abs(low) <= MOST).all() and (np.abs(high) <= MOST).all()):
             raise ProofError(f"bounds of vector {vector} of the network overflow")
         self.lower[vector], self.upper[vector] = low, high
         self.size[vector] = _size(low, high)
@@ -497,7 +503,7 @@ class _Sweep:
         negative = np.minimum(rows, 0.0)
         constant = _dot(negative, _pick(lines.above, self._domain))
         if lines.below is None:
-            size = -constant
+            size = -_dot(negative, np.abs(_pick(lines.above, self._domain)))
         else:
             positive = np.maximum(rows, 0.0)
             below = _pick(lines.below, self._domain)

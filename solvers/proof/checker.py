@@ -89,7 +89,11 @@ class CheckResult:
 
 
 def check_proof(
-    path: Path, network: bytes, specification: Sequence[AskedCase] | None = None
+    path: Path,
+    network: bytes,
+    specification: Sequence[AskedCase] | None = None,
+    *,
+    normalization: tuple[Sequence[float], Sequence[float]] | None = None,
 ) -> CheckResult:
     """Check a proof of a network; nothing but the two is trusted to say what they are.
 
@@ -97,6 +101,8 @@ def check_proof(
         path: Of the proof.
         network: Content of the ONNX file.
         specification: What must have been proved; None to accept whatever it is.
+        normalization: Mean and standard deviation of what stands in front of the network in the
+            specification, if anything does.
 
     Raises:
         OSError: The proof cannot be read.
@@ -105,7 +111,7 @@ def check_proof(
         check = _Check(read_proof(path), network)
         check.run()
         if specification is not None:
-            check.compare(specification)
+            check.compare(specification, normalization)
     except ProofError as error:
         return CheckResult(False, str(error))
     deployment = None
@@ -402,9 +408,16 @@ class _Check:
                 self._accept(margins, errors[own], lambda _: name, clause)
         _require(walk.at_end, f"{name} has parts left over")
 
-    def compare(self, asked: Sequence[AskedCase]) -> None:
+    def compare(
+        self,
+        asked: Sequence[AskedCase],
+        normalization: tuple[Sequence[float], Sequence[float]] | None,
+    ) -> None:
         """Require that every case asked about lies in proved cases that have its clauses."""
         proof = self.proof
+        wanted = normalization and tuple(tuple(map(float, part)) for part in normalization)
+        stated = f"the proof is about the network behind the normalisation {proof.normalization}"
+        _require(proof.normalization == wanted, f"{stated}, what was asked is behind {wanted}")
         proved: dict[bytes, list[int]] = {}
         for case in range(len(proof.lower)):
             rows = self._rows(case)
@@ -471,9 +484,9 @@ def _row_words(row: Array, offset: float) -> str:
 
 
 def _clause_key(matrix: Array, offset: Array) -> bytes:
-    """Return the same bytes for the same rows in any order."""
+    """Return the same bytes for the same rows in any order, and for no others."""
     rows = np.column_stack([matrix, offset]).astype(np.float64) + 0.0  # turns -0 into 0
-    return b"".join(sorted(row.tobytes() for row in rows))
+    return b"%d " % rows.shape[1] + b"".join(sorted(row.tobytes() for row in rows))
 
 
 class _Domains(NamedTuple):

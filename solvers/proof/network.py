@@ -39,6 +39,9 @@ __all__ = [
 UNIT = 2.0**-53
 MAX_VALUES, MAX_ENTRIES = 1 << 22, 1 << 26
 """Of one vector, and of one matrix. Error bounds rely on sums of fewer than 2²⁶ numbers."""
+MOST = 2.0**300
+"""Largest magnitude of values, and of constants and their inverses: what underflows next to such
+numbers is nothing, and coefficients that are computed from constants do not underflow."""
 DENSE_SHARE, DENSE_ENTRIES = 0.2, 1 << 23
 
 Array = NDArray[Any]
@@ -145,7 +148,10 @@ class Term:
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """output = Σ matrix · source + bias; the real bias is within `bias_error` of the one held."""
+    """output = Σ matrix · source + bias; the real bias is within `bias_error` of the one held.
+
+    Where a bias is a sum of larger numbers, `bias_error` is 8 units of these at least.
+    """
 
     output: int
     terms: tuple[Term, ...]
@@ -239,6 +245,18 @@ class CheckedNetwork:
         )
 
     @cached_property
+    def largest(self) -> float:
+        """Largest magnitude of a coefficient or constant."""
+        found = 0.0
+        for operation in self.operations:
+            if isinstance(operation, Affine):
+                held = [t.matrix.data if sparse.issparse(t.matrix) else t.matrix
+                        for t in operation.terms]  # fmt: skip
+                parts = (np.abs(part).max(initial=0.0) for part in (operation.bias, *held))
+                found = max(found, *map(float, parts))
+        return found
+
+    @cached_property
     def read_vectors(self) -> frozenset[int]:
         """Vectors that nonlinear operations read: the pre-activations."""
         return frozenset(o.read for o in self.operations if isinstance(o, Nonlinear))
@@ -261,6 +279,7 @@ class _Node:
         if proto.domain not in {"", "ai.onnx"}:
             raise node.refused(f"it belongs to the domain {proto.domain!r}")
         for attribute in proto.attribute:
+            node.require(attribute.name not in node.attributes, "an attribute is given twice")
             node.attributes[attribute.name] = onnx.helper.get_attribute_value(attribute)
         return node
 
@@ -287,15 +306,19 @@ class _Builder:
         if graph.sparse_initializer or model.functions:
             raise UnsupportedProofError("sparse initializers and functions cannot be checked")
         self.constants = {tensor.name: _values(tensor) for tensor in graph.initializer}
-        opsets = [s.version for s in model.opset_import if s.domain in {"", "ai.onnx"}]
-        self.opset = max(opsets, default=1)
+        if len(self.constants) != len(graph.initializer):
+            raise UnsupportedProofError("two initializers have the same name")
+        opsets = {s.version for s in model.opset_import if s.domain in {"", "ai.onnx"}}
+        if len(opsets) != 1:
+            raise UnsupportedProofError(f"the network states {len(opsets)} versions of operators")
+        (self.opset,) = opsets
         inputs = [value for value in graph.input if value.name not in self.constants]
         if len(inputs) != 1 or not graph.output:
             raise UnsupportedProofError(f"the network has {len(inputs)} inputs; one is allowed")
         kind = inputs[0].type.tensor_type
         if kind.elem_type not in {onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE}:
             raise UnsupportedProofError("the input is neither float32 nor float64")
-        self.single = kind.elem_type == onnx.TensorProto.FLOAT
+        self.single = kind.elem_type == onnx.TensorProto.FLOAT and not _has_doubles(graph)
         self.input_shape = tuple(max(d.dim_value, 1) for d in kind.shape.dim)
         self.output_name = graph.output[0].name
         self.operations: list[Operation] = []
@@ -336,16 +359,22 @@ class _Builder:
             elif node.operator not in OPERATORS:
                 raise node.refused("the operator is not supported")
             else:
-                OPERATORS[node.operator](self, node)
+                self._translate(node)
             left = ", ".join(sorted(node.attributes))
             node.require(not left, f"attributes {left} are not understood")
         if self.output_name not in self.vectors:
             raise UnsupportedProofError("the output does not depend on the input")
         return self.vectors[self.output_name][0]
 
+    def _translate(self, node: _Node) -> None:
+        try:
+            OPERATORS[node.operator](self, node)
+        except (ValueError, IndexError, KeyError, TypeError, ArithmeticError) as error:
+            raise node.refused(f"it is malformed: {error}") from error
+
     def _drop(self, node: _Node) -> None:
         """Stop before a final Softmax over all outputs, which keeps their order."""
-        vector, shape = self.vectors[node.inputs[0]]
+        vector, shape = self.vector(node)
         axis = node.take("axis", -1 if self.opset >= 13 else 1)
         size = shape[axis] if self.opset >= 13 else prod(shape[axis % len(shape) :])
         node.require(size == prod(shape), "it is not taken over all outputs")
@@ -433,14 +462,25 @@ class _Builder:
         return True
 
 
+def _has_doubles(graph: onnx.GraphProto) -> bool:
+    """Return whether some numbers have more digits than float32, so that runtimes round them."""
+    held = [tensor.data_type for tensor in graph.initializer]
+    held += [a.t.data_type for n in graph.node if n.op_type == "Constant" for a in n.attribute]
+    held += [a.i for n in graph.node if n.op_type == "Cast" for a in n.attribute if a.name == "to"]
+    return onnx.TensorProto.DOUBLE in held
+
+
 def _values(tensor: onnx.TensorProto) -> Array:
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         raise UnsupportedProofError(f"{tensor.name!r} is stored outside the network's file")
     array = np.asarray(numpy_helper.to_array(tensor))
     if array.dtype in (np.float32, np.float64):
+        sizes = np.abs(array[(array != 0) & np.isfinite(array)].astype(np.float64))
+        if np.any(sizes < 1 / MOST) or np.any(sizes > MOST):
+            raise UnsupportedProofError(f"{tensor.name!r} holds numbers beyond {MOST:.0e}")
         return array.astype(np.float64)
     if array.dtype.kind in "iub":
-        return array.astype(np.int64)
+        return array  # of its own type, in which runtimes compute with it
     raise UnsupportedProofError(f"{tensor.name!r} holds numbers of type {array.dtype}")
 
 
@@ -495,13 +535,14 @@ def _reshape(builder: _Builder, node: _Node, x: Array) -> Array:
 
 def _flatten(_: _Builder, node: _Node, x: Array) -> Array:
     axis = node.take("axis", 1)
-    return x.reshape(prod(x.shape[: axis % (x.ndim + 1) if axis < 0 else axis]), -1)
+    return x.reshape(prod(x.shape[: axis + x.ndim if axis < 0 else axis]), -1)
 
 
 def _axes(builder: _Builder, node: _Node, position: int = 1) -> tuple[int, ...] | None:
     given = builder.constant(node, position)
     wanted = node.take("axes") if given is None else given
-    return None if wanted is None else tuple(int(axis) for axis in np.ravel(wanted))
+    # No axes at all mean the same as an empty list of them.
+    return None if wanted is None else tuple(int(axis) for axis in np.ravel(wanted)) or None
 
 
 def _squeeze(builder: _Builder, node: _Node, x: Array) -> Array:
@@ -536,8 +577,9 @@ def _cast(builder: _Builder, node: _Node, x: Array) -> Array:
     if node.inputs[0] not in builder.constants:
         node.require(floats, "it rounds values")
         return x
-    node.require(floats or (kind == onnx.TensorProto.INT64 and x.dtype == np.int64), "unknown type")
-    wide = x.astype(np.float64) if floats else x
+    whole = kind == onnx.TensorProto.INT64 and x.dtype.kind in "iub" and x.dtype != np.uint64
+    node.require(floats or whole, "unknown type")
+    wide = x.astype(np.float64 if floats else np.int64)
     same = kind != onnx.TensorProto.FLOAT or np.array_equal(wide.astype(np.float32), wide)
     node.require(same, "it rounds a constant")
     return wide
@@ -553,13 +595,16 @@ def _slice(builder: _Builder, node: _Node, x: Array) -> Array:
     steps = [1] * len(starts) if parts[3] is None else parts[3]
     cut = [slice(None)] * x.ndim
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        # Python has nothing there, ONNX the first value.
+        known = step > 0 or start >= -x.shape[axis]
+        node.require(known, "it goes backwards from in front of the first value")
         cut[int(axis)] = slice(int(start), int(end), int(step))
     return x[tuple(cut)]
 
 
 def _gather(builder: _Builder, node: _Node, x: Array) -> Array:
     index = builder.weight(node, 1)
-    node.require(index.dtype == np.int64, "indices are not whole numbers")
+    node.require(index.dtype.kind == "i", "indices are not whole numbers")
     return np.take(x, index, axis=node.take("axis", 0))
 
 
@@ -584,6 +629,7 @@ def _pad(builder: _Builder, node: _Node, x: Array) -> Array:
     node.require(fill == 0.0 and min(pads) >= 0 and len(node.inputs) < 4, "it pads otherwise")
     blank = 0 if node.inputs[0] in builder.constants else -1
     half = len(pads) // 2
+    node.require(half == x.ndim, "its pads do not fit the axes")
     pairs = list(zip(pads[:half], pads[half:], strict=True))
     return np.pad(x, pairs, constant_values=blank)
 
@@ -600,6 +646,7 @@ def _upsample(builder: _Builder, node: _Node, x: Array) -> Array:
 
 def _concat(builder: _Builder, node: _Node) -> None:
     axis, known = node.take("axis"), [name in builder.constants for name in node.inputs]
+    node.require(axis is not None, "it has no axis")
     if all(known):
         parts = [builder.constants[name] for name in node.inputs]
         builder.constants[node.outputs[0]] = np.concatenate(parts, axis)
@@ -695,6 +742,8 @@ def _windows(node: _Node, shape: Shape, kernel: Shape) -> tuple[Array, Shape]:
             pads[i], pads[axes + i] = ends
     else:
         node.require(automatic in {"NOTSET", "VALID"}, f"auto_pad is {automatic}")
+        # Some runtimes ignore the pads then, others refuse them.
+        node.require(automatic == "NOTSET" or not any(pads), "auto_pad and pads are both set")
     node.require(min(pads, default=0) >= 0, "pads are negative")
     around = [(0, 0), *((pads[i], pads[axes + i]) for i in range(axes))]
     index = np.pad(np.arange(prod(shape)).reshape(shape), around, constant_values=-1)
@@ -787,8 +836,9 @@ def _batch_normalization(builder: _Builder, node: _Node) -> None:
     parts = [builder.weight(node, position) for position in range(1, 5)]
     node.require(all(part.shape == (shape[1],) for part in parts), "shapes do not fit")
     node.take("momentum")
-    node.take("spatial")
-    node.require(node.take("training_mode", 0) == 0, "it is in training mode")
+    node.require(node.take("spatial", 1) == 1 and shape[0] == 1, "it is not over channels")
+    trains = node.take("training_mode", 0) != 0 or len([o for o in node.outputs if o]) > 1
+    node.require(not trains, "it is in training mode")
     gain, shift, mean, variance = parts
     spread = np.float64(node.take("epsilon", np.float32(1e-5)))
     node.require((variance + spread > 0).all(), "a variance is not positive")
@@ -799,7 +849,7 @@ def _batch_normalization(builder: _Builder, node: _Node) -> None:
         np.repeat(np.abs(shift) + np.abs(mean * factor), repeats),
     )
     bias = np.repeat(shift, repeats) - np.repeat(mean, repeats) * factor
-    builder.affine(node, shape, [Term(source, factor, 8 * UNIT)], bias, 16 * UNIT * size)
+    builder.affine(node, shape, [Term(source, factor, 8 * UNIT)], bias, 8 * UNIT * size)
 
 
 def _average(builder: _Builder, node: _Node) -> None:
@@ -811,6 +861,7 @@ def _average(builder: _Builder, node: _Node) -> None:
     windows, sizes = _windows(node, shape[1:], kernel)
     met = windows >= 0
     counts = np.full(met.shape[1:], len(met)) if padded else met.sum(0)
+    node.require((counts > 0).all(), "a window lies in the padding")
     rows = np.broadcast_to(np.arange(counts.size).reshape(counts.shape), windows.shape)
     data = np.broadcast_to(1.0 / counts, windows.shape)
     size = (counts.size, prod(shape))

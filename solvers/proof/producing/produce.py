@@ -85,6 +85,7 @@ class Prover:
         self, network: Network, device: str = "auto", normalization: Normalization | None = None
     ) -> None:
         self._network = network
+        self._before = None if normalization is None else (normalization.mean, normalization.std)
         self._unsupported: str | None = None
         self._ground: Ground | None = None
         try:
@@ -124,7 +125,8 @@ class Prover:
             path = Path(folder) / "proof"
             write_proof(path, proof)
             began = time.perf_counter()
-            check = check_proof(path, self._network.source, asked(problem))
+            source = self._network.source
+            check = check_proof(path, source, asked(problem), normalization=self._before)
             checking = time.perf_counter() - began
             if check.accepted:
                 return Proven(path.read_bytes(), check, proving, checking)

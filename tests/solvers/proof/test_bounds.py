@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from solvers.proof import Ball, BoundGroup, CheckedNetwork, ProofError, bound_boxes, root_bounds
 from solvers.proof.bounds import Enclosure, Multipliers, Region, Slopes
-from tests.helpers.networks import cnn, resnet
+from tests.helpers.networks import cnn, model, node, resnet
 from tests.helpers.proofs import exact_vectors, random_layers, relu_net
 
 Array = NDArray[np.float64]
@@ -258,3 +258,65 @@ def test_float32_stays_within_its_error_in_deep_networks(seed: int) -> None:
             off = abs(Fraction(float(got[place])) - value)
             assert off <= Fraction(float(error[place]))
             assert off <= Fraction(float(together[0, place]))
+
+
+def test_pools_of_negative_values_take_nothing_off_the_error() -> None:
+    """Upper lines of a maximum may have negative intercepts; their sizes count, not their sum."""
+    count = 2048
+    rng = np.random.default_rng(0)
+    bias = -(3 + np.abs(rng.normal(size=count))).astype(np.float32)
+    nodes = [
+        node("Add", ["x", "b"], ["a"]),
+        node("MaxPool", ["a"], ["p"], kernel_shape=[2], strides=[2]),
+        node("Flatten", ["p"], ["y"]),
+    ]
+    content = model(
+        nodes, shape=(1, 1, 2 * count), weights={"b": np.repeat(bias, 2).reshape(1, 1, -1)}
+    )
+    network = CheckedNetwork.read(content)
+    box = np.ones(2 * count)
+    row = -rng.uniform(0.1, 1, count)
+    truth = sum(
+        ((Fraction(float(b)) + 1) * Fraction(float(c)) for b, c in zip(bias, row, strict=True)),
+        Fraction(0),
+    )
+    (bound,) = enclosure_of(network, -box, box).backward(network.output, row[None])
+    assert Fraction(float(bound)) <= truth
+    assert float(bound) == pytest.approx(float(truth), rel=1e-9)
+
+
+@pytest.mark.parametrize("gain", [1.0, 1.1])
+def test_float32_errors_of_a_normalisation_are_those_of_its_parts(gain: float) -> None:
+    """(x − 1e6)·g + 1e6·g is about g·x on paper, and 0 in float32 where x is small."""
+    numbers = {"g": gain, "s": 1e6 * gain, "m": 1e6, "v": 1.0}
+    weights = {name: np.full(1, value, np.float32) for name, value in numbers.items()}
+    nodes = [node("BatchNormalization", ["x", *"gsmv"], ["y"], epsilon=0.0)]
+    network = CheckedNetwork.read(model(nodes, shape=(1, 1, 1, 1), weights=weights))
+    x = np.float32(0.015)
+    enclosure = enclosure_of(network, np.array([0.01]), np.array([0.02]))
+    (error,) = enclosure.float32_error(np.ones((1, 1)))[0]
+    g, s, m, _ = (weights[name][0] for name in "gsmv")
+    in_float32 = (x - m) * g + s
+    exact = (Fraction(float(x)) - Fraction(float(m))) * Fraction(float(g)) + Fraction(float(s))
+    assert abs(Fraction(float(in_float32)) - exact) > Fraction(1, 200)
+    assert abs(Fraction(float(in_float32)) - exact) <= Fraction(float(error))
+
+
+def test_weights_that_folding_may_overflow_leave_no_word_about_float32() -> None:
+    nodes = [node("Mul", ["x", "a"], ["h"]), node("Mul", ["h", "b"], ["y"])]
+    for large, known in ((2.0**40, True), (2.0**80, False)):
+        weights = {"a": np.full(1, large, np.float32), "b": np.full(1, 2.0**-20, np.float32)}
+        network = CheckedNetwork.read(model(nodes, shape=(1, 1), weights=weights))
+        point = np.array([2.0**-40])
+        error = enclosure_of(network, point, point).float32_error(np.ones((1, 1)))
+        assert bool(np.isfinite(error).all()) == known
+
+
+def test_values_beyond_what_underflow_allows_for_are_refused() -> None:
+    nodes = [node("Mul", ["x", "a"], [f"h{i}"]) for i in range(1)]
+    nodes += [node("Mul", [f"h{i}", "a"], ["y" if i == 2 else f"h{i + 1}"]) for i in range(3)]
+    weights = {"a": np.full(1, 2.0**100, np.float32)}
+    network = CheckedNetwork.read(model(nodes, shape=(1, 1), weights=weights))
+    with pytest.raises(ProofError, match="overflow"):
+        enclosure_of(network, np.zeros(1), np.ones(1))
+    assert np.isfinite(enclosure_of(network, np.zeros(1), np.full(1, 1e-90)).upper[-1]).all()

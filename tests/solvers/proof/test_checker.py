@@ -286,6 +286,48 @@ def test_a_ball_is_proved_as_a_ball(norm: int, tmp_path: Path) -> None:
     assert results == [True, False, False, False]
 
 
+def test_what_was_asked_is_about_the_network_behind_its_own_normalisation(tmp_path: Path) -> None:
+    """Behind (x − 0) / 1e30 every network is constant, which says nothing of the network."""
+    content = relu_net([(np.ones((1, 2)), np.array([1.5]))])
+    case = asked(LOW, HIGH, (np.ones((1, 1)), np.zeros(1)))
+    flat = proof_of(content, LOW, HIGH, normalization=((0.0,), (1e30,)))
+    assert check(tmp_path, flat, content=content).accepted
+    result = check(tmp_path, flat, content=content, specification=[case])
+    assert "normalisation" in str(result.reason)
+    same = check(
+        tmp_path, flat, content=content, specification=[case], normalization=([0.0], [1e30])
+    )
+    assert same.accepted
+    plain = proof_of(content, LOW / 4, HIGH / 4)
+    small = [asked(LOW / 4, HIGH / 4, (np.ones((1, 1)), np.zeros(1)))]
+    assert check(tmp_path, plain, content=content, specification=small).accepted
+    assert not check(
+        tmp_path, plain, content=content, specification=small, normalization=([0.0], [1e30])
+    ).accepted
+
+
+def test_rows_of_other_lengths_are_other_clauses(tmp_path: Path) -> None:
+    """Two rows about one output are the same bytes as one row about three."""
+    matrix, offset = np.array([[1.0], [2.0]]), np.array([0.0, -9.0])
+    proof = boxes_proof(
+        matrix=matrix, offset=offset,
+        row_case=np.zeros(2, np.int32), row_clause=np.zeros(2, np.int32),
+    )  # fmt: skip
+    assert check(tmp_path, proof, specification=[asked(LOW, HIGH, (matrix, offset))]).accepted
+    pair, other = sorted([(1.0, 0.0), (2.0, -9.0)], key=lambda row: np.array(row).tobytes())
+    glued = asked(LOW, HIGH, (np.array([[*pair, other[0]]]), np.array([other[1]])))
+    assert not check(tmp_path, proof, specification=[glued]).accepted
+
+
+def test_rows_whose_products_underflow_prove_nothing(tmp_path: Path) -> None:
+    """5e-324 · 0.25 is 0 in float64; at −1e300 the product of real numbers is −1e-24."""
+    content = relu_net([(np.array([[0.25]]), np.zeros(1))])
+    proof = proof_of(
+        content, [-1e300], [-1e299], matrix=np.array([[5e-324]]), offset=np.array([-1e-30])
+    )
+    assert "overflow" in str(check(tmp_path, proof, content=content).reason)
+
+
 def test_before_a_softmax_only_orders_of_two_outputs_count(tmp_path: Path) -> None:
     nodes = [node("Gemm", ["x", "w", "b"], ["z"]), node("Softmax", ["z"], ["y"])]
     weights = {"w": np.zeros((2, 2), np.float32), "b": np.array([1, 0], np.float32)}

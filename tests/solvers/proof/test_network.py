@@ -131,6 +131,17 @@ CASES: Mapping[str, tuple[tuple[int, ...], list[onnx.NodeProto], dict[str, Array
                node("Dropout", ["d"], ["f"]), node("Cast", ["f"], ["c"], to=TensorProto.FLOAT),
                node("Flatten", ["c"], ["y"], axis=0)],
                {"a": np.array([0]), "s": np.array([0, -1])}),
+    "flatten from the end": ((1, 2, 3), [node("Flatten", ["x"], ["f"], axis=-1),
+                             node("Transpose", ["f"], ["y"])], {}),
+    "reduce sum over no axes": ((1, 2, 3), [node("ReduceSum", ["x", "a"], ["s"]),
+                                node("Relu", ["s"], ["y"])], {"a": np.zeros(0, np.int64)}),
+    "squeeze no axes": ((1, 2, 1), [node("Squeeze", ["x", "a"], ["s"]),
+                        node("Add", ["s", "b"], ["y"])],
+                        {"a": np.zeros(0, np.int64), "b": normal(2)}),
+    "large whole numbers": ((1, 2), [node("Cast", ["u"], ["c"], to=TensorProto.FLOAT),
+                            node("Mul", ["x", "c"], ["y"])], {"u": np.array([2**63, 5], "u8")}),
+    "average same": ((1, 1, 4, 4), [node("AveragePool", ["x"], ["y"], auto_pad="SAME_LOWER",
+                     kernel_shape=[3, 3], strides=[2, 2])], {}),
     "leaky": ((1, 5), [node("LeakyRelu", ["x"], ["y"], alpha=0.2)], {}),
     "clip": ((1, 5), [node("Clip", ["x", "l", "u"], ["y"])],
              {"l": np.array(-0.3, "f"), "u": np.array(0.4, "f")}),
@@ -241,6 +252,34 @@ REFUSED = {
         {"b": normal(1, 3)},
         "constant with rounding",
     ),
+    "whole numbers that overflow": (
+        [node("Add", ["u", "u"], ["s"]), node("Cast", ["s"], ["c"], to=TensorProto.FLOAT),
+         node("Mul", ["x", "c"], ["y"])],
+        {"u": np.full((1, 3), 2**31 - 1, np.int32)},
+        "constant with rounding",
+    ),
+    "pads beside auto_pad": (
+        [node("Reshape", ["x", "s"], ["r"]),
+         node("AveragePool", ["r"], ["y"], auto_pad="VALID", pads=[1, 1], kernel_shape=[2])],
+        {"s": np.array([1, 1, 3])},
+        "auto_pad and pads",
+    ),
+    "statistics of the batch": (
+        [node("BatchNormalization", ["x", *"gsmv"], ["y", "a", "b"])],
+        {name: np.ones(3, "f") for name in "gsmv"},
+        "training mode",
+    ),
+    "a step back from nowhere": (
+        [node("Slice", ["x", *"seat"], ["y"])],
+        {"s": np.array([-9]), "e": np.array([-19]), "a": np.array([1]), "t": np.array([-1])},
+        "backwards",
+    ),
+    "a split into more parts than it has names for": (
+        [node("Split", ["x", "s"], ["y"], axis=1)], {"s": np.array([1, 1, 1])}, "malformed",
+    ),
+    "constants beyond what is bounded": (
+        [node("Mul", ["x", "b"], ["y"])], {"b": np.array([1e-100])}, "beyond",
+    ),
     "infinite weight": (
         [node("Gemm", ["x", "w"], ["y"])], {"w": np.full((3, 2), np.inf, "f")}, "not finite",
     ),
@@ -257,6 +296,34 @@ def test_what_is_not_understood_is_refused_by_name(name: str) -> None:
     nodes, weights, reason = REFUSED[name]
     with pytest.raises(UnsupportedProofError, match=reason):
         CheckedNetwork.read(model(nodes, shape=(1, 3), weights=weights))
+
+
+def test_names_and_versions_that_mean_two_things_are_refused() -> None:
+    twice = parse(mlp())
+    twice.graph.initializer.append(twice.graph.initializer[0])
+    with pytest.raises(UnsupportedProofError, match="same name"):
+        CheckedNetwork.read(twice.SerializeToString())
+    versions = parse(mlp())
+    versions.opset_import.append(helper.make_opsetid("ai.onnx", 7))
+    with pytest.raises(UnsupportedProofError, match="2 versions"):
+        CheckedNetwork.read(versions.SerializeToString())
+    attributes = parse(mlp())
+    (first, *_) = attributes.graph.node
+    first.attribute.append(first.attribute[0])
+    with pytest.raises(UnsupportedProofError, match="given twice"):
+        CheckedNetwork.read(attributes.SerializeToString())
+
+
+def test_a_network_that_computes_in_float64_in_between_is_not_one_of_float32() -> None:
+    """What is rounded on the way back is not part of the error of float32 inference."""
+    nodes = [
+        node("Cast", ["x"], ["d"], to=TensorProto.DOUBLE),
+        node("Clip", ["d", "l"], ["c"]),
+        node("Cast", ["c"], ["y"], to=TensorProto.FLOAT),
+    ]
+    content = model(nodes, shape=(1, 1), weights={"l": np.array(0.1)})
+    assert not CheckedNetwork.read(content).single
+    assert CheckedNetwork.read(mlp()).single
 
 
 def test_a_file_that_is_no_network_is_refused() -> None:
