@@ -13,6 +13,9 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api.auditing import AuditTrail
 from api.caching import Caching
+from api.dashboard import certifications as certification_pages
+from api.dashboard import networks as network_pages
+from api.dashboard import overview, static
 from api.feed import Feed
 from api.headers import SecurityHeaders
 from api.limits import BodyLimit, NestingLimit
@@ -28,7 +31,6 @@ from api.routes import (
     events,
     evidence,
     findings,
-    home,
     jobs,
     login,
     networks,
@@ -73,7 +75,10 @@ _ROUTES = (
     operations,
     documentation,
     login,
-    home,
+    static,
+    overview,
+    network_pages,
+    certification_pages,
 )
 _TAGS = [
     {"name": "networks", "description": "ONNX files to certify."},

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["PAGE_POLICY", "SECURITY_HEADERS", "SecurityHeaders"]
+__all__ = ["DASHBOARD_POLICY", "PAGE_POLICY", "SECURITY_HEADERS", "SecurityHeaders"]
 
 _FRAMES = "base-uri 'none'; frame-ancestors 'none'"
 PAGE_POLICY = (
@@ -15,6 +15,11 @@ PAGE_POLICY = (
     f"{_FRAMES}"
 )
 """Policy of pages without scripts."""
+DASHBOARD_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    f"img-src 'self' data:; form-action 'self'; {_FRAMES}"
+)
+"""Policy of the dashboard: its own files, and nothing that stands inside a page."""
 SECURITY_HEADERS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",

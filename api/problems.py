@@ -17,11 +17,13 @@ from urllib.parse import quote
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
+from markupsafe import Markup
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
+from api.dashboard.frame import framed
 from api.headers import SECURITY_HEADERS
 from api.schemas.problem import InvalidPart, Problem
 from store.errors import StoreError
@@ -222,7 +224,23 @@ def _api_error(request: Request, error: Exception) -> Response:
     if problem.status == HTTPStatus.UNAUTHORIZED and _is_shown(request):
         target = quote(request.url.path, safe="/")
         return RedirectResponse(f"/login?next={target}", status_code=303, headers=SECURITY_HEADERS)
-    return problem_response(problem, error.headers)
+    return _answer(request, problem, error.headers)
+
+
+def _answer(
+    request: Request, problem: Problem, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return a problem as whoever asks reads it: a page for people, a document for programs."""
+    if not _is_shown(request) or request.url.path.startswith("/v1/"):
+        return problem_response(problem, headers)
+    return framed(
+        request,
+        "error.html",
+        {"problem": problem},
+        login=Markup(),
+        status=problem.status,
+        headers={**SECURITY_HEADERS, **_HEADERS.get(problem.status, {}), **(headers or {})},
+    )
 
 
 def _is_shown(request: Request) -> bool:
@@ -233,7 +251,7 @@ def _is_shown(request: Request) -> bool:
 
 def _store_error(request: Request, error: Exception) -> Response:
     name = error.kind if isinstance(error, RejectedFileError) else type(error).__name__
-    return problem_response(problem_of(name, str(error), instance=request.url.path))
+    return _answer(request, problem_of(name, str(error), instance=request.url.path))
 
 
 def _http_error(request: Request, error: Exception) -> Response:
@@ -242,7 +260,7 @@ def _http_error(request: Request, error: Exception) -> Response:
         raise error
     if error.status_code == HTTPStatus.BAD_REQUEST:
         detail = f"{error.detail}; send JSON in UTF-8"
-        return problem_response(problem_of("MalformedBodyError", detail, instance=request.url.path))
+        return _answer(request, problem_of("MalformedBodyError", detail, instance=request.url.path))
     problem = Problem(
         type="about:blank",
         title=HTTPStatus(error.status_code).phrase,
@@ -253,7 +271,7 @@ def _http_error(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(_allowed_methods(request))
-    return problem_response(problem, headers)
+    return _answer(request, problem, headers)
 
 
 def _framework_detail(request: Request, error: HTTPException) -> str:
@@ -287,8 +305,8 @@ def _validation_error(request: Request, error: Exception) -> Response:
         for part in error.errors()
     ]
     listed = "; ".join(f"{part.location}: {part.message}" for part in parts)
-    return problem_response(
-        problem_of("ValidationError", listed, instance=request.url.path, errors=parts)
+    return _answer(
+        request, problem_of("ValidationError", listed, instance=request.url.path, errors=parts)
     )
 
 
@@ -296,19 +314,19 @@ def _database_error(request: Request, error: Exception) -> Response:
     logger.error("the database failed: %s", error)
     if "disk is full" in str(error):
         detail = "the server's disk is full, nothing was stored; free some space and try again"
-        return problem_response(problem_of("StoreFullError", detail, instance=request.url.path))
+        return _answer(request, problem_of("StoreFullError", detail, instance=request.url.path))
     if isinstance(error, IntegrityError):
         detail = "something this request refers to changed at the same moment; try again"
-        return problem_response(problem_of("ConflictError", detail, instance=request.url.path))
+        return _answer(request, problem_of("ConflictError", detail, instance=request.url.path))
     if not isinstance(error, OperationalError):
         return _unexpected_error(request, error)
     detail = "the database does not answer; try again in a few seconds"
-    return problem_response(
-        problem_of("UnavailableError", detail, instance=request.url.path), _RETRY_AFTER
+    return _answer(
+        request, problem_of("UnavailableError", detail, instance=request.url.path), _RETRY_AFTER
     )
 
 
 def _unexpected_error(request: Request, error: Exception) -> Response:
     logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
     detail = "the service met an error of its own; its log has the details"
-    return problem_response(problem_of(_INTERNAL, detail, instance=request.url.path))
+    return _answer(request, problem_of(_INTERNAL, detail, instance=request.url.path))

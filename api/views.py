@@ -38,6 +38,7 @@ __all__ = [
     "job",
     "network",
     "region_of",
+    "seconds_left",
     "settings_of",
     "training",
 ]
@@ -153,7 +154,7 @@ def _job(row: JobRow) -> dict[str, Any]:
             done=row.done,
             total=row.total,
             parked=row.parked,
-            seconds_left=_seconds_left(row),
+            seconds_left=seconds_left(row),
         ),
         "cancel_requested": row.cancel_requested,
         "cached": row.cached,
@@ -165,7 +166,7 @@ def _job(row: JobRow) -> dict[str, Any]:
     }
 
 
-def _seconds_left(row: JobRow) -> float | None:
+def seconds_left(row: JobRow) -> float | None:
     """Return how long a running job will take, if it goes on as since its worker took it."""
     fresh = row.done - row.claimed_done
     if row.state != JobState.RUNNING or row.claimed_at is None or fresh <= 0:

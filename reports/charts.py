@@ -15,14 +15,17 @@ from reports.numbers import finite
 from reports.summary import gap_of
 
 __all__ = [
+    "BOTTOM",
     "PLOT",
     "ROW",
+    "TOP",
     "WIDTH",
     "AccuracyChart",
     "Axis",
     "Bar",
     "GapChart",
     "GapRow",
+    "Tick",
     "accuracy_chart",
     "gap_chart",
     "nice_ticks",

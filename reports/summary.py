@@ -8,7 +8,17 @@ from typing import Any
 
 from reports.numbers import finite, mean
 
-__all__ = ["EVIDENCE", "EXACT", "bracket", "certified", "correct", "gap_of", "summarize"]
+__all__ = [
+    "EVIDENCE",
+    "EXACT",
+    "best_certified",
+    "bracket",
+    "certified",
+    "correct",
+    "gap_of",
+    "summarize",
+    "verdict_counts",
+]
 
 EXACT = "exact"
 EVIDENCE = ("checked", "solver", "none")
@@ -97,4 +107,23 @@ def summarize(items: Sequence[Item], methods: Sequence[str]) -> dict[str, Any]:
         "seconds": math.fsum(
             finite(value) or 0.0 for item in items for value in (item.get("seconds") or {}).values()
         ),
+    }
+
+
+def best_certified(summary: Mapping[str, Any]) -> float | None:
+    """Return the certified accuracy of the method that proves most."""
+    shares = map(finite, summary["certified_accuracy"].values())
+    return max((share for share in shares if share is not None), default=None)
+
+
+def verdict_counts(summary: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many inputs a summary has of each verdict."""
+    count = summary["count"]
+    misclassified = count - round((finite(summary["clean_accuracy"]) or 0.0) * count)
+    falsified, unknown = summary["falsified"], summary["unknown"]
+    return {
+        "verified": count - misclassified - falsified - unknown,
+        "falsified": falsified,
+        "unknown": unknown,
+        "misclassified": misclassified,
     }

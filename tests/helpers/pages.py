@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-VOID = {"meta", "img", "input", "line", "rect", "circle", "polyline", "br"}
+VOID = {"meta", "link", "img", "input", "line", "rect", "circle", "polyline", "br"}
 
 
 class PageParser(HTMLParser):

@@ -1,0 +1,182 @@
+"""Certifications: what was asked, how far it is, and every input's answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi.responses import HTMLResponse
+
+from api import views
+from api.dashboard.lines import certified_view, job_view
+from api.dashboard.overview import dashboard_of
+from api.dashboard.rendering import show
+from api.dashboard.selecting import Selection, select_items
+from api.pagination import CursorParameter, before_id, split
+from api.parameters import CertificationId
+from api.principal import PrincipalDependency, Scope, needs
+from api.services import ServicesDependency
+from reports import charts, curves
+from reports.examples import Example, example
+from reports.html import VERDICTS, item_row, run_rows, summary_tiles
+from reports.intervals import bounds_chart, interval_chart, time_chart
+from reports.page import duration, number, region_text
+from reports.summary import EXACT, summarize
+from store.dashboard import Answer, JobLine
+from store.jobs import FINAL_STATES
+from store.tables import CertificationRow
+
+__all__ = ["router"]
+
+router = APIRouter(include_in_schema=False, dependencies=[needs(Scope.READ)])
+
+_SHOWN = 50
+
+Word = Annotated[str | None, Query(max_length=20, pattern="^[a-z_]*$")]
+PageNumber = Annotated[int, Query(ge=1, le=100_000)]
+
+
+def _chosen(
+    verdict: Word = None, evidence: Word = None, sort: Word = None, page: PageNumber = 1
+) -> Selection:
+    return Selection(verdict or "", evidence or "", sort or "index", page)
+
+
+ChosenItems = Annotated[Selection, Depends(_chosen)]
+ItemIndex = Annotated[int, Path(ge=0, le=2**31 - 1)]
+
+
+@router.get("/certifications", response_class=HTMLResponse)
+def list_certifications(
+    request: Request,
+    services: ServicesDependency,
+    principal: PrincipalDependency,
+    cursor: CursorParameter = None,
+) -> HTMLResponse:
+    """Return the page of all certifications."""
+    found = dashboard_of(services).certifications(limit=_SHOWN + 1, before=before_id(cursor))
+    lines, following = split(found, _SHOWN, lambda line: line[0].id)
+    return show(
+        request,
+        "certifications.html",
+        principal,
+        certifications=[(certified_view(row), row.network_id, name) for row, name in lines],
+        following=following,
+        first=cursor is None,
+    )
+
+
+@router.get("/certifications/{certification_id}", response_class=HTMLResponse)
+def show_certification(
+    request: Request,
+    certification_id: CertificationId,
+    services: ServicesDependency,
+    principal: PrincipalDependency,
+    chosen: ChosenItems,
+) -> HTMLResponse:
+    """Return the page of one certification."""
+    row = services.certifications.get(certification_id)
+    items = dashboard_of(services).items(certification_id)
+    methods = row.settings["methods"]
+    bounds = [method for method in methods if method != EXACT]
+    summary = row.summary or summarize(items, methods)
+    selected = select_items(items, chosen, f"/certifications/{certification_id}")
+    return show(
+        request,
+        "certification.html",
+        principal,
+        **_frame(row),
+        tiles=summary_tiles(summary) if items else [],
+        accuracy=charts.accuracy_chart(summary) if items else None,
+        gaps=charts.gap_chart(items, methods),
+        intervals=interval_chart(items),
+        times=time_chart(items, methods),
+        charts=charts,
+        curves=curves,
+        selected=selected,
+        rows=[item_row(item, bounds) for item in selected.items],
+        has_reasons=any(item.get("reason") for item in selected.items),
+        bounds=bounds,
+        has_exact=EXACT in methods,
+        verdicts=VERDICTS,
+        settings=run_rows(_report(row)),
+    )
+
+
+@router.get("/certifications/{certification_id}/inputs/{index}", response_class=HTMLResponse)
+def show_input(
+    request: Request,
+    certification_id: CertificationId,
+    index: ItemIndex,
+    services: ServicesDependency,
+    principal: PrincipalDependency,
+) -> HTMLResponse:
+    """Return the page of one input."""
+    row = services.certifications.get(certification_id)
+    answer = dashboard_of(services).answer(certification_id, index)
+    methods = row.settings["methods"]
+    return show(
+        request,
+        "input.html",
+        principal,
+        **_frame(row),
+        item=answer.item,
+        row=item_row(answer.item, []),
+        answer=answer,
+        bounds=bounds_chart(answer.item, methods),
+        charts=charts,
+        methods=[_method_row(answer.item, method) for method in _asked(answer.item, methods)],
+        example=_example(row, answer),
+    )
+
+
+def _frame(row: CertificationRow) -> dict[str, Any]:
+    """Return what the pages of a certification and of its inputs both say."""
+    return {
+        "job": job_view(JobLine(row.job, row.network.name, row.settings["epsilon"])),
+        "final": row.job.state in FINAL_STATES,
+        "network": row.network,
+        "dataset": row.dataset,
+        "region": region_text(views.region_of(row).model_dump(mode="json")),
+    }
+
+
+def _report(row: CertificationRow) -> dict[str, Any]:
+    return {
+        "network": {"name": row.network.name, "sha256": row.network.sha256},
+        "region": views.region_of(row).model_dump(mode="json"),
+        "settings": views.settings_of(row).model_dump(mode="json"),
+    }
+
+
+def _asked(item: Mapping[str, Any], methods: Sequence[str]) -> list[str]:
+    """Return the methods that have something to say: those asked for, then the attack."""
+    return [*methods, *(name for name in item.get("seconds") or {} if name not in methods)]
+
+
+def _method_row(item: Mapping[str, Any], method: str) -> dict[str, str]:
+    """Return a line of the table of methods."""
+    status = (item.get("status") or {}).get(method) or ""
+    reason = (item.get("reasons") or {}).get(method) or ""
+    exact = item.get("exact") or (None, None)
+    lower = exact[0] if method == EXACT else (item.get("lower") or {}).get(method)
+    return {
+        "method": method,
+        "lower": number(lower),
+        "gap": number((item.get("gap") or {}).get(method)),
+        "seconds": duration((item.get("seconds") or {}).get(method)),
+        "status": str(reason or status),
+    }
+
+
+def _example(row: CertificationRow, answer: Answer) -> Example | None:
+    """Return the counterexample, where there is one and its input is kept."""
+    if not answer.item.get("counterexample") or not answer.input:
+        return None
+    return example(
+        answer.item,
+        answer.input,
+        input_shape=row.network.details["input_shape"],
+        valid_range=row.settings.get("valid_range"),
+    )

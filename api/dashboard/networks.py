@@ -1,0 +1,120 @@
+"""Networks: what was recognised in them, and how they were certified."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request
+from fastapi.responses import HTMLResponse
+
+from api.dashboard.lines import certified_view, network_view
+from api.dashboard.overview import dashboard_of
+from api.dashboard.rendering import show
+from api.pagination import CursorParameter, before_id, split
+from api.principal import PrincipalDependency, Scope, needs
+from api.services import ServicesDependency
+from reports import curves
+from reports.curves import CurveChart, Series, curve_chart
+from reports.page import number
+from reports.summary import best_certified
+from store.dashboard import Certified
+
+__all__ = ["router"]
+
+router = APIRouter(include_in_schema=False, dependencies=[needs(Scope.READ)])
+
+_SHOWN = 50
+_HISTORY = 200
+_KINDS = ("certified", "empirical", "clean", "verified", "falsified", "misclassified")
+
+NetworkId = Annotated[str, Path(max_length=100)]
+
+
+@router.get("/networks", response_class=HTMLResponse)
+def list_networks(
+    request: Request,
+    services: ServicesDependency,
+    principal: PrincipalDependency,
+    cursor: CursorParameter = None,
+) -> HTMLResponse:
+    """Return the page of all networks."""
+    found = dashboard_of(services).networks(limit=_SHOWN + 1, before=before_id(cursor))
+    lines, following = split(found, _SHOWN, lambda line: line.network.id)
+    return show(
+        request,
+        "networks.html",
+        principal,
+        networks=[network_view(line) for line in lines],
+        following=following,
+        first=cursor is None,
+    )
+
+
+@router.get("/networks/{network_id}", response_class=HTMLResponse)
+def show_network(
+    request: Request,
+    network_id: NetworkId,
+    services: ServicesDependency,
+    principal: PrincipalDependency,
+) -> HTMLResponse:
+    """Return the page of one network."""
+    network, history = dashboard_of(services).network(network_id, limit=_HISTORY)
+    return show(
+        request,
+        "network.html",
+        principal,
+        network=network,
+        details=network.details,
+        history=[certified_view(row) for row in history],
+        by_radius=_by_radius(history),
+        over_time=_over_time(history),
+        drawing=curves,
+    )
+
+
+def _by_radius(history: Sequence[Certified]) -> CurveChart | None:
+    """Return the latest accuracies at each radius of what was asked last; None of one radius."""
+    succeeded = [row for row in history if row.summary is not None and row.epsilon is not None]
+    if not succeeded:
+        return None
+    asked = (succeeded[0].dataset, succeeded[0].norm, succeeded[0].total)
+    latest: dict[float, Certified] = {}
+    for row in succeeded:
+        if (row.dataset, row.norm, row.total) == asked:
+            latest.setdefault(row.epsilon or 0.0, row)
+    if len(latest) < 2:
+        return None
+    rows = sorted(latest.items())
+    known = [(epsilon, row.summary or {}) for epsilon, row in rows]
+    return curve_chart(
+        [
+            Series("clean", "clean", [(x, summary["clean_accuracy"]) for x, summary in known]),
+            Series(
+                "under attack",
+                "empirical",
+                [(x, summary["empirical_accuracy"]) for x, summary in known],
+            ),
+            Series(
+                "certified", "certified", [(x, best_certified(summary)) for x, summary in known]
+            ),
+        ],
+        percent=True,
+        whole=False,
+    )
+
+
+def _over_time(history: Sequence[Certified]) -> CurveChart | None:
+    """Return certified accuracies of questions asked again; None where there is none."""
+    succeeded = [row for row in reversed(history) if row.summary is not None]
+    lines: dict[str, list[tuple[float, object]]] = {}
+    for place, row in enumerate(succeeded, start=1):
+        label = f"ε = {number(row.epsilon)}, {row.dataset}"
+        lines.setdefault(label, []).append((place, best_certified(row.summary or {})))
+    again = [label for label, points in lines.items() if len(points) > 1]
+    # Of many questions, those that were asked last.
+    shown = sorted(again, key=lambda label: lines[label][-1][0], reverse=True)[: len(_KINDS)]
+    return curve_chart(
+        [Series(label, kind, lines[label]) for label, kind in zip(shown, _KINDS, strict=False)],
+        percent=True,
+    )

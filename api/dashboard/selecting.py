@@ -1,0 +1,189 @@
+"""Which inputs a table shows, and where its links lead: filtered, sorted, page by page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlencode
+
+from reports.html import VERDICTS
+from reports.numbers import finite
+from reports.summary import EVIDENCE, bracket
+
+__all__ = ["Choice", "Selected", "Selection", "Sort", "select_items"]
+
+Item = Mapping[str, Any]
+_PAGE = 100
+_DOWN = "_down"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a request asks to see.
+
+    Attributes:
+        verdict, evidence: Only those; empty for all.
+        sort: By what; with `_down` at the end, the largest first.
+        page: From 1.
+    """
+
+    verdict: str = ""
+    evidence: str = ""
+    sort: str = "index"
+    page: int = 1
+
+    def only(self, field: str, word: str) -> Selection:
+        """Return the first page of what has this word in a field, `verdict` or `evidence`."""
+        verdict = word if field == "verdict" else self.verdict
+        evidence = word if field == "evidence" else self.evidence
+        return replace(self, verdict=verdict, evidence=evidence, page=1)
+
+    def href(self, path: str) -> str:
+        """Return the link to it; what is as usual is left out."""
+        usual = Selection()
+        query = {name: value for name, value in vars(self).items() if value != getattr(usual, name)}
+        return f"{path}?{urlencode(query)}#inputs" if query else f"{path}#inputs"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A filter to click on."""
+
+    word: str
+    count: int
+    href: str
+    now: bool
+
+
+@dataclass(frozen=True)
+class Sort:
+    """A heading to click on; `now` is `ascending`, `descending` or empty."""
+
+    href: str
+    now: str
+
+
+@dataclass(frozen=True)
+class Selected:
+    """A page of a table with its links.
+
+    Attributes:
+        items: To show.
+        first, last, total: Which of how many these are, counted from 1.
+        verdicts, evidences: Filters.
+        sorts: Headings.
+        before, after: Links to the pages beside this one; empty where there is none.
+    """
+
+    items: Sequence[Item]
+    first: int
+    last: int
+    total: int
+    verdicts: Sequence[Choice]
+    evidences: Sequence[Choice]
+    sorts: Mapping[str, Sort]
+    before: str
+    after: str
+
+
+def select_items(items: Sequence[Item], chosen: Selection, path: str) -> Selected:
+    """Return the page of a table.
+
+    Args:
+        items: All of them.
+        chosen: Which are to be shown; words that mean nothing are as if they were not there.
+        path: Of the page.
+    """
+    chosen = _known(chosen)
+    passing = [item for item in items if _passes(item, chosen)]
+    key = _KEYS[chosen.sort.removesuffix(_DOWN)]
+    # Inputs that have no such number come last, whichever way the others are sorted.
+    known = [item for item in passing if key(item) is not None]
+    known.sort(key=lambda item: key(item) or 0.0, reverse=chosen.sort.endswith(_DOWN))
+    ordered = [*known, *(item for item in passing if key(item) is None)]
+    pages = max(1, math.ceil(len(ordered) / _PAGE))
+    number = min(chosen.page, pages)
+    start = (number - 1) * _PAGE
+    shown = ordered[start : start + _PAGE]
+    return Selected(
+        items=shown,
+        first=start + 1 if shown else 0,
+        last=start + len(shown),
+        total=len(ordered),
+        verdicts=_choices(items, chosen, "verdict", VERDICTS, path),
+        evidences=_choices(items, chosen, "evidence", EVIDENCE, path),
+        sorts={name: _sort(chosen, name, path) for name in _KEYS},
+        before=replace(chosen, page=number - 1).href(path) if number > 1 else "",
+        after=replace(chosen, page=number + 1).href(path) if number < pages else "",
+    )
+
+
+def _known(chosen: Selection) -> Selection:
+    return Selection(
+        verdict=chosen.verdict if chosen.verdict in VERDICTS else "",
+        evidence=chosen.evidence if chosen.evidence in EVIDENCE else "",
+        sort=chosen.sort if chosen.sort.removesuffix(_DOWN) in _KEYS else "index",
+        page=chosen.page,
+    )
+
+
+def _passes(item: Item, chosen: Selection) -> bool:
+    return chosen.verdict in ("", item.get("verdict")) and chosen.evidence in (
+        "",
+        item.get("evidence"),
+    )
+
+
+def _choices(
+    items: Sequence[Item], chosen: Selection, field: str, words: Sequence[str], path: str
+) -> list[Choice]:
+    """Return the filters of one field, those that would show nothing left out."""
+    others = chosen.only(field, "")
+    passing = [item for item in items if _passes(item, others)]
+    counts = {word: sum(item.get(field) == word for item in passing) for word in words}
+    now = getattr(chosen, field)
+    every = Choice("all", len(passing), others.href(path), now=not now)
+    return [
+        every,
+        *(
+            Choice(word, count, others.only(field, word).href(path), now=word == now)
+            for word, count in counts.items()
+            if count or word == now
+        ),
+    ]
+
+
+def _sort(chosen: Selection, name: str, path: str) -> Sort:
+    """Return a heading: a click sorts by it, another one turns the order around."""
+    up, down = chosen.sort == name, chosen.sort == name + _DOWN
+    target = name + _DOWN if up else name
+    now = "ascending" if up else "descending" if down else ""
+    return Sort(replace(chosen, sort=target, page=1).href(path), now)
+
+
+def _lower(item: Item) -> float | None:
+    lowers = [finite(value) for value in (item.get("lower") or {}).values()]
+    known = [value for value in (*lowers, bracket(item)[0]) if value is not None]
+    return max(known, default=None)
+
+
+def _seconds(item: Item) -> float | None:
+    seconds = [finite(value) for value in (item.get("seconds") or {}).values()]
+    return math.fsum(value or 0.0 for value in seconds) if seconds else None
+
+
+def _verdict(item: Item) -> float | None:
+    word = item.get("verdict")
+    return float(VERDICTS.index(word)) if word in VERDICTS else None
+
+
+_KEYS: Mapping[str, Callable[[Item], float | None]] = {
+    "index": lambda item: finite(item.get("index")),
+    "label": lambda item: finite(item.get("label")),
+    "verdict": _verdict,
+    "lower": _lower,
+    "upper": lambda item: finite(item.get("upper")),
+    "seconds": _seconds,
+}

@@ -1,0 +1,355 @@
+"""What pages show, each with as many queries for a thousand jobs as for one.
+
+Lists read columns and not whole rows: settings may name a hundred thousand inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, ColumnElement, Row, Select, cast, func, select, type_coerce
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Session
+
+from store.database import Database
+from store.errors import NotFoundError
+from store.jobs import FINAL_STATES, JobState
+from store.tables import (
+    CertificationRow,
+    ComparedNetworkRow,
+    ComparisonRow,
+    DatasetRow,
+    ItemProofRow,
+    ItemRow,
+    JobRow,
+    NetworkRow,
+    TrainingRow,
+)
+from store.uploads import NETWORKS, UploadRow, get_upload
+from store.workers import Workers
+
+__all__ = ["Answer", "Certified", "Dashboard", "JobLine", "NetworkLine", "Overview"]
+
+_LIVE = tuple(state.value for state in JobState if state not in FINAL_STATES)
+_TREND = 12
+
+
+@dataclass(frozen=True)
+class JobLine:
+    """A job in a list.
+
+    Attributes:
+        job: The job.
+        title: What it is about.
+        epsilon: Radius that it asks about.
+    """
+
+    job: JobRow
+    title: str
+    epsilon: float | None
+
+
+@dataclass(frozen=True)
+class Certified:
+    """A certification in the history of a network; `summary` is None until it has succeeded."""
+
+    id: str
+    network_id: str
+    dataset: str
+    epsilon: float | None
+    norm: str | None
+    state: str
+    done: int
+    total: int
+    created_at: datetime
+    finished_at: datetime | None
+    summary: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class NetworkLine:
+    """A network in a list.
+
+    Attributes:
+        network: The network.
+        history: Its latest certifications that have succeeded, newest first.
+    """
+
+    network: NetworkRow
+    history: Sequence[Certified]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """How everything is at this moment.
+
+    Attributes:
+        live: Jobs that are queued or running, the oldest first.
+        recent: Jobs that are finished, the newest first.
+        states: How many jobs there are in each state.
+        workers: How many workers take each queue.
+        networks: Those that were certified last, the latest first.
+    """
+
+    live: Sequence[JobLine]
+    recent: Sequence[JobLine]
+    states: Mapping[str, int]
+    workers: Mapping[str, int]
+    networks: Sequence[NetworkLine]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer for one input.
+
+    Attributes:
+        item: As reports print it.
+        input: The input itself, flat, where it is kept.
+        proof_bytes: Size of its proof; None where there is none.
+        before, after: The inputs that are answered beside it, by index.
+    """
+
+    item: Mapping[str, Any]
+    input: Sequence[float] | None
+    proof_bytes: int | None
+    before: int | None
+    after: int | None
+
+
+class Dashboard:
+    """Reads for pages.
+
+    Args:
+        database: As the one who asks sees it.
+        alive_seconds: A worker that was silent for longer is taken for dead.
+    """
+
+    def __init__(self, database: Database, *, alive_seconds: float) -> None:
+        self._database = database
+        self._alive_seconds = alive_seconds
+
+    def overview(self, *, limit: int) -> Overview:
+        """Return at most `limit` of each list."""
+        live = select(JobRow).where(JobRow.state.in_(_LIVE)).order_by(JobRow.id).limit(limit)
+        ended = select(JobRow).where(JobRow.state.in_(FINAL_STATES))
+        states = select(JobRow.state, func.count(JobRow.id)).group_by(JobRow.state)
+        with self._database.read() as session:
+            running = list(session.scalars(live))
+            finished = list(session.scalars(ended.order_by(JobRow.id.desc()).limit(limit)))
+            lines = {line.job.id: line for line in _lines(session, [*running, *finished])}
+            counts = {row[0]: row[1] for row in session.execute(states)}
+            networks = _certified_last(session, limit)
+        return Overview(
+            live=[lines[job.id] for job in running],
+            recent=[lines[job.id] for job in finished],
+            states=counts,
+            workers=Workers(self._database).alive(seconds=self._alive_seconds),
+            networks=networks,
+        )
+
+    def networks(self, *, limit: int, before: str | None) -> list[NetworkLine]:
+        """Return networks, the newest first, older than the one with the id `before`."""
+        query = select(NetworkRow).order_by(NetworkRow.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(NetworkRow.id < before)
+        with self._database.read() as session:
+            return _with_history(session, list(session.scalars(query)))
+
+    def network(self, network_id: str, *, limit: int) -> tuple[UploadRow, list[Certified]]:
+        """Return a network and its latest certifications, the newest first.
+
+        Raises:
+            NotFoundError: There is none with that id.
+        """
+        with self._database.read() as session:
+            network = get_upload(session, NETWORKS, network_id)
+            query = _certifications(CertificationRow.network_id == network_id)
+            found = session.execute(query.order_by(CertificationRow.id.desc()).limit(limit))
+            return network, [_certified(row) for row in found]
+
+    def certifications(self, *, limit: int, before: str | None) -> list[tuple[Certified, str]]:
+        """Return certifications with the names of their networks, the newest first."""
+        older = [] if before is None else [CertificationRow.id < before]
+        query = _certifications(*older).join(
+            NetworkRow, NetworkRow.id == CertificationRow.network_id
+        )
+        query = query.add_columns(NetworkRow.name.label("network"))
+        with self._database.read() as session:
+            found = session.execute(query.order_by(CertificationRow.id.desc()).limit(limit))
+            return [(_certified(row), row.network) for row in found]
+
+    def items(self, certification_id: str) -> list[dict[str, Any]]:
+        """Return the answers of a certification in the order of the data set.
+
+        Their counterexamples are left out: a picture has thousands of values, and lists show none.
+        """
+        payload = _WITHOUT_EXAMPLE[self._database.dialect]()
+        query = (
+            select(payload)
+            .where(ItemRow.certification_id == certification_id)
+            .order_by(ItemRow.index)
+        )
+        with self._database.read() as session:
+            return list(session.scalars(query))
+
+    def answer(self, certification_id: str, index: int) -> Answer:
+        """Return the answer for an input.
+
+        Raises:
+            NotFoundError: It has none.
+        """
+        own = ItemRow.certification_id == certification_id
+        size = select(func.length(ItemProofRow.content)).where(
+            ItemProofRow.certification_id == certification_id, ItemProofRow.index == index
+        )
+        before = select(func.max(ItemRow.index)).where(own, ItemRow.index < index)
+        after = select(func.min(ItemRow.index)).where(own, ItemRow.index > index)
+        with self._database.read() as session:
+            row = session.scalar(select(ItemRow).where(own, ItemRow.index == index))
+            if row is None:
+                raise NotFoundError("answer for input", str(index))
+            return Answer(
+                item=row.payload,
+                input=row.input,
+                proof_bytes=session.scalar(size),
+                before=session.scalar(before),
+                after=session.scalar(after),
+            )
+
+
+def _sqlite_payload() -> ColumnElement[dict[str, Any]]:
+    return type_coerce(func.json_remove(ItemRow.payload, "$.counterexample"), JSON())
+
+
+def _postgresql_payload() -> ColumnElement[dict[str, Any]]:
+    return type_coerce(cast(ItemRow.payload, JSONB).op("-")("counterexample"), JSON())
+
+
+_WITHOUT_EXAMPLE = {"sqlite": _sqlite_payload, "postgresql": _postgresql_payload}
+
+
+def _certifications(*conditions: ColumnElement[bool]) -> Select[Any]:
+    """Return the query of what `Certified` tells."""
+    return (
+        select(
+            CertificationRow.id,
+            CertificationRow.network_id,
+            DatasetRow.name.label("dataset"),
+            CertificationRow.settings["epsilon"].as_float().label("epsilon"),
+            CertificationRow.settings["norm"].as_string().label("norm"),
+            JobRow.state,
+            JobRow.done,
+            JobRow.total,
+            JobRow.created_at,
+            JobRow.finished_at,
+            CertificationRow.summary,
+        )
+        .join(JobRow, JobRow.id == CertificationRow.id)
+        .join(DatasetRow, DatasetRow.id == CertificationRow.dataset_id)
+        .where(*conditions)
+    )
+
+
+def _certified(row: Row[Any]) -> Certified:
+    values = row._mapping
+    return Certified(**{name: values[name] for name in Certified.__dataclass_fields__})
+
+
+def _certified_last(session: Session, limit: int) -> list[NetworkLine]:
+    """Return the networks that were certified last, with their history."""
+    latest = func.max(CertificationRow.id)
+    query = (
+        select(CertificationRow.network_id)
+        .where(CertificationRow.summary.is_not(None))
+        .group_by(CertificationRow.network_id)
+        .order_by(latest.desc())
+        .limit(limit)
+    )
+    order = list(session.scalars(query))
+    rows = session.scalars(select(NetworkRow).where(NetworkRow.id.in_(order)))
+    by_id = {row.id: row for row in rows}
+    return _with_history(session, [by_id[one] for one in order if one in by_id])
+
+
+def _with_history(session: Session, networks: Sequence[NetworkRow]) -> list[NetworkLine]:
+    """Return networks with their latest certifications."""
+    age = func.row_number().over(
+        partition_by=CertificationRow.network_id, order_by=CertificationRow.id.desc()
+    )
+    # Whose networks these are was asked already: conditions of a project do not reach a subquery.
+    ranked = (
+        _certifications(
+            CertificationRow.network_id.in_([row.id for row in networks]),
+            CertificationRow.summary.is_not(None),
+        )
+        .add_columns(age.label("age"))
+        .subquery()
+    )
+    history: dict[str, list[Certified]] = {row.id: [] for row in networks}
+    for row in session.execute(select(ranked).where(ranked.c.age <= _TREND).order_by("age")):
+        history[row.network_id].append(_certified(row))
+    return [NetworkLine(row, history[row.id]) for row in networks]
+
+
+def _lines(session: Session, jobs: Iterable[JobRow]) -> Iterator[JobLine]:
+    """Yield jobs with what they are about; one query for each kind."""
+    found = list(jobs)
+    ids = [job.id for job in found]
+    titles: dict[str, tuple[str, float | None]] = {}
+    for read in (_certification_titles, _comparison_titles, _training_titles):
+        titles.update(read(session, ids))
+    for job in found:
+        yield JobLine(job, *titles.get(job.id, (job.kind, None)))
+
+
+_Titles = dict[str, tuple[str, float | None]]
+
+
+def _certification_titles(session: Session, ids: Sequence[str]) -> _Titles:
+    epsilon = CertificationRow.settings["epsilon"].as_float()
+    query = (
+        select(CertificationRow.id, NetworkRow.name, epsilon)
+        .join(NetworkRow, NetworkRow.id == CertificationRow.network_id)
+        .where(CertificationRow.id.in_(ids))
+    )
+    return {row[0]: (row[1], row[2]) for row in session.execute(query)}
+
+
+def _comparison_titles(session: Session, ids: Sequence[str]) -> _Titles:
+    epsilon = ComparisonRow.settings["epsilon"].as_float()
+    query = (
+        select(ComparisonRow.id, NetworkRow.name, epsilon)
+        .join(ComparedNetworkRow, ComparedNetworkRow.comparison_id == ComparisonRow.id)
+        .join(NetworkRow, NetworkRow.id == ComparedNetworkRow.network_id)
+        .where(ComparisonRow.id.in_(ids))
+        .order_by(ComparisonRow.id, ComparedNetworkRow.position)
+    )
+    names: dict[str, list[str]] = {}
+    radii: dict[str, float | None] = {}
+    for identifier, name, radius in session.execute(query):
+        names.setdefault(identifier, []).append(name)
+        radii[identifier] = radius
+    return {one: (" against ".join(reversed(names[one])), radii[one]) for one in names}
+
+
+def _training_titles(session: Session, ids: Sequence[str]) -> _Titles:
+    settings = TrainingRow.settings
+    query = (
+        select(
+            TrainingRow.id,
+            settings["name"].as_string(),
+            settings["architecture"].as_string(),
+            NetworkRow.name,
+            settings["method"].as_string(),
+            settings["epsilon"].as_float(),
+        )
+        .outerjoin(NetworkRow, NetworkRow.id == TrainingRow.network_id)
+        .where(TrainingRow.id.in_(ids))
+    )
+    return {
+        identifier: (name or f"{network or architecture} by {method}", epsilon)
+        for identifier, name, architecture, network, method, epsilon in session.execute(query)
+    }
