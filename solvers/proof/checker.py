@@ -465,8 +465,8 @@ class _Check:
 
     def _region_words(self, case: int) -> str:
         low, high = self.proof.lower[case], self.proof.upper[case]
-        shown = [f"{a:.9g} <= X_{i} <= {b:.9g}" for i, (a, b) in enumerate(zip(low, high))]  # noqa: B905
-        words = ", ".join(shown[:SHOWN_INPUTS])
+        ends = zip(low[:SHOWN_INPUTS], high[:SHOWN_INPUTS], strict=True)
+        words = ", ".join(f"{_digits(a)} <= X_{i} <= {_digits(b)}" for i, (a, b) in enumerate(ends))
         if len(low) > SHOWN_INPUTS:
             words += f" and so on for {len(low)} inputs, {np.max(high - low):.9g} wide at most"
         ball = self._ball(case)
@@ -479,8 +479,14 @@ SHOWN_CASES, SHOWN_INPUTS = 10, 8
 
 
 def _row_words(row: Array, offset: float) -> str:
-    terms = [f"{value:+.9g}*Y_{i}" for i, value in enumerate(row) if value]
-    return f"{' '.join(terms) or '0'} <= {offset:.9g}"
+    terms = [f"{_digits(value, '+')}*Y_{i}" for i, value in enumerate(row) if value]
+    return f"{' '.join(terms) or '0'} <= {_digits(offset)}"
+
+
+def _digits(value: float, sign: str = "") -> str:
+    """Return as many digits as it takes to tell a number from all others: no more was proved."""
+    short = f"{value:{sign}.9g}"
+    return short if float(short) == value else f"{value:{sign}.17g}"
 
 
 def _clause_key(matrix: Array, offset: Array) -> bytes:

@@ -169,10 +169,27 @@ def _contains(case: AskedCase, x: NDArray[np.float32]) -> bool:
 
 
 def _margin(case: AskedCase, y: Array) -> float:
-    """Return the least margin of a clause: the largest of C y − d over its rows."""
+    """Return the least margin of a clause: the largest of C y − d over its rows.
+
+    Its sign is right: outputs that are finite are taken exactly.
+    """
+    if np.isfinite(y).all():
+        exact = (
+            max(_exact_row(row, y, d) for row, d in zip(matrix, offset, strict=True))
+            for matrix, offset in case.clauses
+        )
+        least = min(exact, default=None)
+        tiny = 5e-324 if least is not None and least > 0 else -np.inf
+        return np.inf if least is None else max(float(least), tiny)
     with np.errstate(invalid="ignore"):
         margins = [float((matrix @ y - offset).max()) for matrix, offset in case.clauses]
     return min((m for m in margins if not np.isnan(m)), default=np.inf)
+
+
+def _exact_row(row: Array, y: Array, offset: float) -> Fraction:
+    used = np.flatnonzero(row)
+    products = (Fraction(float(row[i])) * Fraction(float(y[i])) for i in used)
+    return sum(products, Fraction(0)) - Fraction(float(offset))
 
 
 def _in_real_numbers(network: bytes, x: NDArray[np.float32], case: AskedCase) -> RealNumbers:

@@ -306,6 +306,18 @@ def test_what_was_asked_is_about_the_network_behind_its_own_normalisation(tmp_pa
     ).accepted
 
 
+def test_numbers_in_words_are_the_numbers_proved(tmp_path: Path) -> None:
+    """Rounded to nine digits they would state a region that holds 0.3, which is not proved."""
+    edge = np.nextafter(0.3, 0)
+    proof = replace(boxes_proof(), upper=np.array([[edge, 0.25]]), offset=np.array([-1e-17]))
+    result = check(tmp_path, proof)
+    assert result.accepted, result.reason
+    found = re.search(r"X_0 <= ([0-9.]+), -1 <= X_1 <= 0.25", result.statement[1])
+    assert found is not None
+    assert float(found[1]) == edge
+    assert "never +1*Y_0 <= -1e-17" in result.statement[2]
+
+
 def test_rows_of_other_lengths_are_other_clauses(tmp_path: Path) -> None:
     """Two rows about one output are the same bytes as one row about three."""
     matrix, offset = np.array([[1.0], [2.0]]), np.array([0.0, -9.0])
