@@ -154,7 +154,7 @@ def test_a_network_that_the_checker_cannot_read_leaves_a_reason() -> None:
 def test_a_rejected_proof_is_no_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
     """A checker that says no leaves the verdict to be taken on trust, with its reason."""
 
-    def reject(*_arguments: object) -> CheckResult:
+    def reject(*_arguments: object, **_named: object) -> CheckResult:
         return CheckResult(False, "a leaf proves nothing")
 
     monkeypatch.setattr(produce, "check_proof", reject)
