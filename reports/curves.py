@@ -171,4 +171,8 @@ def _curve(line: Series, points: _Points, x: _Scale, y: _Scale, percent: bool) -
 
 
 def _text(value: float, percent: bool) -> str:
-    return f"{100 * value:.3g}\u202f%" if percent else f"{value:.4g}".replace("-", "\u2212")
+    if percent:
+        return f"{100 * value:.3g}\u202f%"
+    # Numbers that people still count are not written with an exponent.
+    text = f"{value:.0f}" if 1e4 <= abs(value) < 1e7 else f"{value:.4g}"
+    return text.replace("-", "\u2212")

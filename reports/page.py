@@ -72,7 +72,9 @@ def duration(value: object) -> str:
         return f"{1000 * seconds:.0f}\u202fms"
     if seconds < 120:
         return f"{seconds:.1f}\u202fs"
-    return f"{seconds / 60:.1f}\u202fmin"
+    if seconds < 7200:
+        return f"{seconds / 60:.1f}\u202fmin"
+    return f"{seconds / 3600:.1f}\u202fh"
 
 
 def region_text(region: Mapping[str, Any]) -> str:

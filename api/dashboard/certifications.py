@@ -32,6 +32,12 @@ __all__ = ["router"]
 router = APIRouter(include_in_schema=False, dependencies=[needs(Scope.READ)])
 
 _SHOWN = 50
+_MEANINGS = {
+    "verified": "no input of the region changes the answer",
+    "falsified": "an input of the region changes the answer",
+    "unknown": "neither was shown",
+    "misclassified": "the input itself is answered wrongly",
+}
 
 Word = Annotated[str | None, Query(max_length=20, pattern="^[a-z_]*$")]
 PageNumber = Annotated[int, Query(ge=1, le=100_000)]
@@ -123,6 +129,7 @@ def show_input(
         **_frame(row),
         item=answer.item,
         row=item_row(answer.item, []),
+        meaning=_MEANINGS.get(str(answer.item.get("verdict")), ""),
         answer=answer,
         bounds=bounds_chart(answer.item, methods),
         charts=charts,

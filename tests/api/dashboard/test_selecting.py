@@ -1,0 +1,85 @@
+"""The table of inputs shows what is asked for, and its links ask for what they say."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.dashboard.selecting import Selected, Selection, select_items
+from reports.html import VERDICTS
+from reports.summary import EVIDENCE
+from tests.helpers.report_items import FIVE_ITEMS, item, items_strategy
+
+PATH = "/certifications/job_x"
+MANY = [item(index, "verified", lower=(0.0, index % 7), upper=8.0) for index in range(250)]
+
+
+def follow(items: list[dict[str, Any]], href: str) -> Selected:
+    """Return what a link shows."""
+    parts = urlsplit(href)
+    assert (parts.path, parts.fragment) == (PATH, "inputs")
+    query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    page = int(query.pop("page", "1"))
+    return select_items(items, Selection(**query, page=page), PATH)  # type: ignore[arg-type]
+
+
+def indices(selected: Selected) -> list[int]:
+    return [one["index"] for one in selected.items]
+
+
+def test_everything_in_order() -> None:
+    selected = select_items(FIVE_ITEMS, Selection(), PATH)
+    assert indices(selected) == [0, 1, 2, 3, 4]
+    assert (selected.first, selected.last, selected.total) == (1, 5, 5)
+    assert (selected.before, selected.after) == ("", "")
+    assert [(one.word, one.count, one.now) for one in selected.verdicts] == [
+        ("all", 5, True), ("verified", 2, False), ("falsified", 1, False),
+        ("unknown", 1, False), ("misclassified", 1, False),
+    ]  # fmt: skip
+
+
+@given(items_strategy(), st.sampled_from(["", *VERDICTS]), st.sampled_from(["", *EVIDENCE]))
+def test_filters_show_as_many_as_they_say(
+    items: list[dict[str, Any]], verdict: str, evidence: str
+) -> None:
+    selected = select_items(items, Selection(verdict=verdict, evidence=evidence), PATH)
+    for one in selected.items:
+        assert verdict in ("", one["verdict"])
+        assert evidence in ("", one["evidence"])
+    for choice in (*selected.verdicts, *selected.evidences):
+        assert follow(items, choice.href).total == choice.count
+    assert sum(choice.now for choice in selected.verdicts) == 1
+
+
+def test_sorting_there_and_back() -> None:
+    down = select_items(FIVE_ITEMS, Selection(sort="lower_down"), PATH)
+    # The one without bounds comes last either way.
+    assert indices(down) == [0, 1, 3, 2, 4]
+    assert down.sorts["lower"].now == "descending"
+    up = follow(FIVE_ITEMS, down.sorts["lower"].href)
+    assert indices(up) == [2, 3, 1, 0, 4]
+    assert up.sorts["lower"].now == "ascending"
+    assert follow(FIVE_ITEMS, up.sorts["lower"].href) == down
+
+
+def test_pages_hold_everything_once() -> None:
+    selected = select_items(MANY, Selection(sort="lower"), PATH)
+    seen = indices(selected)
+    assert selected.before == ""
+    while selected.after:
+        last = selected
+        selected = follow(MANY, selected.after)
+        assert follow(MANY, selected.before) == last
+        assert selected.first == len(seen) + 1
+        seen += indices(selected)
+    assert sorted(seen) == list(range(250))
+    assert selected.last == 250
+
+
+def test_what_means_nothing_is_ignored() -> None:
+    odd = Selection(verdict="odd", evidence="odd", sort="odd", page=99)
+    assert indices(select_items(FIVE_ITEMS, odd, PATH)) == [0, 1, 2, 3, 4]
+    assert select_items([], odd, PATH).total == 0
