@@ -9,6 +9,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
+from markupsafe import Markup
 
 from api.auditing import record
 from api.authentication import (
@@ -20,7 +21,7 @@ from api.authentication import (
     keys_needed,
     refused_login,
 )
-from api.pages import page
+from api.dashboard.frame import framed
 from api.problems import ApiError
 from api.services import InstallationDependency, Services
 from store.access_tables import ApiKeyRow
@@ -34,17 +35,6 @@ router = APIRouter(include_in_schema=False)
 _FORM_COOKIE = "tightrope_form"
 _FORM_SECONDS = 3600
 _FIELD = 2000
-_LOGIN = """<h1>Tightrope</h1>
-<p>This service asks for a key. Whoever runs it makes keys with
-<code>tightrope keys create</code>.</p>
-{problem}<form method="post" action="/login">
-<input type="hidden" name="csrf" value="{csrf}">
-<input type="hidden" name="next" value="{target}">
-<label for="key">Key</label>
-<input id="key" name="key" type="password" autocomplete="current-password" required autofocus>
-<button>Log in</button>
-</form>
-"""
 
 
 @router.get("/login", response_class=HTMLResponse)
@@ -140,13 +130,14 @@ def logout_form(cookie: str, name: str) -> str:
 def _form(request: Request, target: str, *, problem: str | None = None) -> Response:
     """Return the page with a token that belongs to a cookie, so that only it can be sent."""
     cookie = secrets.token_urlsafe(32)
-    said = "" if problem is None else f'<p role="alert">{escape(problem)}</p>\n'
-    body = _LOGIN.format(problem=said, csrf=csrf_token(cookie), target=escape(target))
-    response = HTMLResponse(
-        page("Tightrope: log in", body),
-        status_code=200 if problem is None else 401,
-        headers={"Cache-Control": "no-store"},
+    response = framed(
+        request,
+        "login.html",
+        {"failure": problem, "csrf": csrf_token(cookie), "target": target},
+        login=Markup(),
+        status=200 if problem is None else 401,
     )
+    response.headers["Cache-Control"] = "no-store"
     response.set_cookie(
         _FORM_COOKIE,
         cookie,
