@@ -13,9 +13,9 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api.auditing import AuditTrail
 from api.caching import Caching
+from api.dashboard import assets, overview
 from api.dashboard import certifications as certification_pages
 from api.dashboard import networks as network_pages
-from api.dashboard import overview, static
 from api.feed import Feed
 from api.headers import SecurityHeaders
 from api.limits import BodyLimit, NestingLimit
@@ -75,7 +75,7 @@ _ROUTES = (
     operations,
     documentation,
     login,
-    static,
+    assets,
     overview,
     network_pages,
     certification_pages,

@@ -8,7 +8,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
-from api.dashboard.static import asset_url
+from api.dashboard.assets import asset_url
 from api.headers import DASHBOARD_POLICY
 from reports import page
 
