@@ -7,12 +7,13 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
 
 from tests.helpers.imports import ROOT
-from tests.helpers.processes import free_port
+from tests.helpers.processes import children, free_port
 from tests.helpers.servers import (
     PASSWORD,
     USER,
@@ -25,7 +26,7 @@ from tests.helpers.servers import (
 )
 from tests.helpers.service import wait_until
 
-__all__ = ["PostgresServer", "Process", "RedisServer"]
+__all__ = ["PostgresServer", "Process", "RedisServer", "find_faketime"]
 
 
 class Process:
@@ -98,7 +99,7 @@ class RedisServer:
 
 
 class PostgresServer:
-    """PostgreSQL, whose clock follows a file where libfaketime is at hand.
+    """PostgreSQL, whose clock can be made to follow a file where libfaketime is at hand.
 
     Args:
         folder: For its data and log.
@@ -114,13 +115,8 @@ class PostgresServer:
         self.clock.chmod(0o644)
         words = [f"{find_postgres()}/postgres", "-D", str(data), "-p", str(self.port), "-k", ""]
         words += ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
-        library = find_faketime()
-        env = dict(os.environ)
-        if library is not None:
-            env |= {"LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(self.clock)}
-            env |= {"FAKETIME_CACHE_DURATION": "1", "DONT_FAKE_MONOTONIC": "1"}
-        self.clock_moves = library is not None
-        self._process = Process(unprivileged(words), folder.with_suffix(".log"), env, cwd=Path("/"))
+        self._words, self._log = unprivileged(words), folder.with_suffix(".log")
+        self._process = Process(self._words, self._log, cwd=Path("/"))
         self._made = False
 
     def start(self) -> None:
@@ -145,8 +141,28 @@ class PostgresServer:
         self._process.stop(signal.SIGINT, group=True)
 
     def kill(self) -> None:
-        """End it at once, with everything it has started."""
+        """End it at once, with everything it has started, each of which leads a group."""
+        running = self._process.running
+        started = [] if running is None else children(running.pid)
         self._process.stop(signal.SIGKILL, group=True)
+        for pid in started:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def follow_clock(self, library: Path) -> None:
+        """Restart it under libfaketime: from here on its clock can be moved."""
+        self.stop()
+        env = dict(os.environ)
+        env |= {"LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(self.clock)}
+        env |= {"FAKETIME_CACHE_DURATION": "1", "DONT_FAKE_MONOTONIC": "1"}
+        self._process = Process(self._words, self._log, env, cwd=Path("/"))
+        self.start()
+
+    def leave_clock(self) -> None:
+        """Restart it with the real clock."""
+        self.kill()  # under libfaketime it may hang on its way out
+        self._process = Process(self._words, self._log, cwd=Path("/"))
+        self.start()
 
     def move_clock(self, seconds: int) -> None:
         """Let its clock be so far from the real one."""

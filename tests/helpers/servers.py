@@ -43,7 +43,8 @@ def unprivileged(command: Sequence[str]) -> list[str]:
     """Return a command that runs as somebody else when we are root: PostgreSQL refuses root."""
     if os.getuid() != 0:
         return list(command)
-    return ["runuser", "-u", "postgres", "--", *command]
+    # It becomes the command, so that signals go to that; runuser would stand between the two.
+    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--", *command]
 
 
 def prepare_postgres(folder: Path) -> Path:
