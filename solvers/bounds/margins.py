@@ -155,8 +155,10 @@ def _lowered(task: _Task, found: MarginBounds) -> MarginBounds:
     if margins.matrix.dtype != torch.float64:
         return found
     output = found.intermediate[task.scene.network.graph.output].detach()
-    size = torch.maximum(output.lower.abs(), output.upper.abs()).flatten(1).unsqueeze(1)
-    allowed = rounding_allowance(margins.matrix, margins.offset, size)
+    size = torch.maximum(output.lower.abs(), output.upper.abs())
+    # A single output may have no axis of its own.
+    whole = size.reshape(len(size), 1, -1)
+    allowed = rounding_allowance(margins.matrix, margins.offset, whole)
     return replace(found, lower=found.lower - allowed)
 
 

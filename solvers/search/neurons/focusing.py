@@ -205,7 +205,7 @@ class _Climb:
 
     def _move(self, traces: Traces, outputs: Tensor) -> None:
         self._state.move(traces)
-        pressure = self._limited.pressure(outputs[0].flatten(1)) * self._scale
+        pressure = self._limited.pressure(outputs[0].reshape(outputs.shape[1], -1)) * self._scale
         moved = self._adam.step(pressure.to(self._scale.dtype)) * self._scale
         weights = torch.add(self._limited.weights, moved, alpha=_WEIGHT_RATE).clamp(min=0)
         self._limited = replace(self._limited, weights=weights)

@@ -71,7 +71,7 @@ class Functions:
 
     def allowance(self, outputs: Tensor) -> Tensor:
         """Return what rounding of the margins' own terms may amount to, shape `(rows,)`."""
-        matrix = self.coefficients.to(outputs.dtype).flatten(1)
+        matrix = self.coefficients.to(outputs.dtype).reshape(len(self.offset), -1)
         return rounding_allowance(matrix, self.offset.to(outputs.dtype), outputs)
 
 
@@ -158,7 +158,7 @@ class Limited:
     def _matrix(self, kind: torch.dtype) -> tuple[Tensor, Tensor]:
         """Return rows of every value's clause, `(values, rows, outputs)`, and their offsets."""
         shape = self.weights.shape
-        matrix = self.limits.coefficients.to(kind).flatten(1)
+        matrix = self.limits.coefficients.to(kind).reshape(len(self.limits.offset), -1)
         return matrix.reshape(*shape, matrix.shape[1]), self.limits.offset.to(kind).reshape(shape)
 
     def _spread(self, index: Tensor) -> Tensor:
