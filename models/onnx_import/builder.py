@@ -17,7 +17,7 @@ from models.graph import Graph, Node
 from models.onnx_file.limits import ImportLimits
 from models.onnx_file.reader import GraphInput
 from models.onnx_import.values import Activation, Known
-from models.operators import Input, Operator
+from models.operators import Input, Operator, Reshape
 from models.parameters import ParameterRef, ParameterStep
 
 __all__ = ["Builder"]
@@ -181,7 +181,14 @@ class Builder:
             self._shapes[new] = self._shapes.pop(old)
 
     def graph(self, output: str) -> Graph:
-        """Return the finished graph, without the nodes that the output does not depend on."""
+        """Return the finished graph, without the nodes that the output does not depend on.
+
+        A single output without an axis gets one, which everything that reads outputs counts on.
+        """
+        if self._shapes[output] == ():
+            axis = Node(f"{output}/axis", Reshape((1,)), (output,), (1,))
+            self.nodes.append(axis)
+            output = axis.name
         graph = Graph(tuple(self.nodes), output)
         needed = graph.ancestors(output)
         if graph.input not in needed:

@@ -278,3 +278,29 @@ def test_an_interval_that_leaves_a_domain_is_named() -> None:
         assert decision.reason is not None
         assert "Log" in decision.reason
         assert "reaches 0" in decision.reason
+
+
+@pytest.mark.parametrize("threshold", [10.0, 60.0, 1000.0])
+def test_a_single_output_without_an_axis(threshold: float) -> None:
+    """A sum over everything leaves a number; every member can do with that."""
+    generator = np.random.default_rng(0)
+    weights = {
+        "w1": generator.normal(size=(30, 40)).astype(np.float32),
+        "w2": generator.normal(size=(40, 20)).astype(np.float32),
+    }
+    nodes = [
+        node("MatMul", ["x", "w1"], ["z"]),
+        node("Relu", ["z"], ["h"]),
+        node("MatMul", ["h", "w2"], ["q"]),
+        node("Relu", ["q"], ["r"]),
+        node("ReduceSum", ["r"], ["y"], keepdims=0),
+    ]
+    network = load_network(model(nodes, shape=(30,), weights=weights))
+    centre = generator.normal(size=30)
+    region = Box(centre - 0.1, centre + 0.1)
+    clause = Clause(np.array([[1.0]]), np.array([threshold]))
+    problem = Problem((Case(region, Specification((clause,))),))
+    decision = decide(network, problem, DecideOptions(timeout_seconds=20.0))
+    value = float(network(torch.from_numpy(centre[np.newaxis].astype(np.float32))))
+    assert decision.verdict is not Verdict.UNKNOWN
+    assert (decision.verdict is Verdict.FALSIFIED) == (threshold > value)
