@@ -26,7 +26,12 @@ def expected(running: Site) -> Answers:
     return answers
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+# Moving a server's clock takes libfaketime, under which PostgreSQL now and then hangs on its way
+# out: `python -m benchmarks.service faults` does that; tests/store injects a clock.
+REPEATABLE = [name for name in FAULTS if not name.startswith("clock")]
+
+
+@pytest.mark.parametrize("fault", REPEATABLE)
 def test_nothing_is_lost(running: Site, expected: Answers, fault: str) -> None:
     outcome = FAULTS[fault](running, expected)
     assert outcome.survived
