@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -47,7 +48,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     monkeypatch.setattr("tightrope_client.flows.time", made)
     monkeypatch.setattr("tightrope_client.runners.time", made)
-    monkeypatch.setattr("tightrope_client.runners.asyncio.sleep", made.awaited)
+    # Not the function itself: servers of other tests sleep by it in threads of this process.
+    own = SimpleNamespace(sleep=made.awaited, to_thread=asyncio.to_thread)
+    monkeypatch.setattr("tightrope_client.runners.asyncio", own)
     return made
 
 
