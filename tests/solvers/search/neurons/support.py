@@ -26,6 +26,7 @@ from solvers.search.contract import SearchOutcome
 from solvers.search.neurons import NeuronSearchOptions, search_neurons
 from solvers.search.neurons.bounding import Bounder, Functions
 from solvers.search.neurons.crossing import Terms
+from solvers.search.neurons.domains import Domains
 from solvers.search.neurons.layout import Layout, layout_of
 from solvers.search.neurons.pace import Choice
 from solvers.search.neurons.sharpening import Sharpener
@@ -136,6 +137,22 @@ class Domain:
         """Return terms for rows `(rows, size)` in the domain."""
         shape = (alpha.shape[0], -1)
         return Terms(self.lower.expand(shape), self.upper.expand(shape), alpha, gamma)
+
+    def whole(self, floor: float) -> Domains:
+        """Return it as the only domain of a search, with one row and slopes of 0."""
+        none = torch.zeros(1, dtype=torch.long)
+        slopes = torch.zeros(1, 1, self.layout.size)
+        return Domains(
+            none,
+            torch.full((1,), floor, dtype=torch.float64),
+            none,
+            none,
+            self.lower.unsqueeze(0),
+            self.upper.unsqueeze(0),
+            slopes,
+            slopes.clone(),
+            none.unsqueeze(0),
+        )
 
     def bounder(self, dtype: torch.dtype = torch.float64) -> Bounder:
         region = boxes_to_interval([self.region], torch.float64)

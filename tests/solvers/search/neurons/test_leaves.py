@@ -12,7 +12,6 @@ from solvers.bounds import boxes_to_interval
 from solvers.budget import Budget
 from solvers.search.neurons.bounding import Bounder, Functions, Start
 from solvers.search.neurons.crossing import Terms
-from solvers.search.neurons.domains import Domains
 from solvers.search.neurons.leaves import LeafSolver
 from tests.helpers.graphs import mlp
 from tests.solvers.search.neurons.support import Domain, random_box
@@ -44,27 +43,12 @@ def solver(seed: int, kind: type[Bounder] = Bounder) -> tuple[LeafSolver, Domain
 FUNCTION = Functions(torch.tensor([[[1.0, -1.0]]]).double(), torch.zeros(1).double())
 
 
-def one_domain(domain: Domain, floor: float) -> Domains:
-    size = domain.layout.size
-    return Domains(
-        torch.zeros(1, dtype=torch.long),
-        torch.full((1,), floor, dtype=torch.float64),
-        torch.zeros(1, dtype=torch.long),
-        torch.zeros(1, dtype=torch.long),
-        domain.lower.unsqueeze(0),
-        domain.upper.unsqueeze(0),
-        torch.zeros(1, 1, size),
-        torch.zeros(1, 1, size),
-        torch.zeros(1, 1, dtype=torch.long),
-    )
-
-
 @given(seeds)
 @settings(max_examples=20)
 def test_floors_of_programs_hold(seed: int) -> None:
     """The floor is below the function at every input of the domain, and points are in the box."""
     leaves, domain, _ = solver(seed)
-    solved, points = leaves.solve(one_domain(domain, -1e9), FUNCTION, Budget())
+    solved, points = leaves.solve(domain.whole(-1e9), FUNCTION, Budget())
     values = (domain.outputs * FUNCTION.coefficients[0, 0]).sum(1)
     if len(values):
         assert float(solved.floor[0]) <= float(values.min()) + 1e-9
@@ -78,7 +62,7 @@ def test_floors_of_programs_hold(seed: int) -> None:
 def test_infinite_functions_prove_nothing(seed: int) -> None:
     """Without a finite line below the function there is no program to solve."""
     leaves, domain, _ = solver(seed, Unbounded)
-    solved, points = leaves.solve(one_domain(domain, -7.0), FUNCTION, Budget())
+    solved, points = leaves.solve(domain.whole(-7.0), FUNCTION, Budget())
     assert float(solved.floor[0]) == -7.0
     assert bool(points.isnan().all())
 
@@ -90,7 +74,7 @@ def test_infinite_cuts_are_left_out(seed: int) -> None:
     leaves, domain, bounder = solver(seed, Unbounded)
     assert isinstance(bounder, Unbounded)
     bounder.objectives = False
-    part = one_domain(domain, -1e9)
+    part = domain.whole(-1e9)
     solved, points = leaves.solve(part, FUNCTION, Budget())
     assert float(solved.floor[0]) > -1e9
     assert bool((solved.gamma == 0).all())

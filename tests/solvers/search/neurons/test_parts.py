@@ -135,18 +135,7 @@ def test_tightened_bounds_hold(seed: int) -> None:
     """Refined bounds hold every input of the domain, and are never wider."""
     generator = np.random.default_rng(seed)
     domain = Domain(mlp((3, 6, 6, 6, 2), seed=seed), random_box(generator, (3,), 2.0), generator)
-    size = domain.layout.size
-    one = Domains(
-        torch.zeros(1, dtype=torch.long),
-        torch.full((1,), -1.0, dtype=torch.float64),
-        torch.zeros(1, dtype=torch.long),
-        torch.zeros(1, dtype=torch.long),
-        domain.lower.unsqueeze(0),
-        domain.upper.unsqueeze(0),
-        torch.zeros(1, 1, size),
-        torch.zeros(1, 1, size),
-        torch.zeros(1, 1, dtype=torch.long),
-    )
+    one = domain.whole(-1.0)
     refiner = Refiner(domain.layout, domain.bounder(), row_limit=7)
     refined = refiner.refine(one, Budget())
     assert float(refined.floor[0]) == -1.0
