@@ -19,9 +19,11 @@ from api.reporting import (
     require_finished,
     training_data,
 )
-from api.services import ServicesDependency
+from api.services import Services, ServicesDependency
+from reports.findings import Ending, Side
 from reports.junit import certification_junit, comparison_junit, training_junit
 from reports.sarif import certification_sarif, comparison_sarif
+from store.tables import CertificationRow, ComparisonRow
 
 __all__ = ["router"]
 
@@ -48,6 +50,26 @@ def _answers(media_type: str, meaning: str, schema: dict[str, Any]) -> dict[int 
     return {200: good, **problems(404, 409, 422)}
 
 
+def _certified(
+    services: Services, certification_id: str
+) -> tuple[CertificationRow, dict[str, Any], Ending]:
+    """Return a finished certification, what it found, and how it ended."""
+    row = services.certifications.get(certification_id)
+    require_finished("certification", row.job)
+    report = certification_data(services, row)
+    ending = ending_of(row.job, row.settings["indices"], report["items"])
+    return row, report, ending
+
+
+def _compared(services: Services, comparison_id: str) -> tuple[ComparisonRow, list[Side], Ending]:
+    """Return a finished comparison, its networks with their answers, and how it ended."""
+    row = services.comparisons.get(comparison_id)
+    require_finished("comparison", row.job)
+    sides = comparison_sides(services, row)
+    ending = ending_of(row.job, row.settings["indices"], *(side.items for side in sides))
+    return row, sides, ending
+
+
 @router.get(
     "/certifications/{certification_id}/junit.xml",
     summary="Get the answers as JUnit XML",
@@ -61,10 +83,7 @@ def get_certification_junit(
 
     The certification has to be finished; inputs that it has no answer for are errors.
     """
-    row = services.certifications.get(certification_id)
-    require_finished("certification", row.job)
-    report = certification_data(services, row)
-    ending = ending_of(row.job, row.settings["indices"], report["items"])
+    _, report, ending = _certified(services, certification_id)
     return Response(certification_junit(report, ending), media_type=_JUNIT)
 
 
@@ -81,10 +100,7 @@ def get_certification_sarif(
 
     The certification has to be finished.
     """
-    row = services.certifications.get(certification_id)
-    require_finished("certification", row.job)
-    report = certification_data(services, row)
-    ending = ending_of(row.job, row.settings["indices"], report["items"])
+    row, report, ending = _certified(services, certification_id)
     text = certification_sarif(report, origin_of(services, row, uri), ending)
     return Response(text, media_type=_SARIF)
 
@@ -100,10 +116,7 @@ def get_comparison_junit(comparison_id: ComparisonId, services: ServicesDependen
 
     The comparison has to be finished; inputs that it has no answer for are errors.
     """
-    row = services.comparisons.get(comparison_id)
-    require_finished("comparison", row.job)
-    sides = comparison_sides(services, row)
-    ending = ending_of(row.job, row.settings["indices"], *(side.items for side in sides))
+    row, sides, ending = _compared(services, comparison_id)
     return Response(comparison_junit(sides, row.settings, ending), media_type=_JUNIT)
 
 
@@ -120,10 +133,7 @@ def get_comparison_sarif(
 
     The comparison has to be finished. With several candidates, `uri` is where all of them are.
     """
-    row = services.comparisons.get(comparison_id)
-    require_finished("comparison", row.job)
-    sides = comparison_sides(services, row)
-    ending = ending_of(row.job, row.settings["indices"], *(side.items for side in sides))
+    row, sides, ending = _compared(services, comparison_id)
     origin = origin_of(services, row, uri)
     text = comparison_sarif(sides, row.settings, origin, ending)
     return Response(text, media_type=_SARIF)
