@@ -6,6 +6,7 @@ Lengths are in units of the drawing, which is `WIDTH` wide and scales with the p
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
@@ -119,9 +120,9 @@ class GapChart:
 def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
     """Return round numbers from `low` to `high`, about as many as asked for."""
     span = high - low
-    if not span > 0:
-        return [low]
     raw = span / max(about, 1)
+    if not raw >= sys.float_info.min:
+        return [low]
     unit = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * unit for factor in (1, 2, 2.5, 5, 10) if factor * unit >= raw * 0.999)
     first = math.ceil(low / step - 1e-9)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reports.charts import PLOT, Axis, accuracy_chart, gap_chart, nice_ticks
@@ -36,6 +36,7 @@ def test_nothing_to_draw_gives_no_chart() -> None:
 
 
 @given(st.lists(st.floats(-1e3, 1e9), min_size=1, max_size=400))
+@example([0.0, 5e-324])
 def test_points_and_boxes_stay_inside_the_plot(gaps: list[float]) -> None:
     chart = gap_chart(items_with_gaps(gaps), ["crown"])
     assert chart is not None
