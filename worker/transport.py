@@ -3,11 +3,14 @@
 Kombu's file transport writes a message in place, so that a reader may find it half written, and
 moves what it reads through the system's temporary folder. Here a message appears and disappears
 by one rename inside its folder. A message that a dying worker had taken is lost; jobs are not,
-since the database is looked through for queued ones (`worker.sweeper`).
+since the database is looked through for queued ones (`worker.sweeper`). Its table of queues is
+written in place as well, so that of two workers that start together one may read it empty and end;
+here every row is a file of its own, which appears whole.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 import uuid
@@ -16,6 +19,7 @@ from queue import Empty
 from typing import Any
 
 from kombu.transport import filesystem
+from kombu.transport.filesystem import exchange_queue_t
 
 __all__ = ["FolderChannel", "FolderTransport", "clear_messages"]
 
@@ -28,6 +32,22 @@ class FolderChannel(filesystem.Channel):
         """Where kombu notes which queues there are."""
         return _made(Path(self.transport_options["control_folder"]))
 
+    def get_table(self, exchange: str) -> list[exchange_queue_t]:
+        """Return which queues get what is sent to an exchange."""
+        rows = sorted(self._exchange_folder(exchange).glob("*.json"))
+        return [exchange_queue_t(*json.loads(row.read_text(encoding="utf-8"))) for row in rows]
+
+    def _queue_bind(
+        self, exchange: str, routing_key: str | None, pattern: str | None, queue: str | None
+    ) -> None:
+        """Note that a queue gets what is sent to an exchange; once more does no harm."""
+        text = json.dumps([routing_key or "", pattern or "", queue or ""])
+        name = hashlib.sha256(text.encode()).hexdigest()
+        _write_whole(self._exchange_folder(exchange) / f"{name}.json", text)
+
+    def _exchange_folder(self, exchange: str) -> Path:
+        return _made(self.control_folder / f"{exchange}.queues")
+
     def _folder(self) -> Path:
         return _made(Path(self.data_folder_in))
 
@@ -39,11 +59,8 @@ class FolderChannel(filesystem.Channel):
         self, queue: str, message: dict[str, Any], **_options: object
     ) -> None:
         """Add a message to `queue`."""
-        folder = self._folder()
-        name = f"{time.time_ns():020d}_{uuid.uuid4().hex}"
-        hidden = folder / f"{name}.partial"
-        hidden.write_text(json.dumps(message), encoding="utf-8")
-        hidden.rename(folder / f"{name}.{queue}.msg")
+        name = f"{time.time_ns():020d}_{uuid.uuid4().hex}.{queue}.msg"
+        _write_whole(self._folder() / name, json.dumps(message))
 
     def _get(self, queue: str, timeout: float | None = None) -> dict[str, Any]:
         """Take the oldest message of `queue`.
@@ -79,6 +96,13 @@ def clear_messages(folder: Path) -> None:
     """
     for path in (folder / "messages").glob("*"):
         path.unlink(missing_ok=True)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file that appears under its name at once, and nobody finds half written."""
+    hidden = path.with_name(f"{uuid.uuid4().hex}.partial")
+    hidden.write_text(text, encoding="utf-8")
+    hidden.rename(path)
 
 
 def _made(folder: Path) -> Path:

@@ -105,3 +105,18 @@ def test_only_json_is_spoken(app: Celery) -> None:
     assert app.conf.task_serializer == "json"
     assert app.conf.task_acks_late
     assert app.conf.worker_prefetch_multiplier == 1
+
+
+def test_workers_that_start_together_all_find_their_queues(connection: Connection) -> None:
+    channel = connection.default_channel
+    names = [f"queue-{number}" for number in range(8)]
+
+    def bind_all(_: int) -> set[str]:
+        for name in names:
+            channel._queue_bind("", name, None, name)
+            assert name in {row.queue for row in channel.get_table("")}
+        return {row.routing_key for row in channel.get_table("")}
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(found == set(names) for found in pool.map(bind_all, range(4)))
+    assert channel.get_table("another") == []
