@@ -31,6 +31,7 @@ __all__ = [
     "address_of",
     "authenticate",
     "check_host",
+    "check_token",
     "cookie_name",
     "csrf_token",
     "is_same_origin",
@@ -111,12 +112,14 @@ def keys_needed(services: Services) -> bool:
     return services.keys.ever_made() if stated is None else stated
 
 
-def authenticate(request: Request, services: Services) -> Principal:
+def authenticate(request: Request, services: Services, *, form: bool = False) -> Principal:
     """Return who asks.
 
     Args:
         request: With a key, the cookie of a login, or neither.
         services: Of the whole installation.
+        form: The request is a form of a page, whose token stands in its body; `check_token` is to
+            be asked once that was read.
 
     Raises:
         ApiError: The key or login is worth nothing, one is needed, or the request was sent by
@@ -128,7 +131,7 @@ def authenticate(request: Request, services: Services) -> Principal:
     if header is not None:
         return _by_key(request, services, header)
     if cookie is not None and keys_needed(services):
-        return _by_login(request, services, cookie)
+        return _by_login(request, services, cookie, form=form)
     if keys_needed(services):
         raise ApiError(
             "AuthenticationError",
@@ -242,13 +245,31 @@ def _by_key(request: Request, services: Services, header: str) -> Principal:
     return _of_key(services, row)
 
 
-def _by_login(request: Request, services: Services, cookie: str) -> Principal:
+def check_token(principal: Principal, token: str) -> None:
+    """Check that a form that came with a login was sent by a page of ours.
+
+    Raises:
+        ApiError: It was not.
+    """
+    cookie = principal.cookie
+    if cookie is not None and not _is_token(cookie, token):
+        raise ApiError(
+            "CrossSiteError", "the form is too old or from another site; load the page again"
+        )
+
+
+def _is_token(cookie: str, token: str) -> bool:
+    return hmac.compare_digest(token.encode(), csrf_token(cookie).encode())
+
+
+def _by_login(request: Request, services: Services, cookie: str, *, form: bool) -> Principal:
     try:
         row = services.keys.checked(services.logins.key_of(cookie))
     except AuthenticationError as error:
         raise refused_login(request, services, error) from error
     if request.method not in _SAFE_METHODS:
-        _check_own_form(request, cookie)
+        token = csrf_token(cookie) if form else request.headers.get(CSRF_HEADER, "")
+        _check_own_form(request, cookie, token)
     return replace(_of_key(services, row), cookie=cookie)
 
 
@@ -270,13 +291,9 @@ def _of_key(services: Services, row: ApiKeyRow) -> Principal:
     return Principal(row.project_id, scopes_of(row), limits, name=row.name, key_id=row.id)
 
 
-def _check_own_form(request: Request, cookie: str) -> None:
+def _check_own_form(request: Request, cookie: str, token: str) -> None:
     """Check that what changes something was sent by a page of ours."""
-    token = request.headers.get(CSRF_HEADER, "")
-    expected = csrf_token(cookie)
-    if not is_same_origin(request.headers, stated=True) or not hmac.compare_digest(
-        token.encode(), expected.encode()
-    ):
+    if not is_same_origin(request.headers, stated=True) or not _is_token(cookie, token):
         raise ApiError(
             "CrossSiteError",
             "a login changes things only from pages of this service, which send "

@@ -6,18 +6,25 @@ given are those of the project that asks; a route that says nothing is given non
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
+from anyio.to_thread import run_sync
 from fastapi import Depends, Request, Security
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyCookie, HTTPBearer
 
-from api.authentication import SESSION_COOKIE, Principal, authenticate
-from api.services import InstallationDependency
+from api.authentication import SESSION_COOKIE, Principal, authenticate, check_token
+from api.services import InstallationDependency, Services
 from store.keys import Scope
 
-__all__ = ["Need", "PrincipalDependency", "Scope", "needs", "needs_of"]
+__all__ = ["FORM_TOKEN", "Need", "PrincipalDependency", "Scope", "needs", "needs_form", "needs_of"]
+
+FORM_TOKEN = "csrf"  # noqa: S105 (the name of a field)
+"""Field of every form of a page: what shows that it is one of ours."""
+_MOST_FIELDS = 200
 
 # For the OpenAPI document; `authenticate` reads both itself.
 _KEY = HTTPBearer(
@@ -67,13 +74,42 @@ def needs(scope: Scope | None, *, installation: bool = False) -> Any:  # noqa: A
         principal = getattr(request.state, "principal", None)
         if principal is None:
             principal = authenticate(request, installed)
-            request.state.principal = principal
-            request.state.services = installed.of(principal.tenant, principal.limits)
+            _admit(request, installed, principal)
         if need.scope is not None:
             principal.require(need.scope, installation=need.installation)
 
     guard.need = need  # type: ignore[attr-defined]
     return Depends(guard)
+
+
+def needs_form(scope: Scope) -> Any:  # noqa: ANN401 (as Depends)
+    """Return the dependency of a page's route that takes a form; its field `csrf` is checked.
+
+    Nothing of the form is read before it is known who sends it. The route asks `request.form()` for
+    its fields, and declares none of them: FastAPI would read them first.
+
+    Args:
+        scope: That the key has to have.
+    """
+    need = Need(scope)
+
+    async def guard(request: Request, installed: InstallationDependency) -> AsyncIterator[None]:
+        principal = await run_sync(partial(authenticate, request, installed, form=True))
+        principal.require(scope)
+        async with request.form(max_files=1, max_fields=_MOST_FIELDS) as form:
+            token = form.get(FORM_TOKEN)
+            check_token(principal, token if isinstance(token, str) else "")
+            _admit(request, installed, principal)
+            yield
+
+    guard.need = need  # type: ignore[attr-defined]
+    return Depends(guard)
+
+
+def _admit(request: Request, installed: Services, principal: Principal) -> None:
+    """Give a request the services of whoever sent it."""
+    request.state.principal = principal
+    request.state.services = installed.of(principal.tenant, principal.limits)
 
 
 def needs_of(route: APIRoute) -> list[Need]:

@@ -244,9 +244,10 @@ def _answer(
 
 
 def _is_shown(request: Request) -> bool:
-    """Return whether a browser asks for a page to show to a person."""
-    accepts = request.headers.get("accept", "")
-    return request.method == "GET" and accepts.startswith("text/html")
+    """Return whether a browser asks for a page to show to a person, or sends a form of one."""
+    form = request.method == "POST" and not request.url.path.startswith("/v1/")
+    asks = request.method == "GET" or form
+    return asks and request.headers.get("accept", "").startswith("text/html")
 
 
 def _store_error(request: Request, error: Exception) -> Response:
