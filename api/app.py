@@ -13,6 +13,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api.auditing import AuditTrail
 from api.caching import Caching
+from api.compressing import Compression
 from api.dashboard import assets, overview
 from api.dashboard import certifications as certification_pages
 from api.dashboard import networks as network_pages
@@ -143,6 +144,7 @@ def create_app(
     )
     app.add_middleware(AuditTrail, audit=services.audit)
     app.add_middleware(Caching)
+    app.add_middleware(Compression)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Observation, metrics=services.metrics, tracing=services.tracing)
     if settings.trusted_proxies:
