@@ -57,10 +57,10 @@ $(VENV)/.installed-%: pyproject.toml client/pyproject.toml constraints.txt | $(b
 	@$(install) --editable ./client --editable "$(extras)"
 	@touch $@
 
-# Redis and PostgreSQL for the tests of the team deployment. Tests that need a server which is not
-# there are skipped, and say so.
+# Redis and PostgreSQL for the tests of the team deployment, Chromium for those of the dashboard. Tests
+# that need one which is not there are skipped, and say so.
 $(VENV)/.servers: tests/install_servers.sh | $(bin)/pip
-	@if sh $< </dev/null; then touch $@; else echo "tests that need these servers will be skipped" >&2; fi
+	@if sh $< </dev/null; then touch $@; else echo "tests that need these programs will be skipped" >&2; fi
 
 $(bin)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -58,43 +58,71 @@ function exchange(fresh) {
   }
 }
 
+// Say that nobody is logged in any more; what the page shows stays readable.
+function sayLoggedOut() {
+  const place = document.getElementById("connection");
+  place.hidden = false;
+  place.classList.add("lost");
+  const again = document.createElement("a");
+  again.href = `/login?next=${encodeURIComponent(location.pathname + location.search)}`;
+  again.textContent = "log in";
+  place.replaceChildren("Logged out: ", again);
+}
+
 function follow(followed) {
   let timer = null;
   let pause = PAUSE;
   let over = false;
+  let events = null;
 
   async function readAgain() {
     timer = null;
     const began = performance.now();
     const response = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => null);
-    if (!response || !response.ok) return;
-    exchange(new DOMParser().parseFromString(await response.text(), "text/html"));
-    // A large page is read again less often.
-    pause = Math.min(Math.max(PAUSE, 10 * (performance.now() - began)), LONGEST_PAUSE);
+    if (response && response.redirected && new URL(response.url).pathname === "/login") {
+      over = true;
+      events.close();
+      sayLoggedOut();
+      return;
+    }
+    if (response && response.ok) {
+      exchange(new DOMParser().parseFromString(await response.text(), "text/html"));
+      // A large page is read again less often.
+      pause = Math.min(Math.max(PAUSE, 10 * (performance.now() - began)), LONGEST_PAUSE);
+    }
     if (over) say("Finished", false);
+    else if (events.readyState === EventSource.CLOSED) setTimeout(listen, pause);
   }
 
   const soon = () => (timer ??= setTimeout(readAgain, pause));
-  const events = new EventSource("/v1/events");
-  events.addEventListener("open", () => {
-    say("Live", false);
-    // What happened between the page and the stream, or while the stream was lost.
-    soon();
-  });
-  events.addEventListener("error", () => {
-    if (!over) say("Connection lost, trying again", true);
-  });
-  events.addEventListener("job", (event) => {
-    const job = JSON.parse(event.data);
-    const every = followed === "*";
-    if (!every && job.job_id !== followed) return;
-    const same = showProgress(job);
-    if (!every || !same) soon();
-    if (!every && FINAL.includes(job.state)) {
-      over = true;
-      events.close();
-    }
-  });
+
+  function listen() {
+    events = new EventSource("/v1/events");
+    events.addEventListener("open", () => {
+      say("Live", false);
+      // What happened between the page and the stream, or while the stream was lost.
+      soon();
+    });
+    events.addEventListener("error", () => {
+      if (over) return;
+      say("Connection lost, trying again", true);
+      // A browser gives a stream up that was refused; the page tells why, or that it is time again.
+      if (events.readyState === EventSource.CLOSED) soon();
+    });
+    events.addEventListener("job", (event) => {
+      const job = JSON.parse(event.data);
+      const every = followed === "*";
+      if (!every && job.job_id !== followed) return;
+      const same = showProgress(job);
+      if (!every || !same) soon();
+      if (!every && FINAL.includes(job.state)) {
+        over = true;
+        events.close();
+      }
+    });
+  }
+
+  listen();
 }
 
 tellTimes(document);
