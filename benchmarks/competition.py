@@ -1,30 +1,26 @@
 """Every VNN-LIB instance at hand, beside the verdicts and times of the competition's tools.
 
-    python -m benchmarks.competition --out FOLDER [--timeout 60] [CATEGORY ...]
+    python -m benchmarks.competition --out FOLDER [--timeout 60] [--proofs] [CATEGORY ...]
 
 Each category runs in one warm process; finished categories are kept in the folder and not run
-again. The summary and the cactus plot are of all that is there.
+again, and neither are finished instances of one that was cut short. A process that crashes costs
+the instance it was at. The tables and the cactus plot are of all that is there.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import statistics
-import subprocess
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from benchmarks.competition_runs import CategoryError, Settings, run_category
+from benchmarks.competition_tables import Row, beside_abcrown, cactus, joined, missing, summary
+from benchmarks.rigour import HEADER, cells, proof_figures, total_figures
 from benchmarks.shared import print_table, shared_folder
 
 __all__ = ["main", "run"]
-
-Row = dict[str, Any]
-PENALTY = 2.0
 
 
 def main() -> None:
@@ -33,151 +29,57 @@ def main() -> None:
     parser.add_argument("categories", nargs="*")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--timeout", type=float, default=60.0)
+    parser.add_argument("--proofs", action="store_true", help="Prove every verified instance.")
+    parser.add_argument("--proof-timeout", type=float, default=120.0)
     given = parser.parse_args()
-    run(given.out, given.timeout, given.categories)
+    proof_timeout = given.proof_timeout if given.proofs else None
+    run(Settings(given.out, given.timeout, proof_timeout), given.categories)
 
 
-def run(out: Path, timeout_seconds: float = 60.0, categories: Sequence[str] = ()) -> None:
-    """Run what is missing, then print the tables and draw the plot."""
-    folder = shared_folder() / "benchmarks"
+def run(settings: Settings, categories: Sequence[str] = ()) -> None:
+    """Run what is missing, then print the tables and draw the plot.
+
+    Args:
+        settings: Of the runs.
+        categories: Which to run; all of them by default.
+    """
+    folder, out = shared_folder() / "benchmarks", settings.out
     every = sorted(path.parent.name for path in folder.glob("*/instances.csv"))
     out.mkdir(parents=True, exist_ok=True)
     for category in categories or every:
-        result = out / f"{category}.json"
-        if not result.exists():
-            _bench(folder / category / "instances.csv", timeout_seconds, result)
-    rows = [
-        row
+        try:
+            run_category(folder / category, settings)
+        except (CategoryError, OSError) as error:
+            print(f"{category} is left out: {error}", file=sys.stderr)
+    rows = {
+        category: joined(folder / category, out / f"{category}.json")
         for category in every
         if (out / f"{category}.json").exists()
-        for row in _joined(folder / category, out / f"{category}.json")
-    ]
-    _summary(rows, timeout_seconds)
-    _missing(rows)
-    _beside_abcrown(rows, timeout_seconds)
-    _cactus(rows, out / "cactus.png")
+    }
+    together = [row for mine in rows.values() for row in mine]
+    summary(together, settings.timeout_seconds)
+    missing(together)
+    beside_abcrown(together, settings.timeout_seconds)
+    _proofs(rows, out)
+    cactus(together, out / "cactus.png")
 
 
-def _bench(instances: Path, timeout_seconds: float, result: Path) -> None:
-    command = [sys.executable, "-m", "cli.main", "bench", str(instances), "--quiet"]
-    command += ["--timeout", str(timeout_seconds), "--json", str(result)]
-    subprocess.run(command, check=True, stdout=sys.stderr)
+def _proofs(rows: dict[str, list[Row]], out: Path) -> None:
+    """Print what became of proofs, where there are any."""
+    proved = {c: mine for c, mine in rows.items() if any(row["proof"] for row in mine)}
+    if not proved:
+        return
+    losses = {category: _losses(out / f"{category}.rigour.json") for category in proved}
+    figures = [proof_figures(category, mine, losses[category]) for category, mine in proved.items()]
+    figures.append(total_figures(proved, losses))
+    print_table("Proofs of what was verified", HEADER, [cells(row) for row in figures])
+    why = [[row["category"], *line] for row in figures[:-1] for line in row["why not"]]
+    print_table("Verified without a proof", ["category", "onnx", "vnnlib", "why"], why)
 
 
-def _joined(folder: Path, result: Path) -> list[Row]:
-    """Return our answers with what the list of instances says of each."""
-    with (folder / "instances.csv").open(newline="") as file:
-        listed = {(line["onnx"], line["vnnlib"]): line for line in csv.DictReader(file)}
-    answers = json.loads(result.read_text())["instances"]
-    return [
-        {**listed[row["onnx"], row["vnnlib"]], **row, "category": folder.name} for row in answers
-    ]
-
-
-def _solved(row: Row) -> bool:
-    return row["verdict"] in {"verified", "falsified"} and not _contradicts(row)
-
-
-def _contradicts(row: Row) -> bool:
-    given = {"verified": "unsat", "falsified": "sat"}.get(row["verdict"])
-    return {given, row["expected"]} == {"sat", "unsat"}
-
-
-def _par2(rows: Sequence[Row], timeout_seconds: float) -> float:
-    return sum(r["seconds"] if _solved(r) else PENALTY * timeout_seconds for r in rows)
-
-
-def _summary(rows: Sequence[Row], timeout_seconds: float) -> None:
-    table = []
-    for category in [*sorted({row["category"] for row in rows}), "all"]:
-        mine = [row for row in rows if category in {row["category"], "all"}]
-        times = [row["seconds"] for row in mine if _solved(row)]
-        verdicts = Counter(row["verdict"] for row in mine)
-        table.append(
-            [
-                category,
-                len(mine),
-                len(times),
-                verdicts["verified"],
-                verdicts["falsified"],
-                sum(_contradicts(row) for row in mine),
-                statistics.median(times) if times else "–",
-                _par2(mine, timeout_seconds),
-            ]
-        )
-    header = ["category", "instances", "solved", "verified", "falsified", "contradictions"]
-    header += ["median s (solved)", "PAR-2 s (total)"]
-    print_table(f"VNN-LIB instances, {timeout_seconds:g} s each", header, table)
-
-
-def _missing(rows: Sequence[Row]) -> None:
-    """Print what a tool solved within a minute in the competition and we did not."""
-    columns = ["category", "onnx", "vnnlib", "expected", "best_tool", "best_time_s", "n_tools"]
-    columns += ["lower", "upper", "reason"]
-    table = [
-        [_cell(row[column]) for column in columns]
-        for row in rows
-        if not _solved(row) and row["best_time_s"] and float(row["best_time_s"]) < 60.0
-    ]
-    print_table("Not solved here", columns, table)
-
-
-def _stem(path: str) -> str:
-    return Path(path).stem
-
-
-def _cell(value: object) -> object:
-    """Return a value as a table shows it: files without folder and suffix."""
-    return _stem(value) if isinstance(value, str) and "/" in value else value
-
-
-def _beside_abcrown(rows: Sequence[Row], timeout_seconds: float) -> None:
-    """Print both tools over the instances that α,β-CROWN was run on with as many cores."""
-    ours = {(row["category"], row["onnx"], row["vnnlib"]): row for row in rows}
-    with (shared_folder() / "peers" / "abcrown_cpu_quiet.csv").open(newline="") as file:
-        peers = list(csv.DictReader(file))
-    pairs = [
-        (peer, ours[peer["benchmark"], peer["onnx"], peer["vnnlib"]])
-        for peer in peers
-        if (peer["benchmark"], peer["onnx"], peer["vnnlib"]) in ours
-    ]
-    table, theirs_total = [], 0.0
-    for peer, row in pairs:
-        done = peer["verdict"] in {"sat", "unsat"} and float(peer["tool_s"]) <= timeout_seconds
-        theirs_total += float(peer["tool_s"]) if done else PENALTY * timeout_seconds
-        names = [row["category"], _stem(row["onnx"]), _stem(row["vnnlib"])]
-        answers = [peer["verdict"], float(peer["tool_s"]), row["verdict"], row["seconds"]]
-        table.append([*names, *answers])
-    mine = [row for _, row in pairs]
-    table.append(["all", len(pairs), "", "PAR-2", theirs_total, "PAR-2", _par2(mine, 60.0)])
-    table.append(["", "", "", "", "", "solved", sum(_solved(row) for row in mine)])
-    header = ["category", "network", "specification", "α,β-CROWN", "its s", "Tightrope", "s"]
-    print_table("Beside α,β-CROWN on two cores", header, table)
-
-
-def _cactus(rows: Sequence[Row], out: Path) -> None:
-    """Draw how many instances are solved within a time, for us and the best of each tool."""
-    import matplotlib as mpl  # noqa: PLC0415  only the plot needs it
-
-    mpl.use("Agg")
-    from matplotlib import pyplot  # noqa: PLC0415
-
-    series = {"Tightrope, 2 cores": sorted(r["seconds"] for r in rows if _solved(r))}
-    best = sorted(float(r["best_time_s"]) for r in rows if r["best_time_s"])
-    series["best tool of the competition per instance"] = best
-    for tool, _ in Counter(r["best_tool"] for r in rows if r["best_tool"]).most_common(4):
-        times = sorted(float(r["best_time_s"]) for r in rows if r["best_tool"] == tool)
-        series[f"{tool}, where it was best"] = times
-    figure, axes = pyplot.subplots(figsize=(8, 5))
-    for name, times in series.items():
-        style = "-" if name.startswith("Tightrope") else "--"
-        axes.step(times, range(1, len(times) + 1), style, where="post", label=name)
-    axes.set(xscale="log", xlabel="seconds", ylabel="instances solved within that time")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
-    figure.tight_layout()
-    figure.savefig(out, dpi=120)
-    print(f"\nplot: {out}")
+def _losses(path: Path) -> list[float]:
+    losses: list[float] = json.loads(path.read_text()) if path.exists() else []
+    return losses
 
 
 if __name__ == "__main__":

@@ -10,39 +10,18 @@ from __future__ import annotations
 
 import argparse
 import csv
-import gzip
 import json
-import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
+from benchmarks.rigour import HEADER, cells, proof_figures, relative_losses, total_figures
 from benchmarks.shared import shared_folder
-from models import load_network
-from models.fold import fold_affine
-from models.network import Network
-from solvers.bounds import BoundOptions
-from solvers.ladder import CaseBatch
-from solvers.methods import Method
-from solvers.problem import Case
-from solvers.proof.checker import CheckedNetwork, bound_boxes
-from solvers.vnnlib import fit_problem, read_vnnlib
 
 __all__ = ["main", "run"]
-
-Row = dict[str, Any]
-_COMPARED = 8
-"""Instances per category whose bounds are compared, and cases of each."""
-_LARGE = 1e3
-_HEADER = (
-    "category", "instances", "verified", "checked", "float32", "search s", "proving s",
-    "checking s", "bytes", "most bytes", "lost to rigour",
-)  # fmt: skip
 
 
 def main() -> None:
@@ -82,11 +61,13 @@ def run(
             listed = _selected(folder / category, out / f"{category}.csv", count)
             _bench(listed, times, out / category, result)
     done = [category for category in every if (out / f"{category}.json").exists()]
-    figures = [_figures(category, out / f"{category}.json") for category in done]
-    figures.append(_total(figures))
-    table = "\n".join(["| " + " | ".join(_HEADER) + " |", "|" + "---|" * len(_HEADER)])
+    rows = {name: json.loads((out / f"{name}.json").read_text())["instances"] for name in done}
+    losses = {name: relative_losses(mine, out) for name, mine in rows.items()}
+    figures = [proof_figures(name, rows[name], losses[name]) for name in done]
+    figures.append(total_figures(rows, losses))
+    table = "\n".join(["| " + " | ".join(HEADER) + " |", "|" + "---|" * len(HEADER)])
     for row in figures:
-        table += "\n| " + " | ".join(_cell(row[name]) for name in _HEADER) + " |"
+        table += "\n| " + " | ".join(cells(row)) + " |"
     print(f"\n## Proofs, {times[0]:g} s to decide\n\n{table}")
     (out / "proofs.md").write_text(table + "\n")
     (out / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
@@ -113,88 +94,6 @@ def _bench(instances: Path, times: tuple[float, float], proofs: Path, result: Pa
     command += ["--timeout", str(times[0]), "--proof-timeout", str(times[1])]
     command += ["--proofs", str(proofs), "--json", str(result)]
     subprocess.run(command, check=True, stdout=sys.stderr)
-
-
-def _figures(category: str, result: Path) -> Row:
-    rows = json.loads(result.read_text())["instances"]
-    verified = [row for row in rows if row["verdict"] == "verified"]
-    checked = [row for row in verified if row["evidence"] == "checked"]
-    proofs = [row["proof"] for row in checked]
-    lost = [_lost(Path(row["onnx"]), Path(row["vnnlib"])) for row in checked[:_COMPARED]]
-    return {
-        "category": category,
-        "instances": len(rows),
-        "verified": len(verified),
-        "checked": len(checked),
-        "float32": sum(row["deployment_sound"] is True for row in checked),
-        "search s": _median([row["seconds"] for row in checked]),
-        "proving s": _median([proof["proving_seconds"] for proof in proofs]),
-        "checking s": _median([proof["checking_seconds"] for proof in proofs]),
-        "bytes": _median([proof["bytes"] for proof in proofs]),
-        "most bytes": max((proof["bytes"] for proof in proofs), default=None),
-        "lost to rigour": _median([share for share in lost if share is not None]),
-        "why not": [
-            [row["onnx"], row["vnnlib"], (row["proof"] or {}).get("reason")]
-            for row in verified
-            if row["evidence"] != "checked"
-        ],
-    }
-
-
-def _lost(onnx: Path, vnnlib: Path) -> float | None:
-    """Return by how much the checker's bounds lie below CROWN's in float32, relative to these."""
-    content = _content(onnx)
-    network = load_network(content, name=onnx.name)
-    existing = vnnlib if vnnlib.exists() else vnnlib.with_name(vnnlib.name + ".gz")
-    problem = fit_problem(read_vnnlib(existing), network.input_shape, network.output_size)
-    shares = [_lost_in(network, content, case) for case in problem.cases[:_COMPARED]]
-    return _median([share for share in shares if share is not None])
-
-
-def _lost_in(network: Network, content: bytes, case: Case) -> float | None:
-    single = fold_affine(network.to(torch.float32))
-    found = CaseBatch(single, [case]).bound(Method.CROWN, options=BoundOptions())
-    clauses = case.specification.clauses
-    matrix = np.concatenate([clause.matrix for clause in clauses])
-    offset = np.concatenate([clause.offset for clause in clauses])
-    corners = case.region.lower.reshape(1, -1), case.region.upper.reshape(1, -1)
-    rows = bound_boxes(CheckedNetwork.read(content), *corners, matrix, offset)[0]
-    starts = np.cumsum([0, *(len(clause.offset) for clause in clauses[:-1])])
-    rigorous = np.maximum.reduceat(rows, starts)
-    there = np.isfinite(rigorous) & np.isfinite(found.clause_lower[0])
-    if not there.any():
-        return None
-    loss = (found.clause_lower[0] - rigorous) / np.abs(found.clause_lower[0])
-    return float(np.median(loss[there]))
-
-
-def _content(path: Path) -> bytes:
-    packed = path.with_name(path.name + ".gz")
-    if not path.exists() and packed.exists():
-        path = packed
-    content = path.read_bytes()
-    return gzip.decompress(content) if path.suffix == ".gz" else content
-
-
-def _total(figures: Sequence[Row]) -> Row:
-    counts = ("instances", "verified", "checked", "float32")
-    row: Row = {name: sum(each[name] for each in figures) for name in counts}
-    for name in ("search s", "proving s", "checking s", "bytes", "lost to rigour"):
-        row[name] = _median([each[name] for each in figures if each[name] is not None])
-    sizes = [each["most bytes"] for each in figures if each["most bytes"] is not None]
-    return {**row, "category": "all", "most bytes": max(sizes, default=None), "why not": []}
-
-
-def _median(values: Sequence[float]) -> float | None:
-    return statistics.median(values) if values else None
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:.0f}" if value >= _LARGE else f"{value:.3g}"
-    return str(value)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import click
 from rich.console import Console
 
 from cli.arguments import BenchArguments
@@ -18,7 +19,7 @@ from cli.console import result_console, spinner
 from cli.failures import describe
 from cli.instances import Instance, read_instances
 from cli.interrupts import stop_on_interrupt
-from cli.output import write_all
+from cli.output import replaceable, write_all
 from cli.proving import folder_for, prove
 from cli.vnncomp import ANSWERS
 from models import load_network
@@ -42,7 +43,8 @@ Cancelled = Callable[[], bool]
 def run(arguments: BenchArguments) -> int:
     """Run every instance, print a line for each as it ends, and write the results.
 
-    An instance that fails is a line with the verdict `unknown` and the reason.
+    An instance that fails is a line with the verdict `unknown` and the reason. The file of results
+    is kept up to date, so that whatever ends the process leaves those of the instances before.
 
     Raises:
         InvalidInputError: The list cannot be read.
@@ -56,21 +58,35 @@ def run(arguments: BenchArguments) -> int:
     runner = _Runner(arguments)
     if not arguments.quiet:
         console.print(_HEADING, highlight=False)
-    with stop_on_interrupt() as cancelled:
+    try:
         for number, instance in enumerate(instances, start=1):
             title = f"instance {number} of {len(instances)}"
-            with spinner(title, quiet=arguments.quiet) as say:
+            with stop_on_interrupt() as cancelled, spinner(title, quiet=arguments.quiet) as say:
                 say(f"{instance.onnx} {instance.vnnlib}")
-                rows.append(runner.row(instance, cancelled))
-            if cancelled():
-                break
+                row = runner.row(instance, cancelled)
+            rows.append(row)
+            _keep(arguments.json, rows)
             if not arguments.quiet:
-                console.print(_line(number, rows[-1]), markup=False, soft_wrap=True)
+                console.print(_line(number, row), markup=False, soft_wrap=True)
+    except KeyboardInterrupt as interrupt:
+        if not rows or arguments.json is None or not replaceable(arguments.json):
+            raise
+        raise click.Abort(f"{arguments.json} has what ended before") from interrupt
     scores = score(rows)
     _show(console, rows, scores)
-    if arguments.json is not None:
-        write_all({arguments.json: dump_json({"instances": rows, **scores})})
+    if arguments.json is not None and not replaceable(arguments.json):
+        write_all({arguments.json: _results(rows)})
     return 0
+
+
+def _keep(path: Path | None, rows: Sequence[dict[str, Any]]) -> None:
+    """Write the results so far, but not into a pipe, which would get them all again each time."""
+    if path is not None and replaceable(path):
+        write_all({path: _results(rows)})
+
+
+def _results(rows: Sequence[dict[str, Any]]) -> str:
+    return dump_json({"instances": rows, **score(rows)})
 
 
 @dataclass
@@ -118,6 +134,7 @@ class _Runner:
             "lower": decision.lower,
             "upper": decision.upper,
             "reason": decision.reason,
+            "stages": [stage.to_json() for stage in decision.stages],
         }
 
     def _question(self, instance: Instance) -> tuple[Network, Problem]:

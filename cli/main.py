@@ -47,8 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return BAD_INPUT
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; nothing was written", err=True)
+    except (click.Abort, KeyboardInterrupt) as interrupt:
+        click.echo(f"interrupted; {str(interrupt) or 'nothing was written'}", err=True)
         return INTERRUPTED
     except SystemExit:
         # How click and rich leave when the reader of a pipe went away: it has what it wanted.

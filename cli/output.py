@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-__all__ = ["STANDARD_OUTPUT", "OutputError", "problem_with", "write_all"]
+__all__ = ["STANDARD_OUTPUT", "OutputError", "problem_with", "replaceable", "write_all"]
 
 STANDARD_OUTPUT = Path("-")
 
@@ -53,8 +53,8 @@ def write_all(texts: Mapping[Path, str | bytes]) -> None:
     staged: dict[Path, Path] = {}
     try:
         for path, text in texts.items():
-            target = path.resolve()
-            if path != STANDARD_OUTPUT and not _is_special(target):
+            if replaceable(path):
+                target = path.resolve()
                 staged[target] = _stage(target, text)
         for path, text in texts.items():
             if path != STANDARD_OUTPUT and _is_special(path.resolve()):
@@ -71,6 +71,11 @@ def write_all(texts: Mapping[Path, str | bytes]) -> None:
             temporary.unlink(missing_ok=True)
     if STANDARD_OUTPUT in texts:
         click.echo(texts[STANDARD_OUTPUT], nl=False)
+
+
+def replaceable(path: Path) -> bool:
+    """Return whether a result can be written again and again, each time in place of the last."""
+    return path != STANDARD_OUTPUT and not _is_special(path.resolve())
 
 
 def _is_special(target: Path) -> bool:

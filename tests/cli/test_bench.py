@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,45 @@ def test_a_failing_instance_is_a_line_with_its_reason(
     assert rows[5]["reason"] is None
     assert "internal error" not in " ".join(row["reason"] for row in rows[:5])
     assert answer["solved"] == 1
+
+
+@pytest.mark.parametrize("ended", [KeyboardInterrupt, SystemExit])
+def test_results_so_far_outlive_whatever_ends_the_process(
+    ended: type[BaseException],
+    small: Small,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    kept: list[int] = []
+    target = small.folder / "results.json"
+    real = command.decide
+
+    def ends_at_the_third(*given: Any, **options: Any) -> Decision:  # noqa: ANN401
+        kept.append(len(json.loads(target.read_text())["instances"]) if target.exists() else 0)
+        if len(kept) == 3:
+            raise ended
+        return real(*given, **options)
+
+    monkeypatch.setattr(command, "decide", ends_at_the_third)
+    bench(small, "two.onnx,holds.vnnlib,20\n" * 4, "--json", str(target), "--quiet")
+    assert kept == [0, 1, 2]
+    answer = json.loads(target.read_text())
+    assert [row["verdict"] for row in answer["instances"]] == ["verified"] * 2
+    assert answer["instances"][0]["stages"][-1]["lower"] > 0
+    said = f"interrupted; {target} has what ended before"
+    assert (said in capsys.readouterr().err) == (ended is KeyboardInterrupt)
+
+
+def test_results_are_written_into_a_pipe_once(small: Small) -> None:
+    pipe = small.folder / "pipe"
+    os.mkfifo(pipe)
+    received: list[str] = []
+    reader = threading.Thread(target=lambda: received.append(pipe.read_text()))
+    reader.start()
+    text = "two.onnx,holds.vnnlib,20\n" * 2
+    assert bench(small, text, "--json", str(pipe), "--quiet") == 0
+    reader.join(timeout=60)
+    assert len(json.loads(received[0])["instances"]) == 2
 
 
 def test_an_unforeseen_error_is_a_line_too(

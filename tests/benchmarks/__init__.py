@@ -1,0 +1,1 @@
+"""Tests of the benchmarks' own parts: what runs for hours must not lose what it found."""
