@@ -32,6 +32,8 @@ __all__ = ["router"]
 router = APIRouter(include_in_schema=False, dependencies=[needs(Scope.READ)])
 
 _SHOWN = 50
+# More classes than these are chosen from a list that folds out.
+_MOST_LINKS = 12
 _MEANINGS = {
     "verified": "no input of the region changes the answer",
     "falsified": "an input of the region changes the answer",
@@ -40,13 +42,18 @@ _MEANINGS = {
 }
 
 Word = Annotated[str | None, Query(max_length=20, pattern="^[a-z_]*$")]
+Number = Annotated[str | None, Query(max_length=20, pattern="^[0-9]*$")]
 PageNumber = Annotated[int, Query(ge=1, le=100_000)]
 
 
 def _chosen(
-    verdict: Word = None, evidence: Word = None, sort: Word = None, page: PageNumber = 1
+    verdict: Word = None,
+    evidence: Word = None,
+    label: Number = None,
+    sort: Word = None,
+    page: PageNumber = 1,
 ) -> Selection:
-    return Selection(verdict or "", evidence or "", sort or "index", page)
+    return Selection(verdict or "", evidence or "", label or "", sort or "index", page)
 
 
 ChosenItems = Annotated[Selection, Depends(_chosen)]
@@ -101,6 +108,8 @@ def show_certification(
         charts=charts,
         curves=curves,
         selected=selected,
+        filters=(("Verdict", selected.verdicts), ("Evidence", selected.evidences)),
+        most_links=_MOST_LINKS,
         rows=[item_row(item, bounds) for item in selected.items],
         has_reasons=any(item.get("reason") for item in selected.items),
         bounds=bounds,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +17,7 @@ __all__ = ["Choice", "Selected", "Selection", "Sort", "select_items"]
 
 Item = Mapping[str, Any]
 _PAGE = 100
+_FILTERS = ("verdict", "evidence", "label")
 _DOWN = "_down"
 
 
@@ -24,27 +26,33 @@ class Selection:
     """What a request asks to see.
 
     Attributes:
-        verdict, evidence: Only those; empty for all.
+        verdict, evidence, label: Only those; empty for all.
         sort: By what; with `_down` at the end, the largest first.
         page: From 1.
     """
 
     verdict: str = ""
     evidence: str = ""
+    label: str = ""
     sort: str = "index"
     page: int = 1
 
     def only(self, field: str, word: str) -> Selection:
-        """Return the first page of what has this word in a field, `verdict` or `evidence`."""
-        verdict = word if field == "verdict" else self.verdict
-        evidence = word if field == "evidence" else self.evidence
-        return replace(self, verdict=verdict, evidence=evidence, page=1)
+        """Return the first page of what has this word in a field that is filtered by."""
+        words = {name: getattr(self, name) for name in _FILTERS}
+        return Selection(**{**words, field: word}, sort=self.sort)
+
+    @property
+    def query(self) -> dict[str, str]:
+        """What its link says; what is as usual is left out."""
+        usual = Selection()
+        return {
+            name: str(value) for name, value in vars(self).items() if value != getattr(usual, name)
+        }
 
     def href(self, path: str) -> str:
-        """Return the link to it; what is as usual is left out."""
-        usual = Selection()
-        query = {name: value for name, value in vars(self).items() if value != getattr(usual, name)}
-        return f"{path}?{urlencode(query)}#inputs" if query else f"{path}#inputs"
+        """Return the link to it."""
+        return f"{path}?{urlencode(self.query)}#inputs" if self.query else f"{path}#inputs"
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,8 @@ class Selected:
     Attributes:
         items: To show.
         first, last, total: Which of how many these are, counted from 1.
-        verdicts, evidences: Filters.
+        verdicts, evidences, labels: Filters.
+        others: What a form that chooses a label sends along, by name.
         sorts: Headings.
         before, after: Links to the pages beside this one; empty where there is none.
     """
@@ -83,6 +92,8 @@ class Selected:
     total: int
     verdicts: Sequence[Choice]
     evidences: Sequence[Choice]
+    labels: Sequence[Choice]
+    others: Mapping[str, str]
     sorts: Mapping[str, Sort]
     before: str
     after: str
@@ -96,7 +107,8 @@ def select_items(items: Sequence[Item], chosen: Selection, path: str) -> Selecte
         chosen: Which are to be shown; words that mean nothing are as if they were not there.
         path: Of the page.
     """
-    chosen = _known(chosen)
+    labels = _labels(items)
+    chosen = _known(chosen, labels)
     passing = [item for item in items if _passes(item, chosen)]
     key = _KEYS[chosen.sort.removesuffix(_DOWN)]
     # Inputs that have no such number come last, whichever way the others are sorted.
@@ -114,26 +126,32 @@ def select_items(items: Sequence[Item], chosen: Selection, path: str) -> Selecte
         total=len(ordered),
         verdicts=_choices(items, chosen, "verdict", VERDICTS, path),
         evidences=_choices(items, chosen, "evidence", EVIDENCE, path),
+        labels=_choices(items, chosen, "label", labels, path),
+        others=chosen.only("label", "").query,
         sorts={name: _sort(chosen, name, path) for name in _KEYS},
         before=replace(chosen, page=number - 1).href(path) if number > 1 else "",
         after=replace(chosen, page=number + 1).href(path) if number < pages else "",
     )
 
 
-def _known(chosen: Selection) -> Selection:
+def _labels(items: Sequence[Item]) -> list[str]:
+    """Return all labels in the order of classes."""
+    known = {item["label"] for item in items if item.get("label") is not None}
+    return [str(label) for label in sorted(known)]
+
+
+def _known(chosen: Selection, labels: Sequence[str]) -> Selection:
     return Selection(
         verdict=chosen.verdict if chosen.verdict in VERDICTS else "",
         evidence=chosen.evidence if chosen.evidence in EVIDENCE else "",
+        label=chosen.label if chosen.label in labels else "",
         sort=chosen.sort if chosen.sort.removesuffix(_DOWN) in _KEYS else "index",
         page=chosen.page,
     )
 
 
 def _passes(item: Item, chosen: Selection) -> bool:
-    return chosen.verdict in ("", item.get("verdict")) and chosen.evidence in (
-        "",
-        item.get("evidence"),
-    )
+    return all(getattr(chosen, name) in ("", str(item.get(name))) for name in _FILTERS)
 
 
 def _choices(
@@ -141,16 +159,15 @@ def _choices(
 ) -> list[Choice]:
     """Return the filters of one field, those that would show nothing left out."""
     others = chosen.only(field, "")
-    passing = [item for item in items if _passes(item, others)]
-    counts = {word: sum(item.get(field) == word for item in passing) for word in words}
+    counts = Counter(str(item.get(field)) for item in items if _passes(item, others))
     now = getattr(chosen, field)
-    every = Choice("all", len(passing), others.href(path), now=not now)
+    every = Choice("all", counts.total(), others.href(path), now=not now)
     return [
         every,
         *(
-            Choice(word, count, others.only(field, word).href(path), now=word == now)
-            for word, count in counts.items()
-            if count or word == now
+            Choice(word, counts[word], others.only(field, word).href(path), now=word == now)
+            for word in words
+            if counts[word] or word == now
         ),
     ]
 

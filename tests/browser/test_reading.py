@@ -112,6 +112,10 @@ def test_inputs_are_filtered_sorted_and_paged(certified: str, reader: Reader) ->
     page.locator(".filter").get_by_role("link", name="falsified").click()
     expect(rows).to_have_count(23)
     expect(rows.locator(".badge.falsified")).to_have_count(23)
+    page.locator(".filter").get_by_role("link", name="Class 2").click()
+    expect(rows).to_have_count(7)
+    page.locator(".filter").get_by_role("link", name="Class all").click()
+    expect(rows).to_have_count(23)
     column = page.get_by_role("columnheader", name="upper bound")
     column.get_by_role("link").click()
     expect(column).to_have_attribute("aria-sort", "ascending")
@@ -121,6 +125,18 @@ def test_inputs_are_filtered_sorted_and_paged(certified: str, reader: Reader) ->
     expect(rows.first.get_by_role("link")).to_have_text("3")
     page.go_back()
     expect(rows.first.get_by_role("link")).to_have_text("223")
+
+
+def test_many_classes_are_chosen_from_a_list(api: Api, reader: Reader) -> None:
+    row = api.world.certify(range(40))
+    assert api.world.jobs.claim(row.id, "somebody")
+    for index in range(40):
+        api.world.certifications.add_item(row.id, "somebody", item(index, label=index % 20))
+    page = reader.open(f"/certifications/{row.id}?sort=upper")
+    page.get_by_label("Class").select_option("13")
+    page.get_by_role("button", name="Show").click()
+    expect(page.locator("#inputs tbody tr")).to_have_count(2)
+    expect(page).to_have_url(re.compile(r"\?sort=upper&label=13#inputs$"))
 
 
 def test_a_proof_is_downloaded(api: Api, reader: Reader) -> None:

@@ -41,15 +41,23 @@ def test_everything_in_order() -> None:
     ]  # fmt: skip
 
 
-@given(items_strategy(), st.sampled_from(["", *VERDICTS]), st.sampled_from(["", *EVIDENCE]))
+@given(
+    items_strategy(),
+    st.sampled_from(["", *VERDICTS]),
+    st.sampled_from(["", *EVIDENCE]),
+    st.sampled_from(["", "0", "2", "99"]),
+)
 def test_filters_show_as_many_as_they_say(
-    items: list[dict[str, Any]], verdict: str, evidence: str
+    items: list[dict[str, Any]], verdict: str, evidence: str, label: str
 ) -> None:
-    selected = select_items(items, Selection(verdict=verdict, evidence=evidence), PATH)
+    chosen = Selection(verdict=verdict, evidence=evidence, label=label)
+    selected = select_items(items, chosen, PATH)
+    there = label if label in {str(one["label"]) for one in items} else ""
     for one in selected.items:
         assert verdict in ("", one["verdict"])
         assert evidence in ("", one["evidence"])
-    for choice in (*selected.verdicts, *selected.evidences):
+        assert there in ("", str(one["label"]))
+    for choice in (*selected.verdicts, *selected.evidences, *selected.labels):
         assert follow(items, choice.href).total == choice.count
     assert sum(choice.now for choice in selected.verdicts) == 1
 
@@ -80,6 +88,15 @@ def test_pages_hold_everything_once() -> None:
 
 
 def test_what_means_nothing_is_ignored() -> None:
-    odd = Selection(verdict="odd", evidence="odd", sort="odd", page=99)
+    odd = Selection(verdict="odd", evidence="odd", label="77", sort="odd", page=99)
     assert indices(select_items(FIVE_ITEMS, odd, PATH)) == [0, 1, 2, 3, 4]
     assert select_items([], odd, PATH).total == 0
+
+
+def test_classes_are_in_their_order_and_keep_the_other_filters() -> None:
+    items = [item(index, "verified", label=label) for index, label in enumerate([10, 9, 2, 10])]
+    selected = select_items(items, Selection(verdict="verified", sort="label", label="9"), PATH)
+    assert [one.word for one in selected.labels] == ["all", "2", "9", "10"]
+    assert [one.count for one in selected.labels] == [4, 1, 1, 2]
+    assert indices(selected) == [1]
+    assert selected.others == {"verdict": "verified", "sort": "label"}
