@@ -251,8 +251,17 @@ def _is_shown(request: Request) -> bool:
 
 
 def _store_error(request: Request, error: Exception) -> Response:
-    name = error.kind if isinstance(error, RejectedFileError) else type(error).__name__
-    return _answer(request, problem_of(name, str(error), instance=request.url.path))
+    if not isinstance(error, RejectedFileError):
+        name = type(error).__name__
+        return _answer(request, problem_of(name, str(error), instance=request.url.path))
+    parts = [InvalidPart(location=part["node"], message=_refused(part)) for part in error.parts]
+    problem = problem_of(error.kind, str(error), instance=request.url.path, errors=parts)
+    return _answer(request, problem)
+
+
+def _refused(part: Mapping[str, str]) -> str:
+    reason = f": {part['reason']}" if part["reason"] else ""
+    return f"operator {part['operator']} is not supported{reason}"
 
 
 def _http_error(request: Request, error: Exception) -> Response:

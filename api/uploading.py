@@ -91,9 +91,12 @@ async def store_upload(
 async def _details(
     services: Services, uploads: Uploads, kind: FileKind, *, upload: Upload
 ) -> Mapping[str, Any]:
-    """Return what is known about a file; a content seen before is not inspected again."""
+    """Return what is known about a file; a content seen before is not inspected again.
+
+    Unless that was before layers were noted.
+    """
     known = await run_sync(uploads.details_of, upload.incoming.sha256)
-    if known is not None:
+    if known is not None and (kind != "network" or "layers" in known):
         return known
     return await run_sync(
         services.inspector.inspect,

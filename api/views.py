@@ -46,7 +46,9 @@ __all__ = [
 
 def network(row: UploadRow) -> NetworkPublic:
     """Return a network as clients see it."""
-    return NetworkPublic(**_upload(row))
+    known: dict[str, Any] = {"neurons": None, **_upload(row)}
+    wanted = {name: known[name] for name in NetworkPublic.model_fields}
+    return NetworkPublic(**wanted)
 
 
 def dataset(row: UploadRow) -> DatasetPublic:

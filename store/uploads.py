@@ -127,6 +127,7 @@ class Uploads:
             known = None if replay is None else find_replay(session, replay)
             if found is not None:
                 same = cast("UploadRow", found)
+                same.details = dict(details)
                 if replay is not None and known is None:
                     remember(session, replay, same.id)
                 return same, False

@@ -3,8 +3,8 @@
 Loading torch takes seconds, so this process loads everything trusted once and then forks for every
 file. The child limits its own memory, time and files before it reads a byte of what was uploaded,
 answers, and ends. A request is one line of JSON, `{kind, path, name, memory_bytes, seconds}`, the
-answer `{"details": …}` for a good file, `{"error": {"type", "message"}}` for a bad one, or nothing
-when the child died of the file.
+answer `{"details": …}` for a good file, `{"error": {"type", "message", "parts"}}` for a bad one, or
+nothing when the child died of the file.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from models.data import load_dataset
 from models.errors import TightropeError
 from models.network import Network
 from models.onnx_import import load_network
+from worker.describing import layers_of, neurons_of, refusal
 
 __all__ = [
     "answer",
@@ -63,6 +64,8 @@ def network_details(network: Network) -> dict[str, Any]:
         "nodes": len(network.graph.nodes),
         "operators": dict(sorted(operators.items())),
         "notes": list(network.notes),
+        "neurons": sum(neurons_of(network, node.name) for node in network.graph.nodes),
+        "layers": layers_of(network),
     }
 
 
@@ -120,7 +123,7 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return {"details": INSPECTIONS[request["kind"]](Path(request["path"]), request["name"])}
     except TightropeError as error:
-        return {"error": {"type": type(error).__name__, "message": str(error)}}
+        return {"error": refusal(error, Path(request["path"]))}
     except MemoryError:
         message = "reading the file takes more memory than the server allows"
         return {"error": {"type": "ResourceLimitError", "message": message}}

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -41,11 +41,13 @@ class RejectedFileError(StoreError):
 
     Attributes:
         kind: Name of the error that the file caused.
+        parts: Nodes that are in the way, each with `node`, `operator` and `reason`.
     """
 
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(self, kind: str, message: str, parts: Sequence[Mapping[str, str]] = ()) -> None:
         super().__init__(message)
         self.kind = kind
+        self.parts = parts
 
 
 class InspectorUnavailableError(StoreError):
@@ -135,7 +137,8 @@ class SubprocessInspector:
             raise self._too_much(kind)
         answer = json.loads(text)
         if "error" in answer:
-            raise RejectedFileError(answer["error"]["type"], answer["error"]["message"])
+            error = answer["error"]
+            raise RejectedFileError(error["type"], error["message"], error.get("parts", ()))
         details: Mapping[str, Any] = answer["details"]
         return details
 

@@ -10,9 +10,11 @@ __all__ = ["InvalidPart", "Problem"]
 
 
 class InvalidPart(Wire):
-    """A part of a request that is wrong."""
+    """A part of a request that is wrong, or a node of a network that is not supported."""
 
-    location: str = Field(description="Where, such as `body.epsilon` or `query.limit`.")
+    location: str = Field(
+        description="Where, such as `body.epsilon` or `query.limit`, or the name of a node."
+    )
     message: str = Field(description="What is wrong with it.")
 
 

@@ -21,6 +21,7 @@ _NETWORK: dict[str, Any] = {
     "output_shape": [1, 10],
     "outputs": 10,
     "parameters": 89_610,
+    "neurons": 200,
     "nodes": 8,
     "operators": {"Affine": 3, "Input": 1, "Relu": 2, "Reshape": 2},
     "notes": ["Softmax at the end was dropped: it does not change which output is largest"],
@@ -58,6 +59,10 @@ class NetworkPublic(UploadPublic):
     output_shape: list[int] = Field(description="Shape of one output.")
     outputs: int = Field(description="Number of outputs.")
     parameters: int = Field(description="Number of parameters.")
+    neurons: int | None = Field(
+        default=None,
+        description="Number of values behind nonlinearities; null where it was never counted.",
+    )
     nodes: int = Field(description="Number of operators after import.")
     operators: dict[str, int] = Field(description="How many there are of each operator.")
     notes: list[str] = Field(description="What the import changed that readers should know.")

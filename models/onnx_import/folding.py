@@ -21,7 +21,7 @@ from models.onnx_import.values import Known
 from models.onnx_import.views import RESHAPES, transpose_axes
 from models.parameters import MultiplyBy, Permute, ReshapeTo
 
-__all__ = ["fold"]
+__all__ = ["FOLDED", "fold"]
 
 _Arrays = Sequence[NDArray[Any]]
 _OLDEST_IR = 8
@@ -195,3 +195,5 @@ _SIZES: Mapping[str, Callable[[Call, _Arrays], int]] = {
     "Tile": _tiled,
 }
 """Operators that are evaluated, and how many elements the result has at most."""
+FOLDED = frozenset({*_SIZES, *_VIEWS, *RESHAPES})
+"""Operators that are understood where all inputs are constants."""

@@ -15,7 +15,9 @@ from tests.helpers.service import DATASET_DETAILS, NETWORK_DETAILS
 from tests.store.test_blobs import files
 
 RAW = {"content-type": "application/octet-stream"}
-KINDS = [("networks", "net_", NETWORK_DETAILS), ("datasets", "dat_", DATASET_DETAILS)]
+# Layers are for pages: a list of networks would be hundreds of kilobytes of them.
+TOLD = {name: value for name, value in NETWORK_DETAILS.items() if name != "layers"}
+KINDS = [("networks", "net_", TOLD), ("datasets", "dat_", DATASET_DETAILS)]
 
 
 @pytest.mark.parametrize(("path", "prefix", "details"), KINDS)
@@ -27,6 +29,7 @@ def test_a_raw_body_is_stored(api: Api, path: str, prefix: str, details: dict[st
     assert made["name"] == "mine"
     assert made["size_bytes"] == 7
     assert details.items() <= made.items()
+    assert "layers" not in made
     assert response.headers["location"] == f"/v1/{path}/{made['id']}"
     assert api.client.get(response.headers["location"]).json() == made
     download = api.client.get(f"/v1/{path}/{made['id']}/file")
@@ -80,6 +83,10 @@ def test_a_bad_file_leaves_nothing(api: Api) -> None:
     response = api.client.post("/v1/networks?name=odd.onnx", content=b"BAD", headers=RAW)
     document = problem(response, 422, "odd.onnx: node 'a' is odd")
     assert document["type"] == "urn:tightrope:problem:unsupported-operator"
+    assert document["errors"] == [
+        {"location": "a", "message": "operator Einsum is not supported: it is odd"},
+        {"location": "b", "message": "operator Det is not supported"},
+    ]
     assert len(api.client.get("/v1/networks").json()["items"]) == 1
     assert files(api.world.settings.blob_dir) == before
 
@@ -199,3 +206,14 @@ def test_a_missing_blob_is_a_404_not_a_crash(api: Api) -> None:
     row = api.world.networks.get(api.world.network)
     Path(api.world.networks.path(row)).unlink()
     problem(api.client.get(f"/v1/networks/{row.id}/file"), 404, row.sha256)
+
+
+def test_layers_are_noted_when_an_older_upload_comes_again(api: Api) -> None:
+    old = {name: value for name, value in TOLD.items() if name != "neurons"}
+    known = api.world.upload(api.world.networks, b"old", "old.onnx", old)
+    assert api.client.get(f"/v1/networks/{known}").json()["neurons"] is None
+    for _ in range(2):
+        again = api.client.post("/v1/networks?name=old.onnx", content=b"old", headers=RAW)
+        assert (again.status_code, again.json()["id"]) == (200, known)
+        assert again.json()["neurons"] == 8
+    assert len(api.inspector.seen) == 1

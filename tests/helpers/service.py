@@ -44,8 +44,15 @@ NETWORK_DETAILS: dict[str, Any] = {
     "outputs": 3,
     "parameters": 67,
     "nodes": 4,
-    "operators": {"Linear": 2, "Relu": 1},
+    "operators": {"Input": 1, "Linear": 2, "Relu": 1},
     "notes": [],
+    "neurons": 8,
+    "layers": [
+        {"name": "x", "operator": "Input", "shape": [1, 4], "neurons": 0, "parameters": 0},
+        {"name": "z", "operator": "Linear", "shape": [1, 8], "neurons": 0, "parameters": 40},
+        {"name": "a", "operator": "Relu", "shape": [1, 8], "neurons": 8, "parameters": 0},
+        {"name": "y", "operator": "Linear", "shape": [1, 3], "neurons": 0, "parameters": 27},
+    ],
 }
 DATASET_DETAILS: dict[str, Any] = {
     "count": 5,
@@ -88,6 +95,7 @@ def service_settings(folder: Path, **changes: object) -> Settings:
         "lease_seconds": 2.0,
         "sweep_seconds": 0.2,
         "worker_threads": 1,
+        "key_cache_seconds": 0.2,
     }
     return Settings.model_validate({**quick, **changes})
 
@@ -277,7 +285,11 @@ class FakeInspector:
         content = path.read_bytes()
         self.seen.append(hashlib.sha256(content).hexdigest())
         if content.startswith(b"BAD"):
-            raise RejectedFileError("UnsupportedOperatorError", f"{name}: node 'a' is odd")
+            parts = [
+                {"node": "a", "operator": "Einsum", "reason": "it is odd"},
+                {"node": "b", "operator": "Det", "reason": ""},
+            ]
+            raise RejectedFileError("UnsupportedOperatorError", f"{name}: node 'a' is odd", parts)
         return self.details[kind]
 
 

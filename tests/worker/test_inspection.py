@@ -69,15 +69,17 @@ def test_the_process_answers_as_the_function_does(
     assert inspector.inspect("network", path, "n.onnx") == inspect_network(path, "n.onnx")
 
 
-def unsupported(folder: Path) -> Path:
-    node = helper.make_node("Einsum", ["x", "x"], ["y"], name="odd", equation="ij,ij->ij")
+def unsupported(folder: Path, *operators: str) -> Path:
+    """Write a network of these operators one after the other; by default a single odd one."""
+    nodes = []
+    for place, operator in enumerate(operators or ("Einsum",)):
+        more = {"equation": "ij,ij->ij"} if operator == "Einsum" else {}
+        reads = [f"v{place}"] * (2 if operator == "Einsum" else 1)
+        name = f"odd{place or ''}"
+        nodes.append(helper.make_node(operator, reads, [f"v{place + 1}"], name=name, **more))
     value = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        [node],
-        "g",
-        [value("x", TensorProto.FLOAT, [1, 2])],
-        [value("y", TensorProto.FLOAT, [1, 2])],
-    )
+    ends = [value(f"v{end}", TensorProto.FLOAT, [1, 2]) for end in (0, len(nodes))]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, folder / "u.onnx")
     return folder / "u.onnx"
@@ -216,3 +218,38 @@ def test_limits_hold(tmp_path: Path) -> None:
     seconds, *errors = done.stdout.split()
     assert 7 <= int(seconds) < 60
     assert errors == ["OSError", "MemoryError"]
+
+
+def test_layers_are_described_in_their_order(tmp_path: Path) -> None:
+    details = inspect_network(network_file(tmp_path), "n.onnx")
+    layers = details["layers"]
+    assert [one["operator"] for one in layers if one["parameters"]] == ["Linear", "Linear"]
+    (relu,) = [one for one in layers if one["operator"] == "Relu"]
+    assert (relu["neurons"], relu["shape"]) == (3, [1, 3])
+    assert details["neurons"] == sum(one["neurons"] for one in layers) == 3
+    assert details["parameters"] == sum(one["parameters"] for one in layers)
+    assert details["nodes"] == len(layers)
+
+
+def test_a_tensor_that_is_shared_counts_once(tmp_path: Path) -> None:
+    value, floats = helper.make_tensor_value_info, TensorProto.FLOAT
+    weights = onnx.numpy_helper.from_array(np.eye(2, dtype=np.float32), "w")
+    nodes = [helper.make_node("MatMul", [a, "w"], [b]) for a, b in (("x", "z"), ("z", "y"))]
+    ends = [value("x", floats, [1, 2])], [value("y", floats, [1, 2])]
+    graph = helper.make_graph(nodes, "g", *ends, [weights])
+    opset = helper.make_opsetid("", 17)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=8), tmp_path / "s.onnx")
+    layers = inspect_network(tmp_path / "s.onnx", "s.onnx")["layers"]
+    assert [one["parameters"] for one in layers] == [0, 4, 0]
+
+
+def test_everything_unsupported_is_named_at_once(
+    tmp_path: Path, inspector: SubprocessInspector
+) -> None:
+    path = unsupported(tmp_path, "Einsum", "Relu", "Det")
+    with pytest.raises(RejectedFileError, match="Einsum") as caught:
+        inspector.inspect("network", path, "u.onnx")
+    assert [(one["node"], one["operator"]) for one in caught.value.parts] == [
+        ("odd", "Einsum"),
+        ("odd2", "Det"),
+    ]
