@@ -12,6 +12,7 @@ from solvers.budget import Budget
 from solvers.errors import MemoryLimitError, SolverFailedError
 from solvers.exact import ExactMode, ExactResult, exact_margin
 from solvers.portfolio.run import Run
+from solvers.proof.producing.trace import RecordedLeaves
 from solvers.search.boxes import BoxSearchOptions, search_boxes
 from solvers.search.contract import SearchOutcome, SearchProgress, SearchStatus
 from solvers.search.neurons import NeuronSearchOptions, search_neurons
@@ -51,7 +52,7 @@ def _split_neurons(run: Run, bracket: Bracket, budget: Budget) -> None:
             run.network,
             bracket,
             run.witness,
-            options=NeuronSearchOptions(),
+            options=NeuronSearchOptions(recorder=_recorder(run, bracket)),
             budget=budget,
             known=None if run.ladder is None else run.ladder.known([bracket]),
             progress=_teller(run, "neuron-splitting", began),
@@ -59,6 +60,15 @@ def _split_neurons(run: Run, bracket: Bracket, budget: Budget) -> None:
     except MemoryLimitError as error:
         outcome = SearchOutcome(SearchStatus.MEMORY, 0, time.perf_counter() - began, str(error))
     _conclude(run, "neuron-splitting", began, outcome)
+
+
+def _recorder(run: Run, bracket: Bracket) -> RecordedLeaves | None:
+    """Return what keeps leaves for a proof, if one is wanted."""
+    if run.trace is None:
+        return None
+    place = next(place for place, other in enumerate(run.brackets) if other is bracket)
+    run.trace.neurons[place] = leaves = RecordedLeaves()
+    return leaves
 
 
 def _teller(run: Run, name: str, began: float) -> Callable[[SearchProgress], None]:

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from solvers.proof.container import BoundGroup, NeuronTree
 from solvers.proof.producing.slopes import Compact, compacted
-from solvers.proof.producing.split_tree import SplitTree
 from solvers.proof.producing.values import Values
 from solvers.search.neurons import Leaf
 from solvers.search.neurons.bounding import Bounder
 from solvers.search.neurons.clauses import ClauseRows
 from solvers.search.neurons.crossing import Terms
+from solvers.search.neurons.split_tree import SplitTree
 
 __all__ = ["LeafTable", "TreeWriter", "proved_leaves"]
 

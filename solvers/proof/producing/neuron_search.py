@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,18 +19,21 @@ from solvers.proof.producing.box_proof import clause_margins, stacked_rows
 from solvers.proof.producing.ground import Ground
 from solvers.proof.producing.groups import optimised_groups
 from solvers.proof.producing.neuron_proof import LeafTable, TreeWriter, proved_leaves
-from solvers.proof.producing.split_tree import NeuronLeaves, SplitTree
+from solvers.proof.producing.trace import NeuronLeaves
 from solvers.proof.producing.values import Values
 from solvers.search.neurons import Leaf, NeuronSearchOptions, search_neurons
 from solvers.search.neurons.bounding import Bounder
 from solvers.search.neurons.clauses import ClauseRows
 from solvers.search.neurons.layout import layout_of
+from solvers.search.neurons.split_tree import SplitTree
 
 __all__ = ["NeuronCloser"]
 
 _FIRST_SHARE = 0.15
 """Of the time, for a search on adaptive bounds, where it is not known that more is needed."""
 _GROUP_SHARE = 0.3
+_EXTRA_TIME, _EXTRA_SECONDS = 2.0, 2.0
+"""What larger margins may cost: so many times what the others took, and seconds."""
 _SLACKS = (1e-4, 1e-2)
 """How far searches go beyond what is needed, relative to the bound to begin with: so much may be
 lost when slopes are rounded."""
@@ -51,11 +55,20 @@ class NeuronCloser:
         case: Region and specification.
         first_row: Number of the case's first row in the file.
         budget: When to give up.
+        found: Leaves of the search that decided the case, or None.
     """
 
-    def __init__(self, ground: Ground, case: Case, first_row: int, budget: Budget) -> None:
+    def __init__(
+        self,
+        ground: Ground,
+        case: Case,
+        first_row: int,
+        budget: Budget,
+        *,
+        found: Sequence[Leaf] | None = None,
+    ) -> None:
         self._ground, self._case, self._first_row = ground, case, first_row
-        self._budget = budget
+        self._budget, self._found = budget, found
         self.reason = "no proof was found"
         self._start = _Footing((), ground.bounds(case.region))
         self._layout = layout_of(ground.folded, self._start.bounds)
@@ -78,24 +91,30 @@ class NeuronCloser:
         if missing:
             self.reason = f"values of {missing[0]!r} are a step inside an operator of the file"
             return None
-        targets = [wanted, 0.0] if wanted > 0 else [0.0]
         if not hard:
-            share = self._budget.share(_FIRST_SHARE)
-            found = self._in_turn(self._start, targets, share)
+            found = self._closed(self._start, wanted, self._budget.share(_FIRST_SHARE))
             if found is not None:
                 return found
-        improved = self._improved()
-        return self._in_turn(improved, targets, self._budget)
+        return self._closed(self._improved(), wanted, self._budget)
 
-    def _in_turn(
-        self, footing: _Footing, targets: Sequence[float], budget: Budget
-    ) -> NeuronTree | None:
-        """Try to exceed each target, the highest first."""
-        for place, target in enumerate(targets):
-            last = place == len(targets) - 1
-            found = self._searched(footing, target, budget if last else budget.share(0.5))
-            if found is not None:
-                return found
+    def _closed(self, footing: _Footing, wanted: float, budget: Budget) -> NeuronTree | None:
+        """Prove the box, with the larger margins that are wanted where these cost little."""
+        for slack in _SLACKS:
+            began = time.monotonic()
+            leaves = self._leaves(footing, slack * self._scale, budget)
+            if leaves is None:
+                return None
+            self._found = leaves
+            if wanted > 0:
+                extra = budget.at_most(_EXTRA_TIME * (time.monotonic() - began) + _EXTRA_SECONDS)
+                larger = self._leaves(footing, wanted + slack * self._scale, extra)
+                tree = None if larger is None else self._written(footing, larger, wanted)
+                if tree is not None:
+                    return tree
+            tree = self._written(footing, leaves, 0.0)
+            if tree is not None:
+                return tree
+            self.reason = "rounded slopes do not prove what exact ones do"
         return None
 
     def _improved(self) -> _Footing:
@@ -107,17 +126,6 @@ class NeuronCloser:
         found = optimised_groups(self._layout, bounder, self._ground.tensors, share)
         groups = tuple(found.groups)
         return _Footing(groups, self._ground.bounds(self._case.region, groups, self._values))
-
-    def _searched(self, footing: _Footing, target: float, budget: Budget) -> NeuronTree | None:
-        for slack in _SLACKS:
-            leaves = self._leaves(footing, target + slack * self._scale, budget)
-            if leaves is None:
-                return None
-            tree = self._written(footing, leaves, target)
-            if tree is not None:
-                return tree
-            self.reason = "rounded slopes do not prove what exact ones do"
-        return None
 
     @property
     def _scale(self) -> float:
@@ -136,7 +144,7 @@ class NeuronCloser:
                 self._ground.folded,
                 bracket,
                 self._ground.witness,
-                options=NeuronSearchOptions(recorder=kept),
+                options=NeuronSearchOptions(sharpen=False, recorder=kept, start=self._found),
                 budget=budget,
                 known=footing.bounds,
             )

@@ -215,7 +215,9 @@ class _Work:
             reason = "the boxes that it takes are too many"
             if place in self._trace.by_boxes:
                 return reason
-        closer = NeuronCloser(self._ground, case, first_row, share)
+        recorded = self._trace.neurons.get(place)
+        found = None if recorded is None else recorded.best
+        closer = NeuronCloser(self._ground, case, first_row, share, found=found)
         wanted = self._ground.float32_error(case.region, self._rows[place][0])
         neurons = closer.close(wanted, hard=place in self._trace.hard)
         if neurons is None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models.errors import InvalidInputError
-from solvers.search.neurons.recording import LeafRecorder
+from solvers.search.neurons.recording import Leaf, LeafRecorder
 
 __all__ = ["NeuronSearchOptions"]
 
@@ -24,10 +25,12 @@ class NeuronSearchOptions:
             computed from them in the network's own precision, so that nothing is lost but digits
             of the multipliers.
         sharpen: Whether bounds of domains are tightened where their clause can still hold, as long
-            as that closes more than splitting alone; a recorder turns it off, because nobody could
-            follow such bounds from the splits.
+            as that closes more than splitting alone. What leaves of that second tree rest on,
+            nobody could follow from the splits: they are recorded as sharp.
         falsify: Whether relaxed minimisers are tried as counterexamples.
-        recorder: Receives every leaf of the tree, or None.
+        recorder: Receives every leaf of either tree, or None.
+        start: Leaves of an earlier search over the same case, on whatever bounds: the first tree
+            begins in their domains, and where they leave gaps; None for the region.
 
     Raises:
         InvalidInputError: A number is out of range.
@@ -42,6 +45,7 @@ class NeuronSearchOptions:
     sharpen: bool = True
     falsify: bool = True
     recorder: LeafRecorder | None = None
+    start: Sequence[Leaf] | None = None
 
     def __post_init__(self) -> None:
         least = {

@@ -5,8 +5,8 @@ Off, nothing is kept. On, every domain remembers which split of which domain it 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -52,6 +52,8 @@ class Leaf:
             imply follow from bounds of earlier nodes.
         alpha, gamma: Slopes and multipliers of every row of the clause, shape `(rows, values)`;
             positive multipliers belong to upper bounds, negative ones to lower bounds.
+        sharp: Whether bounds in the domain were tightened where the clause can still hold, which
+            nobody can follow from the splits.
     """
 
     clause: int
@@ -62,6 +64,7 @@ class Leaf:
     upper: Tensor
     alpha: Tensor
     gamma: Tensor
+    sharp: bool = False
 
 
 class LeafRecorder(Protocol):
@@ -79,16 +82,29 @@ class SplitLog:
         layout: Numbers the values.
         kept: Which values of a node the layout's network has, by name; all where it is missing.
         recorder: Receives the leaves.
+        sharp: Whether bounds are tightened before domains are split.
     """
 
-    def __init__(self, layout: Layout, kept: Mapping[str, Tensor], recorder: LeafRecorder) -> None:
-        self._layout, self._recorder = layout, recorder
+    def __init__(
+        self,
+        layout: Layout,
+        kept: Mapping[str, Tensor],
+        recorder: LeafRecorder,
+        *,
+        sharp: bool = False,
+    ) -> None:
+        self._layout, self._recorder, self._sharp = layout, recorder, sharp
+        self._start: dict[int, tuple[Split, ...]] = {}
         self._origin: dict[int, tuple[int, int, float, bool]] = {}
         self._tightened: dict[int, tuple[tuple[str, int, bool], ...]] = {}
         self._values = tuple(
             (name, kept[name][indices] if name in kept else indices)
             for name, indices in ((slot.node.name, slot.indices) for slot in layout.slots)
         )
+
+    def begin(self, domains: Domains, splits: Sequence[tuple[Split, ...]]) -> None:
+        """Remember the splits of domains that the search begins with."""
+        self._start.update(zip(domains.number.tolist(), splits, strict=True))
 
     def note(self, children: Domains, parents: Tensor, values: Tensor, points: Tensor) -> None:
         """Remember the children of domains: first all lower halves, then all upper ones."""
@@ -128,6 +144,7 @@ class SplitLog:
                     domains.upper[position].clone(),
                     domains.alpha[position].clone(),
                     domains.gamma[position].clone(),
+                    self._sharp,
                 )
             )
 
@@ -137,7 +154,10 @@ class SplitLog:
             tightened = self._tightened.get(number, ())
             number, value, point, upper = self._origin[number]
             found.append(Split(*self._value(value), point, upper, tightened))
-        return tuple(reversed(found))
+        start = self._start.get(number, ())
+        if start and number in self._tightened:
+            start = (*start[:-1], replace(start[-1], tightened=self._tightened[number]))
+        return (*start, *reversed(found))
 
     def _value(self, place: int) -> tuple[str, int]:
         """Return node and flat index of a value."""

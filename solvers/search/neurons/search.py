@@ -81,16 +81,15 @@ class _Race:
         budget: Budget,
     ) -> None:
         self._bracket, self._budget = bracket, budget
-        sharpens = options.sharpen and options.recorder is None
 
         def tree(sharp: bool, options: NeuronSearchOptions) -> Tree:
             return Tree(shrunk, bracket, witness, options=options, budget=budget, sharp=sharp)
 
-        if sharpens:
+        if options.sharpen:
             # each may fill its half
             options = replace(options, memory_bytes=max(1, options.memory_bytes // 2))
         self._trees = [tree(False, options)]
-        self._second = (lambda: tree(True, options)) if sharpens else None
+        self._second = (lambda: tree(True, options)) if options.sharpen else None
         self._choice = Choice(budget.remaining_seconds, int((bracket.clause_lower <= 0).sum()))
         self._ended: dict[int, tuple[SearchStatus, str | None]] = {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -24,10 +25,11 @@ from solvers.search.neurons.layout import Layout, layout_of
 from solvers.search.neurons.leaves import LeafSolver
 from solvers.search.neurons.options import NeuronSearchOptions
 from solvers.search.neurons.pace import Effort, Pace
-from solvers.search.neurons.recording import SplitLog
+from solvers.search.neurons.recording import Leaf, SplitLog
 from solvers.search.neurons.refining import Refiner
 from solvers.search.neurons.sharpening import Sharpener
 from solvers.search.neurons.shrinking import Shrunk
+from solvers.search.neurons.starting import Starts
 
 __all__ = ["Tree"]
 
@@ -100,7 +102,10 @@ class Tree:
         )
         self._log = None
         if options.recorder is not None:
-            self._log = SplitLog(self._layout, shrunk.kept, options.recorder)
+            self._log = SplitLog(self._layout, shrunk.kept, options.recorder, sharp=sharp)
+        self._starts = Starts(
+            self._layout, shrunk.kept, rows=self._clauses.rows, width=self._brancher.width
+        )
         # The least bound of every clause's domains that need no more, or cannot get more, work.
         self._settled_floor = np.full(self._clauses.clauses, math.inf)
         self._numbered, self._rounds = 0, 0
@@ -125,12 +130,9 @@ class Tree:
     def step(self) -> tuple[SearchStatus, str | None] | None:
         """Make a round; return why the search has ended, or None while it goes on."""
         if self._pool is None:
-            root = self._bound(self._root(), self._options.root_iterations)
-            self._pool = Pool(root, self._options.memory_bytes)
-            if not self._pool.fits(len(root)):
-                words = "not even the region itself fits into the memory allowed"
-                return SearchStatus.MEMORY, words
-            self._settle(root, self._pool)
+            refused = self._begin()
+            if refused is not None:
+                return refused
         else:
             self._round(self._pool)
         if self._bracket.decided:
@@ -138,11 +140,27 @@ class Tree:
         stop = self._budget.stop_reason
         if stop is not None:
             return SearchStatus(stop), None
+        assert self._pool is not None  # noqa: S101  there has been a beginning
         if len(self._pool) == 0:
             return SearchStatus.STALLED, self._why_stalled()
         if not self._pool.fits(min(self._size, len(self._pool))):
             return SearchStatus.MEMORY, "open domains fill the memory allowed for them"
         return None
+
+    def _begin(self) -> tuple[SearchStatus, str | None] | None:
+        """Bound the region, or the domains to begin with; return why that cannot be done."""
+        root, leaves = self._root(), self._options.start
+        pool = Pool(root, self._options.memory_bytes)
+        if not pool.fits(len(root)):
+            return SearchStatus.MEMORY, "not even the region itself fits into the memory allowed"
+        self._pool = pool
+        if leaves is None or self._sharp:
+            self._settle(self._bound(root, self._options.root_iterations), pool)
+            return None
+        if self._resume(root, leaves, pool):
+            return None
+        status = SearchStatus(self._budget.stop_reason or SearchStatus.MEMORY)
+        return status, "the domains to begin with were not all bounded"
 
     @property
     def _size(self) -> int:
@@ -164,6 +182,23 @@ class Tree:
         self._rounds += 1
         if not self._sharp:
             self._pace.note(count, time.perf_counter() - began)
+
+    def _resume(self, root: Domains, leaves: Sequence[Leaf], pool: Pool) -> bool:
+        """Begin in the domains of an earlier search; return whether all of them were bounded."""
+        size = max(1, self._brancher.row_limit // self._clauses.rows)
+        for clause, floor in zip(root.clause.tolist(), root.floor.tolist(), strict=True):
+            own = [leaf for leaf in leaves if leaf.clause == clause]
+            for part, splits in self._starts.parts(clause, floor, own, size):
+                if self._budget.exhausted or not pool.fits(len(part)):
+                    return False
+                domains = self._numbers(part)
+                if self._log is not None:
+                    self._log.begin(domains, splits)
+                domains = self._refined(domains)
+                if len(domains) > 0:
+                    self._sort(self._bound(domains, self._effort.steps), pool)
+        self._tell(pool)
+        return True
 
     def _drop_proved(self, pool: Pool) -> None:
         """Drop the domains of clauses that another search over the bracket has proved."""
@@ -277,6 +312,10 @@ class Tree:
 
     def _settle(self, domains: Domains, pool: Pool) -> None:
         """Sort domains into proved, open and exhausted ones, and tell the bracket."""
+        self._sort(domains, pool)
+        self._tell(pool)
+
+    def _sort(self, domains: Domains, pool: Pool) -> None:
         stuck = (domains.floor <= 0) & ~self._splittable(domains)
         if bool(stuck.any()):
             domains = self._solved(domains, stuck)
@@ -284,6 +323,8 @@ class Tree:
         stuck &= ~closed
         self._close(domains[closed | stuck])
         pool.add(domains[~closed & ~stuck])
+
+    def _tell(self, pool: Pool) -> None:
         lower = np.minimum(pool.least(self._clauses.clauses), self._settled_floor)
         self._bracket.prove(np.where(np.isinf(lower), -np.inf, lower))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -166,17 +167,25 @@ class Leaves:
         self.found.append(leaf)
 
 
-def test_leaves_that_are_recorded_rest_on_splits_alone() -> None:
-    """With a recorder the leaves cover the region once: there is no second tree."""
+@pytest.mark.parametrize("sharpen", [False, True])
+def test_leaves_say_whether_splits_alone_prove_them(sharpen: bool) -> None:
+    """Those of either tree cover no part of the region twice, and of one of them the whole."""
     network = mlp((3, 8, 8, 1), seed=5)
     region = Box(-np.ones(3), np.ones(3))
     value = network.to(torch.float64)(torch.zeros(1, 3, dtype=torch.float64))
     case = Case(region, below([1.0], float(value) - 3.0))
     leaves = Leaves()
-    with always_sharp():
-        _, bracket = search(network, case, NeuronSearchOptions(recorder=leaves))
+    options = NeuronSearchOptions(recorder=leaves, sharpen=sharpen)
+    with always_sharp() if sharpen else nullcontext():
+        _, bracket = search(network, case, options)
+    shares = {
+        sharp: sum(0.5 ** len(leaf.splits) for leaf in leaves.found if leaf.sharp is sharp)
+        for sharp in (False, True)
+    }
+    assert max(shares.values()) <= 1.0
+    assert sharpen or not shares[True]
     if bracket.proved:
-        assert sum(0.5 ** len(leaf.splits) for leaf in leaves.found) == pytest.approx(1.0)
+        assert max(shares.values()) == pytest.approx(1.0)
 
 
 def test_the_tree_that_ends_sooner_is_grown() -> None:

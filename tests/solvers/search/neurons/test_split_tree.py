@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from solvers.proof.producing.split_tree import SplitTree
 from solvers.search.neurons import Leaf, Split
+from solvers.search.neurons.split_tree import SplitTree
 
 
 def leaf(*splits: Split) -> Leaf:

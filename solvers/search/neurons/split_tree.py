@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from solvers.search.neurons import Leaf, Split
+from solvers.search.neurons.recording import Leaf, Split
 
-__all__ = ["NeuronLeaves", "SplitTree"]
+__all__ = ["SplitTree"]
 
 Tightening = tuple[tuple[str, int, bool], ...]
-
-
-@dataclass
-class NeuronLeaves:
-    """Keeps the leaves of one search over neurons; a recorder."""
-
-    leaves: list[Leaf] = field(default_factory=list)
-
-    def record(self, leaf: Leaf) -> None:
-        """Take a leaf."""
-        self.leaves.append(leaf)
 
 
 @dataclass(eq=False)
@@ -46,13 +35,19 @@ class SplitTree:
         Args:
             leaves: In any order; those of one search never contradict each other.
         """
+        root = cls.grown(leaves)
+        return root if root._complete() else None
+
+    @classmethod
+    def grown(cls, leaves: Iterable[Leaf]) -> SplitTree:
+        """Return the same whether leaves cover it or not: where none is, halves are missing."""
         root = cls()
         for leaf in leaves:
             place = root
             for split in leaf.splits:
                 place = place._half(split)
             place.leaf = leaf
-        return root if root._complete() else None
+        return root
 
     def _half(self, split: Split) -> SplitTree:
         """Return the half that a split leads to, made where it is new."""
