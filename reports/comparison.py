@@ -7,13 +7,13 @@ compared by a process that loads no mathematics.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reports.numbers import finite, strict
-from reports.statistics import Interval, mcnemar, paired_mean, paired_shares, wilson
+from reports.statistics import RESAMPLES, Interval, mcnemar, paired_mean, paired_shares, wilson
 from reports.summary import certified, correct, gap_of, summarize
 
 __all__ = ["comparison_of", "comparison_report"]
@@ -21,6 +21,13 @@ __all__ = ["comparison_of", "comparison_report"]
 Item = Mapping[str, Any]
 Predicate = Callable[[Item], bool]
 Flags = NDArray[np.bool_]
+
+
+class _Bootstrap(NamedTuple):
+    """How intervals are drawn."""
+
+    seed: int
+    resamples: int
 
 
 def comparison_report(
@@ -61,6 +68,7 @@ def comparison_of(
     *,
     methods: Sequence[str],
     seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
     """Return the figures of a comparison.
 
@@ -69,6 +77,7 @@ def comparison_of(
         candidates: The same.
         methods: The methods to report, in this order.
         seed: Of the bootstrap.
+        resamples: Of the bootstrap; fewer give coarser intervals sooner.
 
     Returns:
         `baseline`, with `name`, `summary`, `intervals` and `tightness`, and `candidates`, each
@@ -90,10 +99,11 @@ def comparison_of(
                 f"{entry.get('name')!r} and {baseline.get('name')!r} were certified on different "
                 "inputs; compare them on the same ones"
             )
+    bootstrap = _Bootstrap(seed, resamples)
     return {
         "baseline": _side(baseline, methods),
         "candidates": [
-            {**_side(candidate, methods), **_compared(baseline, candidate, methods, seed)}
+            {**_side(candidate, methods), **_compared(baseline, candidate, methods, bootstrap)}
             for candidate in candidates
         ],
     }
@@ -154,7 +164,10 @@ def _proved_by(method: str) -> Predicate:
 
 
 def _compared(
-    baseline: Mapping[str, Any], candidate: Mapping[str, Any], methods: Sequence[str], seed: int
+    baseline: Mapping[str, Any],
+    candidate: Mapping[str, Any],
+    methods: Sequence[str],
+    bootstrap: _Bootstrap,
 ) -> dict[str, Any]:
     """Return how a candidate differs from the baseline."""
     before, after = baseline["items"], candidate["items"]
@@ -164,14 +177,14 @@ def _compared(
     return {
         "difference": {
             method: {
-                **_share_change(before, after, _proved_by(method), "certified_accuracy", seed),
-                **_gap_change(before, after, method, seed),
+                **_share_change(before, after, _proved_by(method), "certified_accuracy", bootstrap),
+                **_gap_change(before, after, method, bootstrap),
             }
             for method in methods
         },
         "accuracy": {
-            "clean": _share_change(before, after, correct, "difference", seed),
-            "empirical": _share_change(before, after, _withstands, "difference", seed),
+            "clean": _share_change(before, after, correct, "difference", bootstrap),
+            "empirical": _share_change(before, after, _withstands, "difference", bootstrap),
         },
         "certified_gap": None if None in gaps else gaps[1] - gaps[0],
         "gained": _indices(after, now & ~was),
@@ -189,12 +202,12 @@ def _indices(items: Sequence[Item], flags: Flags) -> list[Any]:
 
 
 def _share_change(
-    before: Sequence[Item], after: Sequence[Item], holds: Predicate, key: str, seed: int
+    before: Sequence[Item], after: Sequence[Item], holds: Predicate, key: str, bootstrap: _Bootstrap
 ) -> dict[str, Any]:
     """Return the change of a share, its interval and p-value, and the inputs behind it."""
     was, now = _flags(before, holds), _flags(after, holds)
     gained, lost = (int(np.count_nonzero(flags)) for flags in (now & ~was, was & ~now))
-    interval = paired_shares(was, now, seed=seed)
+    interval = paired_shares(was, now, seed=bootstrap.seed, resamples=bootstrap.resamples)
     return {
         **_ends(interval, key),
         "p_value": mcnemar(gained, lost),
@@ -204,14 +217,15 @@ def _share_change(
 
 
 def _gap_change(
-    before: Sequence[Item], after: Sequence[Item], method: str, seed: int
+    before: Sequence[Item], after: Sequence[Item], method: str, bootstrap: _Bootstrap
 ) -> dict[str, Any]:
     """Return the mean change of the gap over the inputs where both have one."""
     pairs = [
         (gap_of(one, method), gap_of(two, method)) for one, two in zip(before, after, strict=True)
     ]
     changes = [now - was for was, now in pairs if was is not None and now is not None]
-    interval = _ends(paired_mean(changes, seed=seed), "value")
+    found = paired_mean(changes, seed=bootstrap.seed, resamples=bootstrap.resamples)
+    interval = _ends(found, "value")
     return {"mean_gap": {**interval, "count": len(changes)}}
 
 

@@ -10,9 +10,9 @@ from reports import charts
 from reports.html import VERDICTS
 from reports.numbers import finite
 from reports.page import MISSING, number, percent, region_text, render, setting_rows
-from reports.paired_charts import GroupedBars, grouped_bars, interval_chart
+from reports.paired_charts import GroupedBars, IntervalChart, grouped_bars, interval_chart
 
-__all__ = ["comparison_html"]
+__all__ = ["Compared", "compared_figures", "comparison_html", "settings_rows"]
 
 _MAX_CHANGES = 500
 
@@ -41,6 +41,48 @@ class _Candidate:
     left_out: int
 
 
+@dataclass(frozen=True)
+class Compared:
+    """What there is to draw and to tell of a comparison.
+
+    Attributes:
+        names: Of the networks, the baseline first.
+        tiles: Key figures: name, value, explanation.
+        accuracy: All accuracies side by side.
+        difference: Those of the candidates, minus the baseline's.
+        bars: Title, lead and chart of gaps by method, and of what was measured of layers.
+        candidates: One by one.
+    """
+
+    names: Sequence[str]
+    tiles: Sequence[tuple[str, str, str]]
+    accuracy: GroupedBars | None
+    difference: IntervalChart | None
+    bars: Sequence[tuple[str, str, GroupedBars]]
+    candidates: Sequence[_Candidate]
+
+
+def compared_figures(
+    baseline: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]]
+) -> Compared:
+    """Return what there is to draw and to tell.
+
+    Args:
+        baseline: As `comparison_of` returns it.
+        candidates: The same.
+    """
+    everyone = [baseline, *candidates]
+    intervals = [entry.get("intervals") or {} for entry in everyone]
+    return Compared(
+        names=[str(entry["name"]) for entry in everyone],
+        tiles=_tiles(baseline, candidates),
+        accuracy=grouped_bars(_accuracies(everyone), shares=True, ends=_ends(intervals)),
+        difference=interval_chart(_differences(candidates), "difference"),
+        bars=[*_gap_chart(everyone), *_layer_charts(everyone)],
+        candidates=[_candidate(baseline, candidate) for candidate in candidates],
+    )
+
+
 def comparison_html(report: Mapping[str, Any]) -> str:
     """Return the report of a comparison as a page.
 
@@ -51,21 +93,46 @@ def comparison_html(report: Mapping[str, Any]) -> str:
         HTML5 with inline styles and charts as SVG.
     """
     baseline, candidates = report["baseline"], report["candidates"]
-    everyone = [baseline, *candidates]
+    compared = compared_figures(baseline, candidates)
     return render(
         "comparison.html",
-        names=[entry["name"] for entry in everyone],
+        compared=compared,
         region=region_text(report["region"]),
-        settings=_settings(report),
-        tiles=_tiles(baseline, candidates),
-        accuracy=grouped_bars(_accuracies(everyone), shares=True),
-        difference=interval_chart(_differences(candidates), "difference"),
-        layers=_layer_charts(everyone),
+        settings=settings_rows(report),
+        tiles=compared.tiles,
         drawing=charts,
         verdicts=VERDICTS,
-        compared=[_candidate(baseline, candidate) for candidate in candidates],
-        notes=[(entry["name"], note) for entry in everyone for note in entry.get("notes") or ()],
+        notes=[
+            (entry["name"], note)
+            for entry in (baseline, *candidates)
+            for note in entry.get("notes") or ()
+        ],
     )
+
+
+def _ends(intervals: Sequence[Mapping[str, Any]]) -> list[list[Sequence[object] | None]]:
+    """Return the ends of the interval of every accuracy, in the order of `_accuracies`."""
+    methods = intervals[0].get("certified_accuracy") or {}
+    rows = [
+        [entry.get(name) for entry in intervals]
+        for name in ("clean_accuracy", "empirical_accuracy")
+    ]
+    return rows + [
+        [(entry.get("certified_accuracy") or {}).get(method) for entry in intervals]
+        for method in methods
+    ]
+
+
+def _gap_chart(
+    everyone: Sequence[Mapping[str, Any]],
+) -> list[tuple[str, str, GroupedBars]]:
+    """Return bars of the mean gap by method, where one is known."""
+    gaps = [entry["summary"]["mean_gap"] for entry in everyone]
+    chart = grouped_bars(
+        [(method, [entry[method] for entry in gaps]) for method in gaps[0]], shares=False
+    )
+    lead = "Mean distance of a method's bound from the exact margin, or from the best upper bound."
+    return [] if chart is None else [("Gaps", lead, chart)]
 
 
 def _accuracies(everyone: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[object]]]:
@@ -122,7 +189,7 @@ def _layer_charts(
     return found
 
 
-def _settings(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+def settings_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what was compared and how, as name and value."""
     everyone = [report["baseline"], *report["candidates"]]
     hashes = [(f"{entry['name']}, sha256", str(entry.get("sha256") or "")) for entry in everyone]

@@ -25,12 +25,17 @@ _LEAST_DIFFERENCE = 0.02
 
 @dataclass(frozen=True)
 class _Bar:
-    """One bar of a group: `series` counts the networks from the baseline, 0."""
+    """One bar of a group: `series` counts the networks from the baseline, 0.
+
+    `low` and `high` are the ends of its interval, where it has one.
+    """
 
     series: int
     y: float
     width: float
     text: str
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -76,13 +81,17 @@ class IntervalChart:
 
 
 def grouped_bars(
-    rows: Sequence[tuple[str, Sequence[object]]], *, shares: bool
+    rows: Sequence[tuple[str, Sequence[object]]],
+    *,
+    shares: bool,
+    ends: Sequence[Sequence[Sequence[object] | None]] = (),
 ) -> GroupedBars | None:
     """Return bars side by side, one group for each row and one bar for each network.
 
     Args:
         rows: Label, and one number per network; what is no finite number has no bar.
         shares: Whether the numbers lie in [0, 1] and read as percentages.
+        ends: For each of these rows and each network, `[low, high]` of its interval or None.
 
     Returns:
         The chart; None without any number.
@@ -93,13 +102,15 @@ def grouped_bars(
     axis = _share_axis() if shares else _axis(0.0, max(*numbers, 0.0) or 1.0)
     y = float(TOP)
     groups = []
-    for label, values in rows:
+    for row, (label, values) in enumerate(rows):
+        around = ends[row] if row < len(ends) else [None] * len(values)
         bars = tuple(
             _Bar(
                 series,
                 y + series * _BAR,
                 max(0.0, axis.place(value) - PLOT[0]),
                 f"{100 * value:.1f} %" if shares else f"{value:.3g}",
+                *_places(axis, around[series]),
             )
             for series, value in enumerate(map(finite, values))
             if value is not None
@@ -107,6 +118,12 @@ def grouped_bars(
         groups.append(Group(label, y + _BAR * len(values) / 2, bars))
         y += _BAR * len(values) + _GAP
     return GroupedBars(tuple(groups), axis, y + BOTTOM - _GAP)
+
+
+def _places(axis: Axis, ends: Sequence[object] | None) -> tuple[float | None, float | None]:
+    """Return where an interval begins and ends; None twice without one."""
+    known = [value for value in map(finite, ends or ()) if value is not None]
+    return (axis.place(known[0]), axis.place(known[1])) if len(known) == 2 else (None, None)
 
 
 def interval_chart(

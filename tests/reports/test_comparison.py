@@ -140,6 +140,19 @@ def test_slack_that_is_not_known_is_not_added_up() -> None:
     assert "slack of all layers" in comparison_html(report(side("odd", BEFORE, layers=odd)))
 
 
+def test_fewer_resamples_change_intervals_alone() -> None:
+    sides = side("a", BEFORE), [side("b", AFTER)]
+    coarse, fine = (
+        comparison_of(*sides, methods=METHODS, resamples=count)["candidates"][0]
+        for count in (50, 10_000)
+    )
+    for method in METHODS:
+        one, two = coarse["difference"][method], fine["difference"][method]
+        assert one["certified_accuracy"] == two["certified_accuracy"]
+        assert one["mean_gap"]["value"] == two["mean_gap"]["value"]
+    assert coarse["changes"] == fine["changes"]
+
+
 def test_nothing_to_compare() -> None:
     found = comparison_of(side("a", []), [side("b", [], layers=None)], methods=["crown"])
     (candidate,) = found["candidates"]
@@ -181,7 +194,8 @@ def test_the_page_stands_alone_and_shows_everything() -> None:
     assert not [attributes for _, attributes in tags if {"src", "href"} & set(attributes)]
     names = [name for name, _ in tags]
     assert "script" not in names
-    assert names.count("svg") == 4
+    assert names.count("svg") == 5
+    assert page.count('class="whisker"') == 3 * (2 + len(METHODS))
     for text in ("tight, tighter beside plain", "2 gained, 1 lost", "+20.0 points", "layer 2"):
         assert text in page
     assert "ε = 0.1, values kept in [0, 1]" in page
@@ -189,7 +203,7 @@ def test_the_page_stands_alone_and_shows_everything() -> None:
 
 def test_the_page_without_layers_and_without_changes() -> None:
     page = comparison_html(report(side("same", BEFORE, layers=None)))
-    assert [name for name, _ in parsed(page).tags].count("svg") == 2
+    assert [name for name, _ in parsed(page).tags].count("svg") == 3
     assert "None: both networks are answered alike" in page
 
 

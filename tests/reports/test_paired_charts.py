@@ -33,6 +33,16 @@ def test_other_numbers_have_an_axis_of_their_own() -> None:
     assert grouped_bars([("layer 1", [0.0, 0.0])], shares=False) is not None
 
 
+def test_bars_have_their_intervals_where_they_are_known() -> None:
+    ends = [[[0.25, 0.75], None], [[None, 0.5]]]
+    chart = grouped_bars([("clean", [0.5, 1.0]), ("crown", [0.25])], shares=True, ends=ends)
+    assert chart is not None
+    bars = [bar for group in chart.groups for bar in group.bars]
+    quarter = (RIGHT - LEFT) / 4
+    assert (bars[0].low, bars[0].high) == pytest.approx((LEFT + quarter, RIGHT - quarter))
+    assert [(bar.low, bar.high) for bar in bars[1:]] == [(None, None)] * 2
+
+
 @pytest.mark.parametrize("value", [None, math.nan, "x"])
 def test_nothing_to_draw(value: object) -> None:
     assert grouped_bars([("clean", [value])], shares=True) is None
