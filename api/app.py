@@ -14,9 +14,10 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from api.auditing import AuditTrail
 from api.caching import Caching
 from api.compressing import Compression
-from api.dashboard import assets, overview
+from api.dashboard import assets, cancelling, new, overview
 from api.dashboard import certifications as certification_pages
 from api.dashboard import networks as network_pages
+from api.dashboard import trainings as training_pages
 from api.feed import Feed
 from api.headers import SecurityHeaders
 from api.limits import BodyLimit, NestingLimit
@@ -80,6 +81,9 @@ _ROUTES = (
     overview,
     network_pages,
     certification_pages,
+    training_pages,
+    cancelling,
+    new,
 )
 _TAGS = [
     {"name": "networks", "description": "ONNX files to certify."},

@@ -13,6 +13,7 @@ from reports.sarif import Origin
 from reports.training import training_report
 from store.errors import ConflictError
 from store.jobs import FINAL_STATES
+from store.learning import Learning
 from store.tables import CertificationRow, ComparisonRow, JobRow, TrainingRow
 from store.uploads import UploadRow
 
@@ -121,10 +122,8 @@ def _identity(network: UploadRow) -> dict[str, str]:
 
 
 def _arms_of(services: Services, row: TrainingRow) -> dict[str, dict[str, Any]]:
-    arms: dict[str, dict[str, Any]] = {}
-    for entry in services.trainings.metrics(row.id):
-        if entry["metrics"] is not None:
-            arms.setdefault(entry["arm"], {"history": []})["history"].append(entry["metrics"])
+    epochs = Learning(services.database).epochs(row.id)
+    arms: dict[str, dict[str, Any]] = {arm: {"history": history} for arm, history in epochs.items()}
     for arm, result in row.arms.items():
         arms.setdefault(arm, {"history": []}).update(
             best_epoch=result["best_epoch"],

@@ -7,12 +7,20 @@ import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from reports.curves import AREA, HEIGHT, WIDTH
+from reports import curves
 from reports.numbers import finite, strict
 from reports.page import MISSING, duration, number, percent, render
 from reports.training_figures import ACCURACIES, Arms, figures_of, history_of, unstable_of
 
-__all__ = ["metrics_csv", "training_html", "training_report"]
+__all__ = [
+    "epoch_rows",
+    "flat_settings",
+    "metrics_csv",
+    "stopped_words",
+    "training_html",
+    "training_report",
+    "training_tiles",
+]
 
 _ENDS = {
     "completed": "went to its end",
@@ -92,15 +100,15 @@ def training_html(report: Mapping[str, Any]) -> str:
         "training.html",
         network=report["network"],
         lead=_lead(report),
-        tiles=_tiles(arms),
+        tiles=training_tiles(arms),
         figures=figures_of(arms),
-        area=AREA,
-        width=WIDTH,
-        height=HEIGHT,
-        tables=[(arm, _stopped(result), _rows(result)) for arm, result in arms.items()],
-        settings=list(_flat(report["settings"])),
-        dataset=list(_flat(report["dataset"])),
-        records=[(arm, list(_flat(result.get("settings") or {}))) for arm, result in arms.items()],
+        drawing=curves,
+        tables=[(arm, stopped_words(result), epoch_rows(result)) for arm, result in arms.items()],
+        settings=list(flat_settings(report["settings"])),
+        dataset=list(flat_settings(report["dataset"])),
+        records=[
+            (arm, list(flat_settings(result.get("settings") or {}))) for arm, result in arms.items()
+        ],
     )
 
 
@@ -120,7 +128,7 @@ def _best(result: Mapping[str, Any]) -> Mapping[str, Any]:
     return history[best - 1] if 0 < best <= len(history) else {}
 
 
-def _tiles(arms: Arms) -> list[tuple[str, str, str]]:
+def training_tiles(arms: Arms) -> list[tuple[str, str, str]]:
     """Return the key figures of the best epoch, the baseline's below the candidate's."""
     if not arms:
         return []
@@ -158,12 +166,13 @@ def _best_epoch(result: Mapping[str, Any]) -> str:
     return f"{_best(result).get('epoch', MISSING)} of {len(history_of(result))}"
 
 
-def _stopped(result: Mapping[str, Any]) -> str:
+def stopped_words(result: Mapping[str, Any]) -> str:
+    """Return how a run ended, after the words "the run"."""
     stopped = result.get("stopped")
     return _ENDS.get(str(stopped), "is unfinished")
 
 
-def _rows(result: Mapping[str, Any]) -> list[tuple[bool, list[str]]]:
+def epoch_rows(result: Mapping[str, Any]) -> list[tuple[bool, list[str]]]:
     """Return the lines of the table of epochs, each with whether it is the best one."""
     best = result.get("best_epoch")
     return [(entry["epoch"] == best, _cells(entry)) for entry in history_of(result)]
@@ -180,11 +189,11 @@ def _cells(entry: Mapping[str, Any]) -> list[str]:
     return [words.get(name) or number(entry.get(name)) for name in _LISTED]
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+def flat_settings(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
     """Yield names and values in words, those of groups under `group.name`."""
     for name, value in values.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat_settings(value, f"{prefix}{name}.")
         elif isinstance(value, Sequence) and not isinstance(value, str):
             yield f"{prefix}{name}", ", ".join(str(entry) for entry in value[:16]) or MISSING
         else:

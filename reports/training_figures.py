@@ -9,7 +9,15 @@ from typing import Any
 from reports.curves import CurveChart, Series, curve_chart
 from reports.numbers import finite
 
-__all__ = ["ACCURACIES", "Arms", "Figure", "figures_of", "history_of", "unstable_of"]
+__all__ = [
+    "ACCURACIES",
+    "Arms",
+    "Figure",
+    "figures_of",
+    "history_of",
+    "step_figures",
+    "unstable_of",
+]
 
 ACCURACIES = {
     "clean_accuracy": ("clean", "clean"),
@@ -24,11 +32,12 @@ Arms = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart with its words."""
+    """A chart with its words; `across` is what grows to the right."""
 
     title: str
     lead: str
     chart: CurveChart
+    across: str = "epoch"
 
 
 def figures_of(arms: Arms) -> list[Figure]:
@@ -67,6 +76,30 @@ def figures_of(arms: Arms) -> list[Figure]:
             words = f"{lead} Dashed: baseline." if both and title != "Schedule" else lead
             figures.append(Figure(title, words, chart))
     return figures
+
+
+def step_figures(steps: Arms) -> list[Figure]:
+    """Return the charts of single steps: the parts of the loss, then the schedule.
+
+    Args:
+        steps: By arm, `steps`: what was noted of them, with `step`, `epsilon`, `kappa` and `loss`.
+    """
+    arms = {arm: {"history": _as_history(result["steps"])} for arm, result in steps.items()}
+    drawn = [
+        ("Loss, step by step", "Parts of the loss of single batches.", _losses(arms), False),
+        ("Schedule, step by step", "ε as a share of its largest value so far, and κ.",
+         _schedule(arms), True),
+    ]  # fmt: skip
+    figures = []
+    for title, lead, series, shares in drawn:
+        chart = curve_chart(series, low=0.0, percent=shares)
+        if chart is not None:
+            figures.append(Figure(title, lead, chart, "step"))
+    return figures
+
+
+def _as_history(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{**entry, "epoch": entry["step"]} for entry in steps]
 
 
 def _plain(arms: Arms, names: Mapping[str, tuple[str, str]]) -> list[Series]:

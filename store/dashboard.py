@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from store.database import Database
 from store.errors import NotFoundError
-from store.jobs import FINAL_STATES, JobState
+from store.jobs import FINAL_STATES, JobState, get_job
 from store.tables import (
     CertificationRow,
     ComparedNetworkRow,
@@ -149,6 +149,16 @@ class Dashboard:
             workers=Workers(self._database).alive(seconds=self._alive_seconds),
             networks=networks,
         )
+
+    def job(self, job_id: str) -> JobLine:
+        """Return one job.
+
+        Raises:
+            NotFoundError: There is none with that id.
+        """
+        with self._database.read() as session:
+            (line,) = _lines(session, [get_job(session, job_id)])
+            return line
 
     def networks(self, *, limit: int, before: str | None) -> list[NetworkLine]:
         """Return networks, the newest first, older than the one with the id `before`."""

@@ -40,9 +40,10 @@ def _assets() -> Mapping[str, Asset]:
     styles.append((own / "dashboard.css").read_bytes())
     return {
         "dashboard.css": Asset(b"\n".join(styles), "text/css; charset=utf-8"),
-        "dashboard.js": Asset(
-            (own / "dashboard.js").read_bytes(), "text/javascript; charset=utf-8"
-        ),
+        **{
+            name: Asset((own / name).read_bytes(), "text/javascript; charset=utf-8")
+            for name in ("dashboard.js", "forms.js")
+        },
         "icon.svg": Asset((own / "icon.svg").read_bytes(), "image/svg+xml"),
     }
 

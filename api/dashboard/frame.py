@@ -18,6 +18,7 @@ _PAGES = (
     ("Overview", "/"),
     ("Networks", "/networks"),
     ("Certifications", "/certifications"),
+    ("Trainings", "/trainings"),
     ("Interface", "/docs"),
 )
 _HEADERS = {"Content-Security-Policy": DASHBOARD_POLICY, "Cache-Control": "private, no-cache"}

@@ -18,7 +18,7 @@ __all__ = ["CertifiedView", "JobView", "NetworkView", "certified_view", "job_vie
 _PATHS = {
     "certification": "/certifications/{}",
     "comparison": "/v1/comparisons/{}/report.html",
-    "training": "/v1/trainings/{}/report.html",
+    "training": "/trainings/{}",
 }
 # Sides of the drawing of a trend.
 _TREND = (96.0, 26.0)
