@@ -81,7 +81,6 @@ def _add(kind: _Kind) -> None:
             kind=kind.name,
             kept=kind.kept,
             over=line.job.state in FINAL_STATES,
-            stopping=line.job.cancel_requested,
         )
 
     @router.post(

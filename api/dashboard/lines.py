@@ -27,7 +27,11 @@ _EDGE = 3.0
 
 @dataclass(frozen=True)
 class JobView:
-    """A job in a table; `path` is empty where there is no page yet."""
+    """A job in a table; `path` is empty where there is no page yet.
+
+    Attributes:
+        stopping: It was asked to stop, and goes on until it has.
+    """
 
     id: str
     kind: str
@@ -37,6 +41,7 @@ class JobView:
     done: int
     total: int
     parked: int
+    stopping: bool
     left: str
     took: str
     path: str
@@ -98,12 +103,22 @@ def job_view(line: JobLine) -> JobView:
         done=job.done,
         total=job.total,
         parked=job.parked,
-        left="" if left is None else f"about {duration(left)} left",
+        stopping=job.cancel_requested and not final,
+        left="" if left is None else f"about {_roughly(left)} left",
         took=_took(job),
         path=_PATHS[job.kind].format(job.id) if shown else "",
         at=job.finished_at or job.created_at,
         failure="" if job.error is None else str(job.error["message"]),
     )
+
+
+def _roughly(seconds: float) -> str:
+    """Return a time that is guessed, without digits that promise more."""
+    if seconds < 100:
+        return f"{max(1, round(seconds))}\u202fs"
+    if seconds < 100 * 60:
+        return f"{round(seconds / 60)}\u202fmin"
+    return f"{round(seconds / 3600)}\u202fh"
 
 
 def _took(job: JobRow) -> str:

@@ -83,7 +83,6 @@ def show_training(
         principal,
         job=job_view(JobLine(row.job, report["network"]["name"], row.settings["epsilon"])),
         final=final,
-        stopping=row.job.cancel_requested and not final,
         started=row.network,
         dataset=row.dataset,
         validation=row.validation,
