@@ -70,25 +70,39 @@ class BoxCloser:
         self._layout = Layout.of(network, [self.case])
         self._engine = engine_for(network, self._layout)
         self._active = self._layout.active.cpu().numpy()
+        self._thin: list[IntArray] = [np.zeros(0, dtype=np.int64)]
 
-    def close(self, tree: BoxTree, *, float32: bool = False) -> bool:
+    def close(self, tree: BoxTree) -> bool:
         """Cut leaves that are not proved; return whether all are.
 
         Args:
             tree: Of the case's region; it grows, whatever the answer.
-            float32: Whether margins have to exceed what float32 inference may lose.
         """
-        nodes = tree.leaves
+        return self._closed(tree, tree.leaves, float32=False)
+
+    def widen(self, tree: BoxTree) -> bool:
+        """Cut leaves of a tree that was closed until float32 inference is proved too.
+
+        Args:
+            tree: As `close` left it, or a copy; it grows, whatever the answer.
+        """
+        thin = np.concatenate(self._thin)
+        self._thin = [thin[:0]]
+        return self._closed(tree, thin, float32=True)
+
+    def _closed(self, tree: BoxTree, nodes: IntArray, *, float32: bool) -> bool:
         while len(nodes):
-            open_ = nodes[:0]
+            parts = []
             for first in range(0, len(nodes), _BATCH):
                 if self.budget.exhausted:
                     return False
                 part = nodes[first : first + _BATCH]
-                corners = tree.lower[part], tree.upper[part]
-                rows = self.ground.box_rows(corners, self._matrix, self._offset, float32=float32)
-                margins = clause_margins(rows, self._clause).min(axis=1)
-                open_ = np.concatenate([open_, part[~(margins > 0)]])
+                exact, single = self._margins((tree.lower[part], tree.upper[part]))
+                proved = (single if float32 else exact) > 0
+                parts.append(part[~proved])
+                if not float32:
+                    self._thin.append(part[proved & ~(single > 0)])
+            open_ = np.concatenate(parts)
             if len(tree.leaves) + len(open_) > self.most_leaves:
                 return False
             dims = self._dims(tree, open_)
@@ -96,6 +110,14 @@ class BoxCloser:
                 return False
             nodes = tree.split(open_, dims)
         return True
+
+    def _margins(self, corners: tuple[FloatArray, FloatArray]) -> tuple[FloatArray, FloatArray]:
+        """Return the least margin of every box, and the same for float32 inference."""
+        rows, errors = self.ground.box_rows_and_errors(corners, self._matrix, self._offset)
+        exact, single = (
+            clause_margins(found, self._clause).min(axis=1) for found in (rows, rows - errors)
+        )
+        return exact, single
 
     def _dims(self, tree: BoxTree, nodes: IntArray) -> IntArray:
         """Return the input whose cut promises most for each box; −1 where none can be cut."""

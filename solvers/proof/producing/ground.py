@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,7 +118,6 @@ class Ground:
         offset: FloatArray,
         *,
         ball: Ball | None = None,
-        float32: bool = False,
     ) -> FloatArray:
         """Return the checker's plain bounds of `matrix @ y − offset` over boxes.
 
@@ -127,26 +126,48 @@ class Ground:
             matrix: Shape `(rows, outputs)`.
             offset: Shape `(rows,)`.
             ball: That the inputs lie in as well, or None.
-            float32: Whether to take off what float32 inference may lose.
 
         Returns:
             Shape `(boxes, rows)`.
         """
+        parts = self._enclosures(corners, ball)
+        return np.concatenate([self._rows(part, matrix) for part in parts]) - offset
+
+    def box_rows_and_errors(
+        self,
+        corners: tuple[FloatArray, FloatArray],
+        matrix: FloatArray,
+        offset: FloatArray,
+        *,
+        ball: Ball | None = None,
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return the bounds of `box_rows`, and how far float32 inference may move each row.
+
+        Nothing where the checker has nothing to say of that.
+        """
+        rows, errors = [], []
+        for part in self._enclosures(corners, ball):
+            rows.append(self._rows(part, matrix) - offset)
+            known = self.checked.single and self.checked.dropped is None
+            errors.append(part.float32_error(matrix) if known else np.zeros_like(rows[-1]))
+        return np.concatenate(rows), np.concatenate(errors)
+
+    def _enclosures(
+        self, corners: tuple[FloatArray, FloatArray], ball: Ball | None
+    ) -> Iterator[Enclosure]:
+        """Yield the checker's bounds inside the network, for as many boxes as memory holds."""
         step = max(_HELD_VALUES // sum(self.checked.sizes), 1)
-        found = []
         for first in range(0, len(corners[0]), step):
             lower, upper = (corner[first : first + step] for corner in corners)
-            enclosure = Enclosure.of(self.checked, Region(lower, upper, ball))
-            domain = np.repeat(np.arange(len(lower)), len(matrix))
-            rows = np.tile(matrix, (len(lower), 1))
-            bounds = np.empty(len(rows))
-            for part in enclosure.chunks(self.checked.output, len(rows)):
-                bounds[part] = enclosure.backward(
-                    self.checked.output, rows[part], domain=domain[part]
-                )
-            some = bounds.reshape(len(lower), -1)
-            found.append(some - enclosure.float32_error(matrix) if float32 else some)
-        return np.concatenate(found) - offset
+            yield Enclosure.of(self.checked, Region(lower, upper, ball))
+
+    def _rows(self, enclosure: Enclosure, matrix: FloatArray) -> FloatArray:
+        count = len(enclosure.region.lower)
+        domain, rows = np.repeat(np.arange(count), len(matrix)), np.tile(matrix, (count, 1))
+        bounds = np.empty(len(rows))
+        for part in enclosure.chunks(self.checked.output, len(rows)):
+            bounds[part] = enclosure.backward(self.checked.output, rows[part], domain=domain[part])
+        return bounds.reshape(count, -1)
 
     def region_rows(
         self, regions: Sequence[Box], matrix: FloatArray, offset: FloatArray
@@ -163,15 +184,6 @@ class Ground:
                 for part, region in zip(parts, regions, strict=True)
             ]
         )
-
-    def float32_error(self, region: Box, matrix: FloatArray) -> float:
-        """Return how far float32 inference may move any of the rows over a region; 0 if unknown."""
-        if not self.checked.single or self.checked.dropped is not None:
-            return 0.0
-        corners = region.lower.reshape(1, -1), region.upper.reshape(1, -1)
-        enclosure = Enclosure.of(self.checked, Region(*corners, ball_of(region)))
-        error = float(enclosure.float32_error(matrix).max())
-        return error if np.isfinite(error) else 0.0
 
 
 def ball_of(region: Box) -> Ball | None:

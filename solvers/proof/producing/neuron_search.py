@@ -16,7 +16,7 @@ from solvers.errors import MemoryLimitError
 from solvers.problem import Case, Clause, Specification
 from solvers.proof.container import BoundGroup, NeuronTree
 from solvers.proof.producing.box_proof import clause_margins, stacked_rows
-from solvers.proof.producing.ground import Ground
+from solvers.proof.producing.ground import Ground, ball_of
 from solvers.proof.producing.groups import optimised_groups
 from solvers.proof.producing.neuron_proof import LeafTable, TreeWriter, proved_leaves
 from solvers.proof.producing.trace import NeuronLeaves
@@ -78,13 +78,17 @@ class NeuronCloser:
         self._balls = regions_to_balls([case.region], torch.float64, device)
         self._clauses = ClauseRows(ground.folded, case.specification)
         matrix, offset, self._owner = stacked_rows(case.specification)
-        self._rows = ground.region_rows([case.region], matrix, offset)[0]
+        corners = case.region.lower.reshape(1, -1), case.region.upper.reshape(1, -1)
+        (self._rows,), (errors,) = ground.box_rows_and_errors(
+            corners, matrix, offset, ball=ball_of(case.region)
+        )
+        # Beyond what float32 may lose, a verdict holds for what runs, too.
+        self._wanted = float(errors.max()) if np.isfinite(errors).all() else 0.0
 
-    def close(self, wanted: float, *, hard: bool) -> NeuronTree | None:
+    def close(self, *, hard: bool) -> NeuronTree | None:
         """Search until the box is proved; None with a `reason` where it is not.
 
         Args:
-            wanted: What margins should exceed; they exceed 0 at least.
             hard: Whether bounds with adaptive slopes are known not to suffice.
         """
         missing = [name for name, _ in self._values.parts if name not in self._ground.tensors]
@@ -92,13 +96,14 @@ class NeuronCloser:
             self.reason = f"values of {missing[0]!r} are a step inside an operator of the file"
             return None
         if not hard:
-            found = self._closed(self._start, wanted, self._budget.share(_FIRST_SHARE))
+            found = self._closed(self._start, self._budget.share(_FIRST_SHARE))
             if found is not None:
                 return found
-        return self._closed(self._improved(), wanted, self._budget)
+        return self._closed(self._improved(), self._budget)
 
-    def _closed(self, footing: _Footing, wanted: float, budget: Budget) -> NeuronTree | None:
+    def _closed(self, footing: _Footing, budget: Budget) -> NeuronTree | None:
         """Prove the box, with the larger margins that are wanted where these cost little."""
+        wanted = self._wanted
         for slack in _SLACKS:
             began = time.monotonic()
             leaves = self._leaves(footing, slack * self._scale, budget)

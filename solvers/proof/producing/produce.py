@@ -218,8 +218,7 @@ class _Work:
         recorded = self._trace.neurons.get(place)
         found = None if recorded is None else recorded.best
         closer = NeuronCloser(self._ground, case, first_row, share, found=found)
-        wanted = self._ground.float32_error(case.region, self._rows[place][0])
-        neurons = closer.close(wanted, hard=place in self._trace.hard)
+        neurons = closer.close(hard=place in self._trace.hard)
         if neurons is None:
             return closer.reason
         self._trees.append(neurons)
@@ -233,13 +232,13 @@ class _Work:
         tree = BoxTree.whole(*region) if leaves is None else BoxTree.rebuilt(region, leaves)
         share = budget if leaves is not None else budget.share(0.7)
         began = time.monotonic()
-        if not BoxCloser(self._ground, case, share, _MOST_LEAVES).close(tree):
+        closer = BoxCloser(self._ground, case, share, _MOST_LEAVES)
+        if not closer.close(tree):
             return None
-        larger, most = tree.copy(), _EXTRA_LEAVES * len(tree.leaves) + 100
-        extra = budget.at_most(_EXTRA_TIME * (time.monotonic() - began) + 0.2)
-        if BoxCloser(self._ground, case, extra, most).close(larger, float32=True):
-            return larger
-        return tree
+        larger = tree.copy()
+        closer.most_leaves = _EXTRA_LEAVES * len(tree.leaves) + 100
+        closer.budget = budget.at_most(_EXTRA_TIME * (time.monotonic() - began) + 0.2)
+        return larger if closer.widen(larger) else tree
 
     def _assembled(self, specification_sha256: str | None) -> Proof:
         network = self._ground.network

@@ -26,7 +26,7 @@ from solvers.search.neurons.bounding import Bounder, Functions
 from solvers.search.neurons.crossing import Terms
 from solvers.search.neurons.layout import Layout, layout_of
 from tests.helpers import networks
-from tests.solvers.proof.producing.support import dense, tight_case
+from tests.solvers.proof.producing.support import dense, least, tight_case
 
 ROW = [1.0, -1.0, 0.0]
 
@@ -179,16 +179,27 @@ def test_boxes_are_cut_until_the_checker_proves_them() -> None:
     assert (ground.box_rows(corners, clause.matrix, clause.offset) > 0).all()
 
 
-def test_what_float32_loses_is_taken_off() -> None:
+def test_a_wider_tree_holds_for_float32_too() -> None:
     network = dense(4, inputs=3)
     ground, region = ground_of(network), wide_region(network)
     corners = region.lower.reshape(1, -1), region.upper.reshape(1, -1)
-    matrix, offset = np.array([ROW]), np.zeros(1)
-    plain = ground.box_rows(corners, matrix, offset)
-    less = ground.box_rows(corners, matrix, offset, float32=True)
-    error = ground.float32_error(region, matrix)
-    assert error > 0
-    assert (plain - less)[0, 0] == pytest.approx(error, rel=1e-6)
+    matrix = np.array([ROW])
+    bottom = least(network, region, ROW)
+    rows, errors = ground.box_rows_and_errors(corners, matrix, np.zeros(1))
+    assert np.array_equal(rows, ground.box_rows(corners, matrix, np.zeros(1)))
+    assert 0 < errors[0, 0] < 1e-3
+    # The margin is about what float32 loses on boxes as they are when the exact bound is enough.
+    case = Case(region, Specification((Clause(matrix, np.array([bottom - 2 * errors[0, 0]])),)))
+    closer = BoxCloser(ground, case, Budget(), 20_000)
+    tree = BoxTree.whole(*(corner.ravel() for corner in corners))
+    assert closer.close(tree)
+    wider = tree.copy()
+    assert closer.widen(wider)
+    assert len(wider) >= len(tree)
+    parts = wider.lower[wider.leaves], wider.upper[wider.leaves]
+    (clause,) = case.specification.clauses
+    rows, errors = ground.box_rows_and_errors(parts, clause.matrix, clause.offset)
+    assert (rows > errors).all()
 
 
 def test_a_box_that_cannot_be_cut_is_given_up() -> None:
