@@ -124,7 +124,8 @@ def item_row(item: Mapping[str, Any], bounds: Sequence[str]) -> dict[str, Any]:
     """Return one line of the table of inputs."""
     low, high = bracket(item)
     seconds = [finite(value) or 0.0 for value in (item.get("seconds") or {}).values()]
-    exact = MISSING if low is None and high is None else f"[{number(low)}, {number(high)}]"
+    ends = (number(low), number(high))
+    exact = ends[0] if ends[0] == ends[1] else f"[{ends[0]}, {ends[1]}]"
     return {
         "index": item.get("index"),
         "label": item.get("label"),

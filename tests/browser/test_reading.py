@@ -107,7 +107,7 @@ def test_inputs_are_filtered_sorted_and_paged(certified: str, reader: Reader) ->
     paging = page.get_by_role("navigation", name="Pages of inputs")
     expect(rows).to_have_count(100)
     expect(paging).to_contain_text(f"1 to 100 of {MANY}")
-    paging.get_by_role("link", name="After").click()
+    paging.get_by_role("link", name="Next").click()
     expect(paging).to_contain_text(f"101 to 200 of {MANY}")
     page.locator(".filter").get_by_role("link", name="falsified").click()
     expect(rows).to_have_count(23)

@@ -1,0 +1,128 @@
+"""A service with something of everything to look at: made of numbers, none of them computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from reports.summary import summarize
+from store.chunks import Claim
+from store.workers import Workers
+from tests.api.conftest import Api
+from tests.helpers.service import NETWORK_DETAILS, item
+
+SIDE = 14
+METHODS = ("ibp", "crown", "alpha-crown", "exact")
+_CLASSES = 6
+_INPUTS = 110
+_SECONDS = {"attack": 0.05, "ibp": 0.002, "crown": 0.01, "alpha-crown": 0.3, "exact": 2.0}
+_DETAILS: dict[str, Any] = {
+    **NETWORK_DETAILS,
+    "input_shape": [1, 1, SIDE, SIDE],
+    "output_shape": [1, _CLASSES],
+    "outputs": _CLASSES,
+    "parameters": 48_166,
+    "nodes": 9,
+    "operators": {"Conv": 2, "Relu": 3, "Reshape": 1, "Linear": 2},
+}
+
+
+def picture(index: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return a bright spot on a dark ground, elsewhere for each index."""
+    across, down = np.meshgrid(np.arange(SIDE), np.arange(SIDE))
+    at = (SIDE / 2 + 3 * math.cos(index), SIDE / 2 + 3 * math.sin(index))
+    return np.exp(-((across - at[0]) ** 2 + (down - at[1]) ** 2) / 9.0)
+
+
+def answer(index: int, *, epsilon: float = 0.03) -> dict[str, Any]:
+    """Return what could have been found out about an input."""
+    generator = np.random.default_rng(index)
+    margin = float(generator.normal(1.2, 1.0)) - 12 * epsilon
+    looseness = {"ibp": 6.0, "crown": 1.5, "alpha-crown": 0.7}
+    lower = {
+        method: margin - scale * float(generator.uniform(0.3, 1.0))
+        for method, scale in looseness.items()
+    }
+    label = index % _CLASSES
+    if index % 23 == 5:
+        return item(index, "misclassified", label=label, predicted=(label + 1) % _CLASSES,
+                    evidence="checked", lower={}, upper=None, gap={}, seconds={})  # fmt: skip
+    verdict = "falsified" if margin < 0 else "unknown" if margin < 0.15 else "verified"
+    exact = [margin - 0.4, margin] if verdict == "unknown" else [margin, margin]
+    more: dict[str, Any] = {}
+    if verdict == "falsified":
+        plain = picture(index)
+        moved = np.clip(plain + epsilon * np.sign(generator.normal(size=plain.shape)), 0, 1)
+        outputs = [0.5] * _CLASSES
+        outputs[(label + 1) % _CLASSES] = 0.9
+        more = {"counterexample": {"x": moved.ravel().tolist(), "y": outputs},
+                "input": plain.ravel().tolist(), "evidence": "checked"}  # fmt: skip
+    if verdict == "unknown":
+        more = {"reason": "timeout", "evidence": "none",
+                "status": dict.fromkeys(METHODS, "done") | {"exact": "timeout"}}  # fmt: skip
+    return item(
+        index, verdict, label=label, predicted=label, lower=lower, upper=margin, exact=exact,
+        gap={method: margin - bound for method, bound in lower.items()},
+        seconds={name: usual * generator.uniform(0.5, 2) for name, usual in _SECONDS.items()},
+        **more,
+    )  # fmt: skip
+
+
+class Exhibition:
+    """A service and the pages of what is in it.
+
+    Args:
+        api: The service, empty.
+    """
+
+    def __init__(self, api: Api) -> None:
+        self._world = api.world
+        world = self._world
+        Workers(world.database).seen("w", queues="bounds,exact", device="cpu", version="1")
+        world.network = world.upload(world.networks, b"cnn", "chest-scans-cnn.onnx", _DETAILS)
+        world.upload(world.networks, b"new", "not-certified-yet.onnx", _DETAILS)
+        history = [self.certification(e, range(_INPUTS)) for e in (0.01, 0.03, 0.06, 0.03)]
+        self.running = self.certification(0.05, range(40), of=120)
+        queued = world.certify(range(500), epsilon=0.1).id
+        failed = world.certify(range(3)).id
+        assert world.jobs.claim(failed, "somebody")
+        told = "the data set has inputs of shape (4,), the network takes (1, 14, 14)"
+        error = {"type": "ShapeError", "message": told}
+        world.jobs.finish(failed, "somebody", "failed", error=error)
+        last = f"/certifications/{history[-1]}"
+        falsified = self._first("falsified")
+        self.paths: Mapping[str, str] = {
+            "overview": "/",
+            "networks": "/networks",
+            "network": f"/networks/{world.network}",
+            "certifications": "/certifications",
+            "certification": last,
+            "certification-running": f"/certifications/{self.running}",
+            "certification-queued": f"/certifications/{queued}",
+            "certification-failed": f"/certifications/{failed}",
+            "input-verified": f"{last}/inputs/{self._first('verified')}",
+            "input-falsified": f"{last}/inputs/{falsified}",
+            "input-unknown": f"{last}/inputs/{self._first('unknown')}",
+            "not-found": "/networks/net_nothing",
+        }
+
+    def certification(
+        self, epsilon: float, indices: Sequence[int], *, of: int | None = None
+    ) -> str:
+        """Store a certification with its answers; with `of`, one that goes on to so many."""
+        world = self._world
+        asked = range(len(indices) if of is None else of)
+        row = world.certify(asked, epsilon=epsilon, methods=list(METHODS), proofs=True)
+        assert world.jobs.claim(row.id, "somebody")
+        answers = [answer(index, epsilon=epsilon) for index in indices]
+        world.certifications.add_items(Claim(row.id, "certification", "", "somebody"), answers)
+        if of is None:
+            world.certifications.succeed(row.id, "somebody", summarize(answers, METHODS))
+        return row.id
+
+    def _first(self, verdict: str) -> int:
+        found = (answer(index) for index in range(_INPUTS))
+        return next(one["index"] for one in found if one["verdict"] == verdict)
