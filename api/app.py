@@ -11,11 +11,13 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from api.admitting import Admission
 from api.auditing import AuditTrail
 from api.caching import Caching
 from api.compressing import Compression
 from api.dashboard import assets, cancelling, new, overview
 from api.dashboard import certifications as certification_pages
+from api.dashboard import comparisons as comparison_pages
 from api.dashboard import networks as network_pages
 from api.dashboard import trainings as training_pages
 from api.feed import Feed
@@ -59,18 +61,19 @@ until its state is final. `POST` a training to make a network that can be certif
 problem documents (RFC 9457); lists are paged with `limit` and `cursor`; a `POST` may carry an
 `Idempotency-Key`.
 """
+# Looked through in this order: what is polled comes first.
 _ROUTES = (
+    jobs,
+    certifications,
     networks,
     datasets,
     reports,
     findings,
-    certifications,
     evidence,
     comparison_reports,
     comparisons,
     training_files,
     trainings,
-    jobs,
     events,
     webhooks,
     access,
@@ -81,6 +84,7 @@ _ROUTES = (
     overview,
     network_pages,
     certification_pages,
+    comparison_pages,
     training_pages,
     cancelling,
     new,
@@ -140,6 +144,7 @@ def create_app(
     for module in _ROUTES:
         app.include_router(module.router)
     install(app)
+    app.add_middleware(Admission, services=services)
     app.add_middleware(NestingLimit)
     app.add_middleware(
         BodyLimit,

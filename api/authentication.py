@@ -35,8 +35,10 @@ __all__ = [
     "cookie_name",
     "csrf_token",
     "is_same_origin",
+    "is_still_good",
     "keys_needed",
     "names_loopback",
+    "needs_no_database",
     "refuse_flood",
     "refused_login",
 ]
@@ -109,7 +111,19 @@ def keys_needed(services: Services) -> bool:
     open the service to everybody.
     """
     stated = services.settings.require_keys
-    return services.keys.ever_made() if stated is None else stated
+    return services.keyring.ever_made() if stated is None else stated
+
+
+def needs_no_database(request: Request, services: Services) -> bool:
+    """Return whether `authenticate` would wait for nobody: all it asks was found out just now."""
+    header = request.headers.get("authorization")
+    cookie = request.cookies.get(cookie_name(request))
+    if (header is not None or cookie is not None) and services.throttle.waits:
+        return False
+    token = _token_of(header)
+    if services.settings.require_keys is False and token is None:
+        return True
+    return services.keyring.remembers(token=token, cookie=cookie)
 
 
 def authenticate(request: Request, services: Services, *, form: bool = False) -> Principal:
@@ -139,6 +153,20 @@ def authenticate(request: Request, services: Services, *, form: bool = False) ->
         )
     _check_own_page(request, services.settings)
     return Principal(DEFAULT_PROJECT, frozenset(Scope), KeyLimits(), name="anonymous")
+
+
+def is_still_good(request: Request, services: Services, principal: Principal) -> bool:
+    """Return whether a request that goes on for long would be let in again; it is not counted."""
+    try:
+        if principal.cookie is not None:
+            services.keyring.of_cookie(principal.cookie)
+        elif principal.key_id is not None:
+            services.keyring.of_token(_token_of(request.headers.get("authorization")) or "")
+        else:
+            return not keys_needed(services)
+    except AuthenticationError:
+        return False
+    return True
 
 
 def check_host(request: Request, settings: Settings) -> None:
@@ -234,12 +262,18 @@ def _name_of(host: str) -> str:
         return ""
 
 
+def _token_of(header: str | None) -> str | None:
+    """Return the key in an `Authorization` header, if it has one."""
+    scheme, _, token = ("" if header is None else header).partition(" ")
+    return token.strip() if scheme.lower() == _SCHEME else None
+
+
 def _by_key(request: Request, services: Services, header: str) -> Principal:
-    scheme, _, token = header.partition(" ")
+    token = _token_of(header)
     try:
-        if scheme.lower() != _SCHEME:
+        if token is None:
             raise AuthenticationError("keys are sent as `Authorization: Bearer trk_…`")
-        row = services.keys.authenticate(token.strip())
+        row = services.keyring.of_token(token)
     except AuthenticationError as error:
         raise refused_login(request, services, error) from error
     return _of_key(services, row)
@@ -264,7 +298,7 @@ def _is_token(cookie: str, token: str) -> bool:
 
 def _by_login(request: Request, services: Services, cookie: str, *, form: bool) -> Principal:
     try:
-        row = services.keys.checked(services.logins.key_of(cookie))
+        row = services.keyring.of_cookie(cookie)
     except AuthenticationError as error:
         raise refused_login(request, services, error) from error
     if request.method not in _SAFE_METHODS:

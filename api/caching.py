@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Request
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,7 +19,7 @@ from store.errors import NotFoundError
 from store.jobs import FINAL_STATES
 from store.tables import JobRow
 
-__all__ = ["Caching", "FinalResult", "tag_state"]
+__all__ = ["Caching", "FinalResult", "state_tag"]
 
 _SCOPE = "tightrope.cache_control"
 _IMMUTABLE = "private, max-age=86400, immutable"
@@ -29,13 +29,12 @@ _LARGEST_TAGGED_BYTES = 4 * 2**20
 _KEPT_FOR_304 = ("etag", "cache-control", "vary", "x-request-id")
 
 
-def tag_state(response: Response, job: JobRow, *more: object) -> None:
-    """Tag an answer by the state that its job is in.
+def state_tag(job: JobRow, *more: object) -> str:
+    """Return the tag of an answer by the state that its job is in.
 
     Not by its text: that tells how long the job will take, which is another at every moment.
 
     Args:
-        response: Gets the tag.
         job: Of what is shown.
         more: What else may change before the job does.
     """
@@ -43,7 +42,7 @@ def tag_state(response: Response, job: JobRow, *more: object) -> None:
         job.state, job.done, job.total, job.parked, job.cancel_requested, job.cached, job.attempts,
         job.started_at, job.finished_at, *more,
     )  # fmt: skip
-    response.headers["ETag"] = _tag(repr(seen).encode())
+    return _tag(repr(seen).encode())
 
 
 def _mark_final(request: Request, services: ServicesDependency) -> None:

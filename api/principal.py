@@ -6,6 +6,7 @@ given are those of the project that asks; a route that says nothing is given non
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
@@ -15,12 +16,32 @@ from anyio.to_thread import run_sync
 from fastapi import Depends, Request, Security
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyCookie, HTTPBearer
+from sqlalchemy.exc import SQLAlchemyError
 
-from api.authentication import SESSION_COOKIE, Principal, authenticate, check_token
+from api.authentication import (
+    SESSION_COOKIE,
+    Principal,
+    authenticate,
+    check_token,
+    is_still_good,
+    needs_no_database,
+)
 from api.services import InstallationDependency, Services
 from store.keys import Scope
 
-__all__ = ["FORM_TOKEN", "Need", "PrincipalDependency", "Scope", "needs", "needs_form", "needs_of"]
+__all__ = [
+    "FORM_TOKEN",
+    "Need",
+    "PrincipalDependency",
+    "Scope",
+    "identify",
+    "is_admitted",
+    "needs",
+    "needs_form",
+    "needs_of",
+]
+
+logger = logging.getLogger(__name__)
 
 FORM_TOKEN = "csrf"  # noqa: S105 (the name of a field)
 """Field of every form of a page: what shows that it is one of ours."""
@@ -65,16 +86,13 @@ def needs(scope: Scope | None, *, installation: bool = False) -> Any:  # noqa: A
     need = Need(scope, installation)
     documented = [] if scope is None else [scope.value]
 
-    def guard(
+    async def guard(
         request: Request,
         installed: InstallationDependency,
         _key: object = Security(_KEY, scopes=documented),
         _login: object = Security(_LOGIN, scopes=documented),
     ) -> None:
-        principal = getattr(request.state, "principal", None)
-        if principal is None:
-            principal = authenticate(request, installed)
-            _admit(request, installed, principal)
+        principal = await identify(request, installed)
         if need.scope is not None:
             principal.require(need.scope, installation=need.installation)
 
@@ -106,6 +124,37 @@ def needs_form(scope: Scope) -> Any:  # noqa: ANN401 (as Depends)
     return Depends(guard)
 
 
+async def identify(request: Request, installed: Services) -> Principal:
+    """Return who asks, found out once, and give the request the services of that project.
+
+    Raises:
+        ApiError: The key or login is worth nothing, or one is needed.
+    """
+    known = getattr(request.state, "principal", None)
+    if isinstance(known, Principal):
+        return known
+    if needs_no_database(request, installed):
+        principal = authenticate(request, installed)
+    else:
+        principal = await run_sync(authenticate, request, installed)
+    _admit(request, installed, principal)
+    return principal
+
+
+async def is_admitted(request: Request, installed: Services, principal: Principal) -> bool:
+    """Return whether somebody who was let in would be let in again: the key may be revoked.
+
+    While the database does not answer they are believed as before.
+    """
+    if needs_no_database(request, installed):
+        return is_still_good(request, installed, principal)
+    try:
+        return await run_sync(is_still_good, request, installed, principal)
+    except SQLAlchemyError as error:
+        logger.warning("the database does not tell whether a key is still good: %s", error)
+        return True
+
+
 def _admit(request: Request, installed: Services, principal: Principal) -> None:
     """Give a request the services of whoever sent it."""
     request.state.principal = principal
@@ -118,7 +167,7 @@ def needs_of(route: APIRoute) -> list[Need]:
     return [need for need in found if isinstance(need, Need)]
 
 
-def _principal_of(request: Request) -> Principal:
+async def _principal_of(request: Request) -> Principal:
     principal = getattr(request.state, "principal", None)
     if not isinstance(principal, Principal):
         raise TypeError(f"{request.url.path} does not say what it needs")

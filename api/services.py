@@ -9,6 +9,7 @@ from typing import Annotated, Any, Protocol
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
+from api.keyring import Keyring
 from api.metrics import Metrics
 from api.throttle import Throttle, open_throttle
 from store.audit import AuditLog
@@ -64,6 +65,7 @@ class Services:
 
     Attributes:
         keys, logins, projects, audit, throttle: Who may do what, who did it, and how often.
+        keyring: What was found out about keys and logins a moment ago.
         limits: Of the one who asks; None for no limit.
         version: Of the software; part of what makes two questions equal.
         inspections: Keeps few files inspected at once, since each may take much memory.
@@ -83,6 +85,7 @@ class Services:
     projects: Projects
     audit: AuditLog
     throttle: Throttle
+    keyring: Keyring
     queue: Queue
     inspector: Inspector
     metrics: Metrics
@@ -122,9 +125,11 @@ def open_services(
     """
     database = Database(settings.database)
     blobs = BlobStore(settings.blob_dir)
+    stores = _stores(settings, database, blobs)
     return Services(
         settings=settings,
         blobs=blobs,
+        keyring=Keyring(stores["keys"], stores["logins"], seconds=settings.key_cache_seconds),
         throttle=open_throttle(settings),
         queue=queue or JobQueue(create_celery(settings)),
         inspector=inspector or SubprocessInspector(settings),
@@ -132,7 +137,7 @@ def open_services(
         tracing=open_tracing(settings, service="tightrope-api", version=version("tightrope")),
         inspections=CapacityLimiter(_INSPECTIONS_AT_ONCE),
         version=version("tightrope"),
-        **_stores(settings, database, blobs),
+        **stores,
     )
 
 
@@ -153,14 +158,15 @@ def _stores(settings: Settings, database: Database, blobs: BlobStore) -> dict[st
     }
 
 
-def _installation_of(request: Request) -> Services:
+# Asynchronous, because a thread for so little costs every request more than all it does.
+async def _installation_of(request: Request) -> Services:
     services = request.app.state.services
     if not isinstance(services, Services):
         raise TypeError("the application was not made by create_app")
     return services
 
 
-def _services_of(request: Request) -> Services:
+async def _services_of(request: Request) -> Services:
     services = getattr(request.state, "services", None)
     if not isinstance(services, Services):
         raise TypeError(

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from anyio.to_thread import run_sync
-from fastapi import Request
+from fastapi import Request, Response
+from pydantic import BaseModel
 
 from api.services import Services
 
-__all__ = ["SharedReads", "read_once"]
+__all__ = ["SharedReads", "Shown", "read_once", "show_once"]
 
 Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What clients are shown of a row.
+
+    Attributes:
+        view: As a wire type.
+        tag: Differs where the view tells something else.
+    """
+
+    view: BaseModel
+    tag: str
 
 
 class SharedReads:
@@ -65,11 +80,45 @@ async def read_once(
         get: Such as `services.jobs.get`.
         identifier: Of the row.
     """
+    key = _key(services, get, identifier)
+    return await _reads_of(request).read(key, lambda: get(identifier))
+
+
+async def show_once(
+    request: Request,
+    services: Services,
+    get: Callable[[str], Value],
+    identifier: str,
+    show: Callable[[Value], Shown],
+) -> Response:
+    """Return the answer that shows a row, read and written out once for all who ask at a time.
+
+    Args:
+        request: That asks.
+        services: Of the request.
+        get: Such as `services.jobs.get`.
+        identifier: Of the row.
+        show: Makes what clients see of the row; the same function for the same `get`.
+    """
+
+    def made() -> tuple[bytes, str]:
+        shown = show(get(identifier))
+        return shown.view.model_dump_json().encode(), shown.tag
+
+    key = (*_key(services, get, identifier), "shown")
+    body, tag = await _reads_of(request).read(key, made)
+    return Response(body, media_type="application/json", headers={"ETag": tag})
+
+
+def _reads_of(request: Request) -> SharedReads:
     reads = request.app.state.reads
     if not isinstance(reads, SharedReads):
         raise TypeError("the application was not made by create_app")
+    return reads
+
+
+def _key(services: Services, get: Callable[[str], Any], identifier: str) -> tuple[Hashable, ...]:
+    """Return what equal reads have in common."""
     tenant = services.database.tenant
     project = None if tenant is None else tenant.project_id
-    kind = type(getattr(get, "__self__", None))
-    key = (project, kind, getattr(get, "__name__", ""), identifier)
-    return await reads.read(key, lambda: get(identifier))
+    return project, type(getattr(get, "__self__", None)).__name__, get.__name__, identifier

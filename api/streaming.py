@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 from anyio.to_thread import run_sync
@@ -21,7 +21,7 @@ from store.events import Event, Events, Topic
 from store.jobs import Jobs
 from store.tables import JobRow
 
-__all__ = ["MEDIA_TYPE", "Clock", "follow_job", "follow_project", "snapshot"]
+__all__ = ["MEDIA_TYPE", "Clock", "Life", "follow_job", "follow_project", "snapshot"]
 
 MEDIA_TYPE = "text/event-stream"
 
@@ -39,16 +39,60 @@ class Clock:
     Attributes:
         heartbeat_seconds: A comment is sent when nothing else was for so long.
         longest_seconds: The stream ends, so that clients come back and say again who they are.
+        look_seconds: How often it is found out whether its client may still see it.
     """
 
     heartbeat_seconds: float
     longest_seconds: float
+    look_seconds: float
+
+
+class Life:
+    """Knows how long one stream goes on: until its time is up, or its key is worth nothing.
+
+    Args:
+        clock: For the times.
+        admitted: Whether the client may still see what it sees.
+    """
+
+    def __init__(self, clock: Clock, admitted: Callable[[], Awaitable[bool]]) -> None:
+        self._clock = clock
+        self._admitted = admitted
+        self._looked = self._told = time.monotonic()
+        self._end = self._looked + clock.longest_seconds
+
+    @property
+    def pause_seconds(self) -> float:
+        """Longest wait for news until there is something else to look after."""
+        return min(self._clock.heartbeat_seconds, self._clock.look_seconds)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether the client was told nothing for so long that it should hear something."""
+        return time.monotonic() - self._told >= self._clock.heartbeat_seconds
+
+    def told(self) -> None:
+        """Note that the client is told something now."""
+        self._told = time.monotonic()
+
+    async def goes_on(self) -> bool:
+        """Return whether the stream goes on."""
+        now = time.monotonic()
+        if now >= self._end:
+            return False
+        if now - self._looked < self._clock.look_seconds:
+            return True
+        self._looked = now
+        return await self._admitted()
 
 
 async def follow_job(
-    feed: Feed, events: Events, jobs: Jobs, job_id: str, *, after: int, clock: Clock
+    feed: Feed, events: Events, jobs: Jobs, job_id: str, *, after: int, life: Life
 ) -> AsyncIterator[bytes]:
     """Yield what happened to a job beyond the event `after`, and what happens, to its end.
+
+    What the feed tells was committed after the watcher was there, and what the database tells is
+    complete up to the last event of it, since those of one job are committed in order.
 
     Args:
         feed: Of this process.
@@ -56,51 +100,30 @@ async def follow_job(
         jobs: The same.
         job_id: Of the job.
         after: Id of the last event that the client has; 0 for none.
-        clock: How long to go on.
+        life: How long to go on.
     """
     yield _HELLO
+    last = after
+
+    def read(beyond: int) -> Sequence[Event]:
+        return events.of_job(job_id, after=beyond, limit=_AT_ONCE)
+
     async with feed.job(job_id) as watcher:
-        async for event in _events_of_job(watcher, events, job_id, after=after, clock=clock):
-            if event is not None:
-                yield _frame(event)
-                if event.final:
+        async for news in _batches(watcher, read, after=after, life=life):
+            for event in news:
+                if event.id > last:
+                    last = event.id
+                    yield _frame(event)
+                    if event.final:
+                        return
+            if not news:
+                if await run_sync(_is_gone, jobs, job_id):
                     return
-            elif await run_sync(_is_gone, jobs, job_id):
-                return
-            else:
                 yield _HEARTBEAT
 
 
-async def _events_of_job(
-    watcher: Watcher, events: Events, job_id: str, *, after: int, clock: Clock
-) -> AsyncIterator[Event | None]:
-    """Yield events in their order, each once: from the database, then as they come; None if none.
-
-    What the feed tells was committed after the watcher was there, and what the database tells is
-    complete up to the last event of it, since those of one job are committed in order.
-    """
-    last, behind = after, True
-    news: Sequence[Event]
-    end = time.monotonic() + clock.longest_seconds
-    while time.monotonic() < end:
-        if behind:
-            news = await run_sync(partial(events.of_job, job_id, after=last, limit=_AT_ONCE))
-            behind = len(news) == _AT_ONCE
-        else:
-            news = await watcher.take(seconds=clock.heartbeat_seconds)
-            if watcher.overrun:
-                watcher.overrun, behind = False, True
-                continue
-            if not news:
-                yield None
-        for event in news:
-            if event.id > last:
-                last = event.id
-                yield event
-
-
 async def follow_project(
-    feed: Feed, events: Events, project_id: str, *, after: int | None, clock: Clock
+    feed: Feed, events: Events, project_id: str, *, after: int | None, life: Life
 ) -> AsyncIterator[bytes]:
     """Yield how the jobs of a project are, whenever one of them changes.
 
@@ -112,26 +135,55 @@ async def follow_project(
         events: The store, as the client sees it.
         project_id: Of the project.
         after: Id of the last event that the client has; None begins with what happens now.
-        clock: How long to go on.
+        life: How long to go on.
     """
     yield _HELLO
-    end = time.monotonic() + clock.longest_seconds
-    news: Sequence[Event]
+    since = None if after is None else max(after - _LATE_IDS, 0)
+
+    def read(beyond: int) -> Sequence[Event]:
+        return events.since(beyond, limit=_AT_ONCE)
+
     async with feed.project(project_id) as watcher:
-        last, behind = max((after or 0) - _LATE_IDS, 0), after is not None
-        while time.monotonic() < end:
-            if behind:
-                news = await run_sync(partial(events.since, last, limit=_AT_ONCE))
-                behind = len(news) == _AT_ONCE
-            else:
-                news = await watcher.take(seconds=clock.heartbeat_seconds)
-                if not news:
-                    yield _HEARTBEAT
-                behind, watcher.overrun = watcher.overrun, False
-            last = max([last, *(event.id for event in news)])
+        async for news in _batches(watcher, read, after=since, life=life):
             # Only the latest of each job: every one tells all of its state.
             for event in {event.job_id: event for event in news}.values():
                 yield _job_frame(event)
+            if not news:
+                yield _HEARTBEAT
+
+
+async def _batches(
+    watcher: Watcher,
+    read: Callable[[int], Sequence[Event]],
+    *,
+    after: int | None,
+    life: Life,
+) -> AsyncIterator[Sequence[Event]]:
+    """Yield events: from the database up to now, then as they come; none when all is quiet.
+
+    Args:
+        watcher: That is there already.
+        read: Returns at most `_AT_ONCE` events beyond an id.
+        after: Id of the last event that is known; None begins with what happens now.
+        life: How long to go on.
+    """
+    last, behind = after or 0, after is not None
+    while await life.goes_on():
+        if behind:
+            news = await run_sync(read, last)
+            behind = len(news) == _AT_ONCE
+            if not news:
+                continue
+        else:
+            news = await watcher.take(seconds=life.pause_seconds)
+            if watcher.overrun:
+                watcher.overrun, behind = False, True
+                continue
+            if not news and not life.is_quiet:
+                continue
+        life.told()
+        last = max([last, *(event.id for event in news)])
+        yield news
 
 
 def snapshot(row: JobRow) -> bytes:

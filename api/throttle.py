@@ -56,7 +56,13 @@ class Rate:
 
 
 class Throttle(Protocol):
-    """Counts what happens."""
+    """Counts what happens.
+
+    Attributes:
+        waits: Counting may have to wait for others.
+    """
+
+    waits: bool
 
     def take(self, name: str, rate: Rate) -> float:
         """Take a token from the bucket of that name.
@@ -77,6 +83,8 @@ class LocalThrottle:
     Args:
         clock: Seconds from any point in time on; a clock that is never set back.
     """
+
+    waits = False
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -107,6 +115,8 @@ class RedisThrottle:
         url: Of Redis.
         clock: Seconds from any point in time on, for pauses after failures.
     """
+
+    waits = True
 
     def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._redis = Redis.from_url(

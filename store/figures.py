@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 __all__ = ["BOUNDS", "FAMILIES", "Family", "Kind", "counted", "escaped", "series", "timed"]
 
@@ -94,9 +95,17 @@ def timed(name: str, seconds: float, **labels: str) -> Iterator[tuple[str, float
     Raises:
         KeyError: No such family is declared.
     """
-    name = FAMILIES[name].name
-    for bound in BOUNDS[bisect_left(BOUNDS, seconds) :]:
-        yield series(f"{name}_bucket", **labels, le=f"{bound:g}"), 1.0
-    yield series(f"{name}_bucket", **labels, le="+Inf"), 1.0
-    yield series(f"{name}_sum", **labels), seconds
-    yield series(f"{name}_count", **labels), 1.0
+    buckets, total, count = _histogram(FAMILIES[name].name, tuple(labels.items()))
+    for bucket in buckets[bisect_left(BOUNDS, seconds) :]:
+        yield bucket, 1.0
+    yield total, seconds
+    yield count, 1.0
+
+
+@lru_cache(maxsize=1024)
+def _histogram(name: str, labels: tuple[tuple[str, str], ...]) -> tuple[tuple[str, ...], str, str]:
+    """Return the series of a histogram: its buckets, its sum and its count."""
+    named = dict(labels)
+    bounds = [*(f"{bound:g}" for bound in BOUNDS), "+Inf"]
+    buckets = tuple(series(f"{name}_bucket", **named, le=bound) for bound in bounds)
+    return buckets, series(f"{name}_sum", **named), series(f"{name}_count", **named)

@@ -47,6 +47,9 @@ class Settings(BaseSettings):
         allow_unauthenticated: Serve addresses that others can reach although nobody logs in.
         require_keys: Whether every request needs an API key; unset means: as soon as one was made.
         login_seconds: How long a login in a browser lasts.
+        key_cache_seconds: For how long a key that was good is taken for good without asking the
+            database, and thus how long one may be used that another process revokes; 0 to ask for
+            every request.
         requests_per_minute, request_burst: Of one key, on average and at once after a pause.
         refusals_per_minute: From one address, with keys that are worth nothing.
         queued_jobs: Of one key, waiting at the same time.
@@ -102,6 +105,7 @@ class Settings(BaseSettings):
     allow_unauthenticated: bool = False
     require_keys: bool | None = None
     login_seconds: Seconds = 12 * 3600.0
+    key_cache_seconds: Annotated[float, Field(ge=0, le=60)] = 1.0
     requests_per_minute: Annotated[int, Field(ge=1)] = 6000
     request_burst: Annotated[int, Field(ge=1)] = 1000
     refusals_per_minute: Annotated[int, Field(ge=1)] = 60
@@ -122,7 +126,7 @@ class Settings(BaseSettings):
     inspection_memory_bytes: Bytes = 8 * 2**30
     inspection_seconds: Seconds = 120.0
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    worker_niceness: Annotated[int, Field(ge=0, le=19)] = 5
+    worker_niceness: Annotated[int, Field(ge=0, le=19)] = 10
     worker_threads: Annotated[int, Field(ge=1)] | None = None
     worker_memory_bytes: Bytes | None = None
     stop_seconds: Seconds = 10.0

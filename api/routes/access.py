@@ -94,6 +94,7 @@ def create_key(
             created_by=principal.key_id,
         )
     )
+    installed.keyring.forget()
     response.headers["Location"] = f"/v1/keys/{made.row.id}"
     response.headers["Cache-Control"] = "no-store"
     return KeyMade(key=made.token, **_key(made.row))
@@ -129,7 +130,9 @@ def revoke_key(
     key_id: _KeyId, principal: PrincipalDependency, installed: InstallationDependency
 ) -> KeyPublic:
     """Make a key worthless at once, with every login that used it; twice does no harm."""
-    return KeyPublic(**_key(_reach(installed, principal).keys.revoke(key_id)))
+    revoked = _reach(installed, principal).keys.revoke(key_id)
+    installed.keyring.forget()
+    return KeyPublic(**_key(revoked))
 
 
 @router.post(

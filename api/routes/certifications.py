@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api import views
-from api.caching import FinalResult, tag_state
+from api.caching import FinalResult, state_tag
 from api.certifying import answer_known, new_certification
 from api.pagination import CursorParameter, LimitParameter, after_index, before_id, split
 from api.parameters import CertificationId, IdempotencyKey, WaitSeconds
@@ -25,8 +25,9 @@ from api.schemas.certifications import (
 )
 from api.schemas.jobs import State
 from api.services import ServicesDependency
-from api.shared import read_once
+from api.shared import Shown, read_once, show_once
 from api.waiting import wait_for_change
+from store.tables import CertificationRow
 
 __all__ = ["router"]
 
@@ -92,25 +93,23 @@ def list_certifications(
 @router.get(
     "/{certification_id}",
     summary="Get a certification",
+    response_model=CertificationPublic,
     responses=problems(404, 422),
     dependencies=[needs(Scope.READ)],
 )
 async def get_certification(
     certification_id: CertificationId,
     request: Request,
-    response: Response,
     services: ServicesDependency,
     wait: WaitSeconds = 0,
-) -> CertificationPublic:
+) -> Response:
     """Return one certification; with `wait`, once its state has changed or the time is up."""
     get = services.certifications.get
     if wait > 0:
         # A job of another kind is not found here.
         await read_once(request, services, get, certification_id)
         await wait_for_change(request, services, certification_id, seconds=wait)
-    row = await read_once(request, services, get, certification_id)
-    tag_state(response, row.job)
-    return views.certification(row)
+    return await show_once(request, services, get, certification_id, _shown)
 
 
 @router.post(
@@ -164,3 +163,7 @@ def list_items(
 def delete_certification(certification_id: CertificationId, services: ServicesDependency) -> None:
     """Delete it with its answers; a queued or running one has to be cancelled first."""
     services.certifications.delete(certification_id)
+
+
+def _shown(row: CertificationRow) -> Shown:
+    return Shown(views.certification(row), state_tag(row.job))

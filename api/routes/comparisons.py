@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api import views
-from api.caching import tag_state
+from api.caching import state_tag
 from api.comparing import new_comparison
 from api.pagination import CursorParameter, LimitParameter, after_index, before_id, split
 from api.parameters import ComparisonId, IdempotencyKey, WaitSeconds
@@ -19,9 +19,10 @@ from api.schemas.certifications import Item, ItemPage, VerdictName
 from api.schemas.comparisons import ComparisonCreate, ComparisonPage, ComparisonPublic
 from api.schemas.jobs import State
 from api.services import Services, ServicesDependency
-from api.shared import read_once
+from api.shared import Shown, read_once, show_once
 from api.waiting import wait_for_change
 from store.errors import NotFoundError
+from store.tables import ComparisonRow
 
 __all__ = ["router"]
 
@@ -83,25 +84,23 @@ def list_comparisons(
 @router.get(
     "/{comparison_id}",
     summary="Get a comparison",
+    response_model=ComparisonPublic,
     responses=problems(404, 422),
     dependencies=[needs(Scope.READ)],
 )
 async def get_comparison(
     comparison_id: ComparisonId,
     request: Request,
-    response: Response,
     services: ServicesDependency,
     wait: WaitSeconds = 0,
-) -> ComparisonPublic:
+) -> Response:
     """Return one comparison; with `wait`, once its state has changed or the time is up."""
     get = services.comparisons.get
     if wait > 0:
         # A job of another kind is not found here.
         await read_once(request, services, get, comparison_id)
         await wait_for_change(request, services, comparison_id, seconds=wait)
-    row = await read_once(request, services, get, comparison_id)
-    tag_state(response, row.job)
-    return views.comparison(row)
+    return await show_once(request, services, get, comparison_id, _shown)
 
 
 @router.post(
@@ -173,3 +172,7 @@ def _position(services: Services, comparison_id: str, network: str | None) -> in
 def delete_comparison(comparison_id: ComparisonId, services: ServicesDependency) -> None:
     """Delete it with its answers; a queued or running one has to be cancelled first."""
     services.comparisons.delete(comparison_id)
+
+
+def _shown(row: ComparisonRow) -> Shown:
+    return Shown(views.comparison(row), state_tag(row.job))

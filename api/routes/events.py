@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Depends, Header, Request
 from fastapi.responses import Response, StreamingResponse
 
 from api.feed import Feed, feed_of
 from api.parameters import JobId
-from api.principal import PrincipalDependency, Scope, needs
+from api.principal import PrincipalDependency, Scope, is_admitted, needs
 from api.problems import ApiError, problems
-from api.services import Services, ServicesDependency
-from api.streaming import MEDIA_TYPE, Clock, follow_job, follow_project, snapshot
+from api.services import InstallationDependency, ServicesDependency
+from api.streaming import MEDIA_TYPE, Clock, Life, follow_job, follow_project, snapshot
 from store.events import Events
 from store.jobs import FINAL_STATES
 
@@ -23,9 +24,21 @@ __all__ = ["router"]
 router = APIRouter(tags=["events"])
 
 _MOST_WATCHERS = 2000
+_LOOK_SECONDS = 2.0
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _TEXT = {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}
 
+
+async def _life(
+    request: Request, installed: InstallationDependency, principal: PrincipalDependency
+) -> Life:
+    """Return for how long a stream goes on: no longer than its key or login is good."""
+    settings = installed.settings
+    clock = Clock(settings.events_heartbeat_seconds, settings.events_longest_seconds, _LOOK_SECONDS)
+    return Life(clock, partial(is_admitted, request, installed, principal))
+
+
+LifeDependency = Annotated[Life, Depends(_life)]
 LastEventId = Annotated[
     str | None,
     Header(
@@ -51,12 +64,14 @@ async def stream_job(
     job_id: JobId,
     request: Request,
     services: ServicesDependency,
+    life: LifeDependency,
     last_event_id: LastEventId = None,
 ) -> Response:
     """Stream what happens to a job: `state`, `progress`, `items` by index and verdict, `metrics`.
 
     The stream starts with the first event that is kept, or after `Last-Event-ID`, leaves nothing
-    out, and ends after the final state. Comments keep the connection open.
+    out, and ends after the final state, or seconds after its key was revoked. Comments keep the
+    connection open.
     """
     feed = _open_feed(request)
     events = Events(services.database)
@@ -68,10 +83,8 @@ async def stream_job(
             return Response(status_code=204)
         if last == 0:
             return Response(snapshot(job), media_type=MEDIA_TYPE, headers=_HEADERS)
-    stream = follow_job(
-        feed, events, services.jobs, job_id, after=min(known or 0, last), clock=_clock(services)
-    )
-    return _streamed(stream)
+    after = min(known or 0, last)
+    return _streamed(follow_job(feed, events, services.jobs, job_id, after=after, life=life))
 
 
 @router.get(
@@ -88,6 +101,7 @@ async def stream_project(
     request: Request,
     services: ServicesDependency,
     principal: PrincipalDependency,
+    life: LifeDependency,
     last_event_id: LastEventId = None,
 ) -> Response:
     """Stream the state and progress of every job that changes, for pages that show many.
@@ -101,7 +115,7 @@ async def stream_project(
         Events(services.database),
         principal.project_id,
         after=None if last_event_id is None else int(last_event_id),
-        clock=_clock(services),
+        life=life,
     )
     return _streamed(stream)
 
@@ -116,11 +130,6 @@ def _open_feed(request: Request) -> Feed:
     if feed.watchers >= _MOST_WATCHERS:
         raise ApiError("UnavailableError", "too many streams are open; try again later")
     return feed
-
-
-def _clock(services: Services) -> Clock:
-    settings = services.settings
-    return Clock(settings.events_heartbeat_seconds, settings.events_longest_seconds)
 
 
 def _streamed(stream: AsyncIterator[bytes]) -> StreamingResponse:

@@ -7,15 +7,16 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from api import views
-from api.caching import tag_state
+from api.caching import state_tag
 from api.pagination import CursorParameter, LimitParameter, before_id, split
 from api.parameters import JobId, WaitSeconds
 from api.principal import PrincipalDependency, Scope, needs
 from api.problems import problems
 from api.schemas.jobs import JobPage, JobPublic, State
 from api.services import ServicesDependency
-from api.shared import read_once
+from api.shared import Shown, show_once
 from api.waiting import wait_for_change
+from store.tables import JobRow
 from store.trainings import KIND as TRAINING
 
 __all__ = ["router"]
@@ -44,21 +45,19 @@ def list_jobs(
 @router.get(
     "/{job_id}",
     summary="Get a job",
+    response_model=JobPublic,
     responses=problems(404, 422),
     dependencies=[needs(Scope.READ)],
 )
 async def get_job(
     job_id: JobId,
     request: Request,
-    response: Response,
     services: ServicesDependency,
     wait: WaitSeconds = 0,
-) -> JobPublic:
+) -> Response:
     """Return one job; with `wait`, once its state has changed or the time is up."""
     await wait_for_change(request, services, job_id, seconds=wait)
-    row = await read_once(request, services, services.jobs.get, job_id)
-    tag_state(response, row)
-    return views.job(row)
+    return await show_once(request, services, services.jobs.get, job_id, _shown)
 
 
 @router.post(
@@ -79,3 +78,7 @@ def cancel_job(
     if services.jobs.get(job_id).kind == TRAINING:
         principal.require(Scope.TRAIN)
     return views.job(services.jobs.request_cancel(job_id))
+
+
+def _shown(row: JobRow) -> Shown:
+    return Shown(views.job(row), state_tag(row))

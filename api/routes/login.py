@@ -96,6 +96,7 @@ def log_out(
     if cookie is not None:
         _check_form(request, cookie, csrf)
         row = installed.logins.close(cookie)
+        installed.keyring.forget()
         if row is not None:
             _record(request, installed, row, "log_out")
         response.delete_cookie(

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api import views
-from api.caching import tag_state
+from api.caching import state_tag
 from api.pagination import CursorParameter, LimitParameter, before_id, split
 from api.parameters import IdempotencyKey, TrainingId, WaitSeconds
 from api.principal import Scope, needs
@@ -24,10 +24,11 @@ from api.schemas.trainings import (
     TrainingPublic,
 )
 from api.services import ServicesDependency
-from api.shared import read_once
+from api.shared import Shown, read_once, show_once
 from api.training import new_training
 from api.waiting import wait_for_change
 from store.jobs import FINAL_STATES
+from store.tables import TrainingRow
 
 __all__ = ["router"]
 
@@ -89,25 +90,23 @@ def list_trainings(
 @router.get(
     "/{training_id}",
     summary="Get a training",
+    response_model=TrainingPublic,
     responses=problems(404, 422),
     dependencies=[needs(Scope.READ)],
 )
 async def get_training(
     training_id: TrainingId,
     request: Request,
-    response: Response,
     services: ServicesDependency,
     wait: WaitSeconds = 0,
-) -> TrainingPublic:
+) -> Response:
     """Return one training; with `wait`, once its state has changed or the time is up."""
     get = services.trainings.get
     if wait > 0:
         # A job of another kind is not found here.
         await read_once(request, services, get, training_id)
         await wait_for_change(request, services, training_id, seconds=wait)
-    row = await read_once(request, services, get, training_id)
-    tag_state(response, row.job, *row.arms, row.comparison_id)
-    return views.training(row)
+    return await show_once(request, services, get, training_id, _shown)
 
 
 @router.post(
@@ -172,3 +171,7 @@ def delete_training(training_id: TrainingId, services: ServicesDependency) -> No
     A queued or running one has to be cancelled first.
     """
     services.trainings.delete(training_id)
+
+
+def _shown(row: TrainingRow) -> Shown:
+    return Shown(views.training(row), state_tag(row.job, *row.arms, row.comparison_id))

@@ -24,7 +24,7 @@ from store.projects import Projects
 from store.trainings import NewArtifact
 from tests.api.checks import problem
 from tests.api.conftest import Api, clean, opened
-from tests.helpers.service import service_settings
+from tests.helpers.service import service_settings, wait_until
 
 OPEN = {"/healthz", "/readyz", "/login", "/logout", "/static/{name}"}
 NOWHERE = "01jr3v7q9k2m4n6p8r0s2t4v6w"
@@ -126,6 +126,7 @@ def test_a_key_is_good_until_it_is_not(guarded: Api) -> None:
     lower = {"authorization": f"bearer  {made.token}"}
     assert guarded.client.get("/v1/jobs", headers=lower).status_code == 200
     Keys(guarded.world.database).revoke(made.row.id)
+    wait_until(lambda: guarded.client.get("/v1/jobs", headers=sent).status_code == 401)
     problem(guarded.client.get("/v1/jobs", headers=sent), 401, "revoked")
     past = datetime.now(UTC) - timedelta(seconds=1)
     expired = headers(guarded, Scope.ADMIN, expires_at=past)

@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 from sqlalchemy import event as sql_event
 
 from api.app import create_app
 from store.jobs import JobState
+from store.keys import Keys, Scope
 from store.trainings import Metric
 from tests.api.checks import problem
 from tests.api.conftest import Api
@@ -32,9 +34,15 @@ from tests.helpers.streams import Sent, read_events
 
 @contextmanager
 def streaming(
-    client: httpx.Client, path: str, after: str | None = None, comments: list[str] | None = None
+    client: httpx.Client,
+    path: str,
+    after: str | None = None,
+    comments: list[str] | None = None,
+    *,
+    key: str | None = None,
 ) -> Iterator[Iterator[Sent]]:
     headers = {} if after is None else {"Last-Event-ID": after}
+    headers |= {} if key is None else {"Authorization": f"Bearer {key}"}
     with client.stream("GET", path, headers=headers) as response:
         assert response.status_code == 200
         assert response.headers["content-type"].startswith("text/event-stream")
@@ -157,6 +165,25 @@ def test_silence_is_filled_with_comments(api: Api) -> None:
         assert states(list(events)) == ["cancelled"]
         timer.join()
     assert comments
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs/{job}/events", "/v1/events"])
+def test_a_stream_ends_soon_after_its_key(
+    guarded: Api, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.routes.events._LOOK_SECONDS", 0.1)
+    made, other = guarded.key(Scope.READ), guarded.key(Scope.READ)
+    job = guarded.world.certify().id
+    url = path.format(job=job)
+    with (
+        streaming(guarded.client, url, key=made.token) as ending,
+        streaming(guarded.client, url, key=other.token) as going_on,
+    ):
+        wait_until(lambda: watchers(guarded) == 2)
+        Keys(guarded.world.database).revoke(made.row.id)
+        assert "cancelled" not in states(list(ending))
+        guarded.world.jobs.request_cancel(job)
+        assert any(event.data["state"] == "cancelled" for event in going_on)
 
 
 def test_all_jobs_are_followed_at_once(api: Api) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from api import feed as module
 from api.feed import Feed, Watcher
-from api.streaming import Clock, follow_job
+from api.streaming import Clock, Life, follow_job
 from store.database import Database
 from store.events import Event, Events, Topic
 from store.jobs import Jobs
@@ -157,8 +157,8 @@ def test_a_stream_whose_client_is_slow_goes_on_from_the_database(
         events = Events(world.database)
         feed = Feed(events, seconds=0.001)
         reader = asyncio.create_task(feed.run())
-        clock = Clock(heartbeat_seconds=5, longest_seconds=60)
-        stream = follow_job(feed, events, Jobs(world.database), row.id, after=0, clock=clock)
+        life = Life(Clock(heartbeat_seconds=5, longest_seconds=60, look_seconds=5), _always)
+        stream = follow_job(feed, events, Jobs(world.database), row.id, after=0, life=life)
         read = b""
         async for frame in stream:
             read += frame
@@ -179,3 +179,7 @@ def finish(world: World, job_id: str) -> None:
     for index in range(20):
         world.certifications.add_item(job_id, "w", item(index))
     world.certifications.succeed(job_id, "w", {})
+
+
+async def _always() -> bool:
+    return True

@@ -21,6 +21,7 @@ from store.access_tables import LoginRow
 from store.keys import Keys, MadeKey
 from tests.api.checks import problem
 from tests.api.conftest import Api, opened
+from tests.helpers.service import wait_until
 
 COOKIE = "tightrope_session"
 PAGE = {"Accept": "text/html,application/xhtml+xml"}
@@ -127,10 +128,12 @@ def test_a_login_ends_with_its_key_and_with_its_time(
     assert visitor.client.get("/v1/me").status_code == 200
     with visitor.world.database.write() as session:
         session.execute(update(LoginRow).values(expires_at=datetime.now(UTC)))
+    wait_until(lambda: visitor.client.get("/v1/me").status_code == 401)
     problem(visitor.client.get("/v1/me"), 401, "log in again")
     assert visitor.client.get("/", headers=PAGE).status_code == 303
     assert submit(guarded, made.token).status_code == 303
     Keys(guarded.world.database).revoke(made.row.id)
+    wait_until(lambda: visitor.client.get("/v1/me").status_code == 401)
     problem(visitor.client.get("/v1/me"), 401, "revoked")
 
 
