@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, Row, Select, cast, func, select, type_coerce
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import ColumnElement, Row, Select, func, select
 from sqlalchemy.orm import Session
 
 from store.database import Database
 from store.errors import NotFoundError
 from store.jobs import FINAL_STATES, JobState, get_job
+from store.payloads import without_example
 from store.tables import (
     CertificationRow,
     ComparedNetworkRow,
@@ -196,7 +196,7 @@ class Dashboard:
 
         Their counterexamples are left out: a picture has thousands of values, and lists show none.
         """
-        payload = _WITHOUT_EXAMPLE[self._database.dialect]()
+        payload = without_example(ItemRow.payload, self._database.dialect)
         query = (
             select(payload)
             .where(ItemRow.certification_id == certification_id)

@@ -137,8 +137,8 @@ class SubprocessInspector:
             raise self._too_much(kind)
         answer = json.loads(text)
         if "error" in answer:
-            error = answer["error"]
-            raise RejectedFileError(error["type"], error["message"], error.get("parts", ()))
+            told = answer["error"]
+            raise RejectedFileError(told["type"], told["message"], told.get("parts", ()))
         details: Mapping[str, Any] = answer["details"]
         return details
 

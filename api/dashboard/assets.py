@@ -15,7 +15,7 @@ __all__ = ["asset_url", "router"]
 router = APIRouter(include_in_schema=False)
 
 # Reports are made of the same parts, so that pages begin with their styles.
-_SHARED = ("style.css", "curves.css", "examples.css")
+_SHARED = ("style.css", "curves.css", "examples.css", "paired.css")
 _KEPT = "public, max-age=31536000, immutable"
 
 

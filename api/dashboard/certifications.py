@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import HTMLResponse
 
 from api import views
+from api.dashboard.answers import asked_methods, method_row
 from api.dashboard.lines import certified_view, job_view
 from api.dashboard.overview import dashboard_of
 from api.dashboard.rendering import show
@@ -21,7 +22,7 @@ from reports import charts, curves
 from reports.examples import Example, example
 from reports.html import VERDICTS, item_row, run_rows, summary_tiles
 from reports.intervals import bounds_chart, interval_chart, time_chart
-from reports.page import duration, number, region_text
+from reports.page import region_text
 from reports.summary import EXACT, summarize
 from store.dashboard import Answer, JobLine
 from store.jobs import FINAL_STATES
@@ -142,7 +143,7 @@ def show_input(
         answer=answer,
         bounds=bounds_chart(answer.item, methods),
         charts=charts,
-        methods=[_method_row(answer.item, method) for method in _asked(answer.item, methods)],
+        methods=[method_row(answer.item, one) for one in asked_methods(answer.item, methods)],
         example=_example(row, answer),
     )
 

@@ -18,6 +18,7 @@ _PAGES = (
     ("Overview", "/"),
     ("Networks", "/networks"),
     ("Certifications", "/certifications"),
+    ("Comparisons", "/comparisons"),
     ("Trainings", "/trainings"),
     ("Interface", "/docs"),
 )

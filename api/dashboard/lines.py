@@ -17,7 +17,7 @@ __all__ = ["CertifiedView", "JobView", "NetworkView", "certified_view", "job_vie
 
 _PATHS = {
     "certification": "/certifications/{}",
-    "comparison": "/v1/comparisons/{}/report.html",
+    "comparison": "/comparisons/{}",
     "training": "/trainings/{}",
 }
 # Sides of the drawing of a trend.
@@ -106,7 +106,7 @@ def job_view(line: JobLine) -> JobView:
         stopping=job.cancel_requested and not final,
         left="" if left is None else f"about {_roughly(left)} left",
         took=_took(job),
-        path=_PATHS[job.kind].format(job.id) if shown else "",
+        path=_PATHS[job.kind].format(job.id),
         at=job.finished_at or job.created_at,
         failure="" if job.error is None else str(job.error["message"]),
     )
