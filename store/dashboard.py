@@ -230,17 +230,6 @@ class Dashboard:
             )
 
 
-def _sqlite_payload() -> ColumnElement[dict[str, Any]]:
-    return type_coerce(func.json_remove(ItemRow.payload, "$.counterexample"), JSON())
-
-
-def _postgresql_payload() -> ColumnElement[dict[str, Any]]:
-    return type_coerce(cast(ItemRow.payload, JSONB).op("-")("counterexample"), JSON())
-
-
-_WITHOUT_EXAMPLE = {"sqlite": _sqlite_payload, "postgresql": _postgresql_payload}
-
-
 def _certifications(*conditions: ColumnElement[bool]) -> Select[Any]:
     """Return the query of what `Certified` tells."""
     return (

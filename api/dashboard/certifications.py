@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
@@ -164,26 +163,6 @@ def _report(row: CertificationRow) -> dict[str, Any]:
         "network": {"name": row.network.name, "sha256": row.network.sha256},
         "region": views.region_of(row).model_dump(mode="json"),
         "settings": views.settings_of(row).model_dump(mode="json"),
-    }
-
-
-def _asked(item: Mapping[str, Any], methods: Sequence[str]) -> list[str]:
-    """Return the methods that have something to say: those asked for, then the attack."""
-    return [*methods, *(name for name in item.get("seconds") or {} if name not in methods)]
-
-
-def _method_row(item: Mapping[str, Any], method: str) -> dict[str, str]:
-    """Return a line of the table of methods."""
-    status = (item.get("status") or {}).get(method) or ""
-    reason = (item.get("reasons") or {}).get(method) or ""
-    exact = item.get("exact") or (None, None)
-    lower = exact[0] if method == EXACT else (item.get("lower") or {}).get(method)
-    return {
-        "method": method,
-        "lower": number(lower),
-        "gap": number((item.get("gap") or {}).get(method)),
-        "seconds": duration((item.get("seconds") or {}).get(method)),
-        "status": str(reason or status),
     }
 
 

@@ -27,7 +27,7 @@ _EDGE = 3.0
 
 @dataclass(frozen=True)
 class JobView:
-    """A job in a table; `path` is empty where there is no page yet.
+    """A job in a table.
 
     Attributes:
         stopping: It was asked to stop, and goes on until it has.
@@ -92,7 +92,6 @@ def job_view(line: JobLine) -> JobView:
     """Return a job as a line."""
     job = line.job
     final = job.finished_at is not None
-    shown = final or job.kind != "comparison"
     left = seconds_left(job)
     return JobView(
         id=job.id,
