@@ -501,7 +501,12 @@ class DeliveryRow(Base):
 
 
 class WorkerRow(Base):
-    """A worker process, and when it was last alive."""
+    """A worker process, and when it was last alive.
+
+    Attributes:
+        cores: That it may use; None where it did not say.
+        facts: Versions and solvers that it has; None until it knows.
+    """
 
     __tablename__ = "workers"
 
@@ -511,6 +516,8 @@ class WorkerRow(Base):
     version: Mapped[str] = mapped_column(String(40))
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime]
+    cores: Mapped[int | None]
+    facts: Mapped[dict[str, Any] | None]
 
 
 class CounterRow(Base):

@@ -28,7 +28,7 @@ from worker.logs import current_job
 from worker.watch import Watch, ending
 from worker.work import ArmOutcome, CertificationWork, Engines, TrainingWork
 
-__all__ = ["ENGINE_COMMAND", "EngineProcess"]
+__all__ = ["ENGINE_COMMAND", "EngineProcess", "passed_on"]
 
 logger = logging.getLogger(__name__)
 
@@ -274,12 +274,16 @@ class EngineProcess:
         raise RemoteError(str(error["type"]), str(error["message"]))
 
     def _environment(self) -> dict[str, str]:
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
-        }
-        return thread_environment(self._threads, kept)
+        return thread_environment(self._threads, passed_on(os.environ))
+
+
+def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what processes that load solvers may know of an environment."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
+    }
 
 
 def _longest(work: CertificationWork) -> float:

@@ -20,8 +20,10 @@ from store.events import Events
 from store.jobs import Jobs
 from store.settings import Settings
 from store.workers import Workers
+from worker.cores import available_cores
 from worker.meters import Meters
 from worker.observing import observed
+from worker.survey import Survey
 from worker.tracing import open_tracing
 from worker.webhooks import Deliverer
 from worker.work import Engines
@@ -31,12 +33,13 @@ __all__ = ["Reporter"]
 logger = logging.getLogger(__name__)
 
 _WEBHOOK_SECONDS = 1.0
+_SURVEY_AFTER_SECONDS = 4.0
 # An attempt that lasts longer is left to others, who make it again.
 _LEAVING_SECONDS = 5.0
 
 
 class Reporter:
-    """Two threads beside a worker's jobs, for as long as a context is open.
+    """Threads beside a worker's jobs, for as long as a context is open.
 
     Args:
         settings: Of this process.
@@ -54,10 +57,12 @@ class Reporter:
         self._meters = Meters()
         self._tracing = open_tracing(settings, service="tightrope-worker", version=self._version)
         self._deliverer = Deliverer(Deliveries(self._database), settings, self._meters)
+        self._survey = Survey()
         self._done = threading.Event()
         self._threads = [
             self._thread("reports", self.report, settings.report_seconds),
             self._thread("webhooks", self._deliver, _WEBHOOK_SECONDS),
+            threading.Thread(target=self._look_around, name="survey", daemon=True),
         ]
 
     def observed(self, engines: Engines) -> Engines:
@@ -72,7 +77,12 @@ class Reporter:
         """
         settings = self._settings
         self._workers.seen(
-            self._name, queues=settings.queues, device=settings.device, version=self._version
+            self._name,
+            queues=settings.queues,
+            device=settings.device,
+            version=self._version,
+            cores=settings.worker_threads or available_cores(),
+            facts=self._survey.facts,
         )
         self._meters.flush(self._counters)
         self._counters.count_jobs()
@@ -95,6 +105,11 @@ class Reporter:
         self._guarded(self._leave)
         self._tracing.close()
         self._database.close()
+
+    def _look_around(self) -> None:
+        # Work comes first: what computes is loaded in these seconds.
+        if not self._done.wait(_SURVEY_AFTER_SECONDS):
+            self._guarded(lambda: self._survey.run(self._done))
 
     def _leave(self) -> None:
         self._meters.flush(self._counters)

@@ -66,6 +66,13 @@ class GurobiSolver(MilpSolver):
                 self._licence = self._detect()
             return self._licence
 
+    @property
+    def licence_note(self) -> str:
+        """What Gurobi says of a licence that it cannot use."""
+        if self.licence is Licence.RESTRICTED:
+            return "small programs only, and not in production"
+        return self._why
+
     def solve(
         self, model: MilpModel, request: SolveRequest, budget: Budget, monitor: Monitor
     ) -> MilpOutcome:

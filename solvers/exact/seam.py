@@ -230,6 +230,11 @@ class MilpSolver(ABC):
         """State of the licence."""
 
     @property
+    def licence_note(self) -> str:
+        """Why the licence is not full, in words; empty where there is nothing to say."""
+        return ""
+
+    @property
     def takes_pairs(self) -> bool:
         """Whether requests may have exclusive pairs."""
         return False
