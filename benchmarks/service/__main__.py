@@ -18,6 +18,7 @@ SECTIONS: Mapping[str, str] = {
     "cached": "benchmarks.service.cached",
     "submission": "benchmarks.service.submission",
     "pages": "benchmarks.service.pages",
+    "dashboard": "benchmarks.service.dashboard",
     "faults": "benchmarks.service.faults",
     "fuzz": "benchmarks.service.fuzz",
 }
