@@ -84,6 +84,7 @@ PROBLEMS: Mapping[str, ProblemKind] = {
     ),
     "EncodingStoppedError": ProblemKind(422, "encoding-stopped", "A method ran out of time"),
     "LiftingStoppedError": ProblemKind(422, "lifting-stopped", "A method ran out of time"),
+    "StoppedError": ProblemKind(422, "stopped", "A method ran out of time"),
     "SolverUnavailableError": ProblemKind(503, "solver-unavailable", "A solver is not available"),
     "SolverFailedError": ProblemKind(500, "solver-failed", "A solver failed"),
     "MemoryLimitError": ProblemKind(

@@ -19,6 +19,7 @@ from solvers.errors import (
     MemoryLimitError,
     SolverFailedError,
     SolverUnavailableError,
+    StoppedError,
     UnsupportedMethodError,
 )
 from solvers.exact.encode import EncodingStoppedError
@@ -48,6 +49,7 @@ EXIT_STATUS: Mapping[type[BaseException], int] = {
     TrainingError: FAILURE,
     EncodingStoppedError: FAILURE,
     LiftingStoppedError: FAILURE,
+    StoppedError: FAILURE,
     SolverUnavailableError: FAILURE,
     SolverFailedError: FAILURE,
     MemoryLimitError: FAILURE,

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from solvers.errors import StoppedError
+
 __all__ = ["Budget", "never_cancelled"]
 
 
@@ -51,6 +53,16 @@ class Budget:
         if self.cancelled():
             return "cancelled"
         return "timeout" if time.monotonic() >= self.deadline else None
+
+    def check(self) -> None:
+        """Go on only while there is time.
+
+        Raises:
+            StoppedError: There is none, or somebody cancelled.
+        """
+        reason = self.stop_reason
+        if reason is not None:
+            raise StoppedError(f"stopped in the middle of a computation: {reason}")
 
     def share(self, fraction: float) -> Budget:
         """Return a budget that ends after that share of the time left."""

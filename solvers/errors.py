@@ -8,6 +8,7 @@ __all__ = [
     "MemoryLimitError",
     "SolverFailedError",
     "SolverUnavailableError",
+    "StoppedError",
     "UnsupportedMethodError",
 ]
 
@@ -22,6 +23,10 @@ class SolverFailedError(TightropeError):
 
 class UnsupportedMethodError(TightropeError):
     """A method cannot handle an operator of this network; other methods may."""
+
+
+class StoppedError(TightropeError):
+    """Time ran out, or somebody cancelled, in the middle of a computation."""
 
 
 class MemoryLimitError(TightropeError):

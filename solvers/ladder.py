@@ -77,18 +77,22 @@ class CaseBatch:
     Args:
         network: Of the dtype and on the device to compute with.
         cases: Regions of the network's input shape, of one norm; specifications may differ.
+        watch: Ends backward passes in the middle once it is spent; None where each is finished.
 
     Raises:
         BoundsError: Norms differ.
     """
 
-    def __init__(self, network: Network, cases: Sequence[Case]) -> None:
+    def __init__(
+        self, network: Network, cases: Sequence[Case], *, watch: Budget | None = None
+    ) -> None:
         self._cases = tuple(cases)
         regions = [case.region for case in self._cases]
         self._scene = Scene(
             network,
             boxes_to_interval(regions, network.dtype, network.device),
             regions_to_balls(regions, network.dtype, network.device),
+            watch=watch,
         )
         self._margins = _margins(network, self._cases)
 
@@ -107,6 +111,9 @@ class CaseBatch:
             options: Work and memory limits.
             known: Bounds of nodes from an earlier step over the same cases.
             budget: Time limit of methods that iterate.
+
+        Raises:
+            StoppedError: The batch is watched, and time is up.
         """
         began = time.perf_counter()
         with torch.set_grad_enabled(method is Method.ALPHA_CROWN):

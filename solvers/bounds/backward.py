@@ -28,6 +28,7 @@ from solvers.bounds.patches import Patches, is_map, unit_patches
 from solvers.bounds.perturbation import Drift, ParameterRadii, PerturbedAffine, drifts_of
 from solvers.bounds.relaxation import Relaxation
 from solvers.bounds.rules import AffineRule, rule_for
+from solvers.budget import Budget
 
 __all__ = [
     "Entry",
@@ -69,12 +70,14 @@ class Scene:
         balls: L1 or L2 balls that inputs lie in as well, or None.
         parameter_radii: How far parameters may be from the network's, elementwise, by name; one
             number or one per entry of the stored tensor. None where they are what they are.
+        watch: Ends backward passes in the middle once it is spent; None where each is finished.
     """
 
     network: Network
     region: Interval
     balls: Balls | None = None
     parameter_radii: ParameterRadii | None = None
+    watch: Budget | None = None
 
     @cached_property
     def entry(self) -> Entry:
@@ -264,6 +267,9 @@ def pull_back(
         relaxations: What encloses each nonlinear node.
         two_sided: Append the negated functions too.
         end: Name of the node to stop at, such as the input's; None for the scene's entry.
+
+    Raises:
+        StoppedError: The scene is watched, and time is up.
     """
     graph = scene.network.graph
     mirror_pending = two_sided
@@ -272,6 +278,8 @@ def pull_back(
         # Not the end of the pass: constants may stand in front of the entry.
         if node.name == entry or node.name not in rows.coefficients:
             continue
+        if scene.watch is not None:
+            scene.watch.check()
         rule = rule_for(node.operator)
         if isinstance(rule, AffineRule) and node.name not in scene.drifts:
             _cross_affine(scene, node, rule, rows)

@@ -39,7 +39,8 @@ def decide(
         options: Time, device, seed.
         cancelled: Asked often; True ends the work with an `unknown`.
         progress: Called after each stage, and now and then with one that is under way.
-        trace: Takes down what a proof of the verdict can build on.
+        trace: Takes down what a proof of the verdict can build on; whether it survives float32 is
+            then left to the proof.
 
     Raises:
         InvalidInputError: The problem does not fit the network, or an option is out of range.
@@ -61,7 +62,8 @@ def decide(
     )
     settle(run, steps(run))
     decision = run.decision()
-    if decision.verdict is not Verdict.VERIFIED:
+    # A proof comes with the checker's own word on float32.
+    if decision.verdict is not Verdict.VERIFIED or trace is not None:
         return decision
     return replace(decision, deployment_sound=survives_float32(network, run))
 

@@ -7,13 +7,14 @@ the search had, so that nobody takes a verdict about real numbers for one about 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.network import Network
 from solvers.bracket import Bracket
+from solvers.budget import Budget
 from solvers.portfolio.run import Run
 from solvers.proof.bounds import Enclosure, Region
 from solvers.proof.container import ProofError
@@ -23,30 +24,41 @@ from solvers.proof.producing.tensors import tensors_of
 
 __all__ = ["survives_float32"]
 
-_SECONDS = 2.0
-"""More is not spent on it."""
+_SECONDS = 1.0
+_SHARE = 0.03
+"""It takes about a second at most, and this share of the whole time after the deadline."""
 
 Ends = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 class _Vouched(Enclosure):
-    """Intervals of all vectors, and bounds that the search vouches for."""
+    """Intervals of all vectors, and bounds that the search vouches for.
+
+    Attributes:
+        budget: Once it is spent, errors are left as large as what follows them forward says.
+        hurried: Whether that has happened.
+    """
+
+    budget: Budget = Budget()
+    hurried: bool = False
 
     @classmethod
     def enclosing(
-        cls, network: CheckedNetwork, region: Region, bounds: Mapping[int, Ends]
-    ) -> Enclosure:
+        cls, network: CheckedNetwork, region: Region, bounds: Mapping[int, Ends], budget: Budget
+    ) -> _Vouched:
         """Enclose all vectors over one box.
 
         Args:
             network: What is bounded.
             region: Where.
             bounds: Per vector, arrays of shape `(values,)`.
+            budget: Of the analysis.
 
         Raises:
             ProofError: A bound overflows.
         """
         self = cls(network, region)
+        self.budget = budget
         self._append(0, region.lower, region.upper)
         for operation in network.operations:
             low, high = self._interval(operation)
@@ -57,6 +69,14 @@ class _Vouched(Enclosure):
                 low, high = np.minimum(low, high), np.maximum(low, high)
             self._append(operation.output, low, high)
         return self
+
+    def chunks(self, vector: int, rows: int) -> Iterator[slice]:
+        """Return rows in pieces until time is up; what is left out keeps the wider bound it has."""
+        for piece in super().chunks(vector, rows):
+            if self.budget.exhausted:
+                self.hurried = True
+                return
+            yield piece
 
 
 def survives_float32(network: Network, run: Run) -> bool | None:
@@ -70,7 +90,7 @@ def survives_float32(network: Network, run: Run) -> bool | None:
         None where that is not known: the file is not in float32, has an operator that the analysis
         does not cover, or takes too long.
     """
-    began = time.perf_counter()
+    budget = _budget(run)
     try:
         checked = CheckedNetwork.read(network.source)
     except ProofError:
@@ -79,11 +99,20 @@ def survives_float32(network: Network, run: Run) -> bool | None:
         return None
     tensors = tensors_of(network, run.network)
     for bracket in run.brackets:
-        if time.perf_counter() - began > _SECONDS:
+        if budget.exhausted:
             return None
-        if not _survives(checked, bracket, _known(run, bracket, tensors)):
-            return False
+        survives = _survives(checked, bracket, _known(run, bracket, tensors), budget)
+        if not survives:
+            return survives
     return True
+
+
+def _budget(run: Run) -> Budget:
+    """Return the time for the analysis, of which a little is left after the deadline too."""
+    spent, left = time.perf_counter() - run.began, run.budget.remaining_seconds
+    return Budget.of_seconds(
+        min(_SECONDS, max(left, _SHARE * (spent + left))), run.budget.cancelled
+    )
 
 
 def _known(run: Run, bracket: Bracket, tensors: Mapping[str, str]) -> dict[str, Ends]:
@@ -99,15 +128,19 @@ def _known(run: Run, bracket: Bracket, tensors: Mapping[str, str]) -> dict[str, 
     }
 
 
-def _survives(checked: CheckedNetwork, bracket: Bracket, known: Mapping[str, Ends]) -> bool:
+def _survives(
+    checked: CheckedNetwork, bracket: Bracket, known: Mapping[str, Ends], budget: Budget
+) -> bool | None:
     region, ends = bracket.case.region, {checked.names[t]: e for t, e in known.items()}
     corners = region.lower.reshape(1, -1), region.upper.reshape(1, -1)
     try:
-        enclosure = _Vouched.enclosing(checked, Region(*corners, ball_of(region)), ends)
+        enclosure = _Vouched.enclosing(checked, Region(*corners, ball_of(region)), ends, budget)
     except ProofError:
         return False
-    for clause, lower in zip(bracket.case.specification.clauses, bracket.clause_lower, strict=True):
-        # Which row was proved is not known here; the worst one counts.
-        if not lower > float(enclosure.float32_error(clause.matrix).max()):
-            return False
-    return True
+    clauses = bracket.case.specification.clauses
+    errors = enclosure.float32_error(np.concatenate([clause.matrix for clause in clauses]))[0]
+    # Which row of a clause was proved is not known here; the worst one counts.
+    starts = np.cumsum([0, *(len(clause.matrix) for clause in clauses[:-1])])
+    if (bracket.clause_lower > np.maximum.reduceat(errors, starts)).all():
+        return True
+    return None if enclosure.hurried else False

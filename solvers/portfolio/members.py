@@ -8,7 +8,7 @@ import time
 from solvers.attack import AttackOptions, attack
 from solvers.bounds import BoundOptions
 from solvers.budget import Budget
-from solvers.errors import MemoryLimitError
+from solvers.errors import MemoryLimitError, StoppedError
 from solvers.ladder import CaseBatch
 from solvers.methods import Method
 from solvers.portfolio.run import Ladder, Run
@@ -58,12 +58,15 @@ def alpha_crown(run: Run, budget: Budget) -> None:
 def _bound(run: Run, budget: Budget, method: Method, options: BoundOptions) -> None:
     began = time.perf_counter()
     tried = run.open
-    batch = CaseBatch(run.network, [bracket.case for bracket in tried])
+    batch = CaseBatch(run.network, [bracket.case for bracket in tried], watch=run.budget)
     known = None if run.ladder is None else run.ladder.known(tried)
     try:
         step = batch.bound(method, options=options, known=known, budget=budget)
     except MemoryLimitError as error:
         run.reason = "memory"
+        run.note(method.value, began, str(error))
+        return
+    except StoppedError as error:
         run.note(method.value, began, str(error))
         return
     for position, (bracket, lowers) in enumerate(zip(tried, step.clause_lower, strict=True)):

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from solvers.budget import Budget, never_cancelled
+from solvers.errors import StoppedError
 
 
 @pytest.fixture
@@ -71,6 +72,16 @@ def test_at_most_never_extends(clock: list[float]) -> None:
     assert Budget().at_most(3).remaining_seconds == 3.0
     stopped = Budget(cancelled=lambda: True).at_most(3)
     assert stopped.stop_reason == "cancelled"
+
+
+def test_work_goes_on_only_while_there_is_time(clock: list[float]) -> None:
+    budget = Budget.of_seconds(5)
+    budget.check()
+    clock[0] = 105.0
+    with pytest.raises(StoppedError, match="timeout"):
+        budget.check()
+    with pytest.raises(StoppedError, match="cancelled"):
+        Budget(cancelled=lambda: True).check()
 
 
 def test_by_default_nobody_cancels() -> None:

@@ -129,17 +129,25 @@ class Bounder:
         region: Input bounds, batch 1, float64 or the network's dtype.
         balls: That inputs lie in as well, or None.
         dtype: To climb in.
+        watch: Ends passes in the middle, by a `StoppedError`, once it is spent.
     """
 
     def __init__(
-        self, layout: Layout, region: Interval, balls: Balls | None, *, dtype: torch.dtype
+        self,
+        layout: Layout,
+        region: Interval,
+        balls: Balls | None,
+        *,
+        dtype: torch.dtype,
+        watch: Budget | None = None,
     ) -> None:
         self.layout, self.dtype = layout, dtype
         self.exact_dtype = layout.network.dtype
         output = layout.root[layout.network.graph.output]
         self._output_size = torch.maximum(output.lower.abs(), output.upper.abs()).flatten()
         self._scenes = {
-            kind: _scene(layout.in_dtype(kind), region, balls) for kind in {dtype, self.exact_dtype}
+            kind: replace(_scene(layout.in_dtype(kind), region, balls), watch=watch)
+            for kind in {dtype, self.exact_dtype}
         }
 
     @property

@@ -10,6 +10,7 @@ from models.network import Network
 from solvers.bounds import BoundOptions, Interval
 from solvers.bracket import Bracket, Witness
 from solvers.budget import Budget
+from solvers.errors import StoppedError
 from solvers.ladder import CaseBatch
 from solvers.methods import Method
 from solvers.search.contract import ProgressHook, SearchOutcome, SearchProgress, SearchStatus
@@ -65,6 +66,12 @@ def _crown(network: Network, bracket: Bracket, budget: Budget) -> Mapping[str, I
     return step.intermediate
 
 
+def _stopped(budget: Budget) -> SearchStatus:
+    """Return why a computation was left in the middle."""
+    cancelled = budget.stop_reason == "cancelled"
+    return SearchStatus.CANCELLED if cancelled else SearchStatus.TIMEOUT
+
+
 class _Race:
     """Two trees over the same region: one that splits alone, one that tightens bounds first.
 
@@ -104,7 +111,11 @@ class _Race:
         while True:
             at = self._next()
             tree, closed, started = self._trees[at], self._trees[at].closed, time.perf_counter()
-            ended = tree.step()
+            try:
+                ended = tree.step()
+            except StoppedError:
+                # What the round took from its tree is lost; what is proved stands in the bracket.
+                return _stopped(self._budget), None
             self._choice.note(
                 second=at == 1, closed=tree.closed - closed, seconds=time.perf_counter() - started
             )

@@ -82,7 +82,7 @@ class Tree:
         balls = regions_to_balls([case.region], network.dtype, network.device)
         dtype = torch.float32 if options.single_precision else network.dtype
         self._layout: Layout = layout_of(network, shrunk.bounds)
-        self._bounder = Bounder(self._layout, region, balls, dtype=dtype)
+        self._bounder = Bounder(self._layout, region, balls, dtype=dtype, watch=budget)
         self._clauses = ClauseRows(network, case.specification)
         limit = _row_limit(network)
         self._brancher = Brancher(
