@@ -3,7 +3,8 @@
     python -m benchmarks.proofs --out FOLDER [--timeout 60] [--count N] [CATEGORY ...]
 
 Each category runs in one warm process; finished categories are kept in the folder and not run
-again. Instances with a known counterexample are left out.
+again. Instances with a known counterexample are left out. Shares of the bound are lost where the
+checker's own bounds lie below CROWN's in float32; a negative one is gained.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ def run(
         result = out / f"{category}.json"
         if not result.exists():
             listed = _selected(folder / category, out / f"{category}.csv", count)
+            if listed is None:
+                continue  # all of them are falsified
             _bench(listed, times, out / category, result)
     done = [category for category in every if (out / f"{category}.json").exists()]
     rows = {name: json.loads((out / f"{name}.json").read_text())["instances"] for name in done}
@@ -73,10 +76,12 @@ def run(
     (out / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
 
 
-def _selected(folder: Path, target: Path, count: int | None) -> Path:
-    """Write the list of instances that may be verified."""
+def _selected(folder: Path, target: Path, count: int | None) -> Path | None:
+    """Write the list of instances that may be verified; None where there are none."""
     with (folder / "instances.csv").open(newline="") as file:
         lines = [line for line in csv.DictReader(file) if line.get("expected") != "sat"]
+    if not lines:
+        return None
     if count is not None and len(lines) > count:
         lines = [lines[i] for i in np.linspace(0, len(lines) - 1, count).astype(int)]
     columns = ("onnx", "vnnlib", "timeout_s", "expected")

@@ -38,7 +38,7 @@ _MOST_LEAVES = 500_000
 _CASES_AT_ONCE = 1024
 _EXTRA_LEAVES = 2
 """How many times more leaves a larger margin may cost."""
-_EXTRA_TIME = 2.0
+_EXTRA_TIME = 1.0
 """How many times more time it may cost."""
 
 
