@@ -19,6 +19,7 @@ from api.dashboard import assets, cancelling, new, overview
 from api.dashboard import certifications as certification_pages
 from api.dashboard import comparisons as comparison_pages
 from api.dashboard import networks as network_pages
+from api.dashboard import settings as settings_pages
 from api.dashboard import trainings as training_pages
 from api.feed import Feed
 from api.headers import SecurityHeaders
@@ -88,6 +89,7 @@ _ROUTES = (
     training_pages,
     cancelling,
     new,
+    settings_pages,
 )
 _TAGS = [
     {"name": "networks", "description": "ONNX files to certify."},

@@ -76,11 +76,6 @@ class Field:
     unless: str = ""
     group: str = ""
 
-    @property
-    def id(self) -> str:
-        """Name in the page."""
-        return "f-" + self.name.replace("_", "-").replace(".", "-")
-
 
 @dataclass(frozen=True)
 class Form(Generic[Create]):
@@ -95,6 +90,22 @@ class Form(Generic[Create]):
     kind: str
     model: type[Create]
     fields: Sequence[Field]
+
+    def id(self, field: Field) -> str:
+        """Return what a field is called in its page, where other forms may be."""
+        return f"{self.kind}-{field.name}".replace("_", "-").replace(".", "-")
+
+    def hint(self, field: Field) -> str:
+        """Return what a field is, in words."""
+        return field.hint or str(place_of(self.model, field.name)[0].description or "")
+
+    def needs(self, field: Field) -> bool:
+        """Return whether a form without it says too little; groups may be left out as a whole."""
+        return "." not in field.name and place_of(self.model, field.name)[0].is_required()
+
+    def named(self, name: str) -> Field:
+        """Return the field of that name."""
+        return next(field for field in self.fields if field.name == name)
 
 
 @dataclass(frozen=True)

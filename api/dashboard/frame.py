@@ -20,6 +20,7 @@ _PAGES = (
     ("Certifications", "/certifications"),
     ("Comparisons", "/comparisons"),
     ("Trainings", "/trainings"),
+    ("Settings", "/settings"),
     ("Interface", "/docs"),
 )
 _HEADERS = {"Content-Security-Policy": DASHBOARD_POLICY, "Cache-Control": "private, no-cache"}

@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
-from starlette.datastructures import FormData
 
 from api.authentication import Principal, keys_needed
 from api.certifying import new_certification
@@ -26,13 +25,13 @@ from api.dashboard.fields import (
     Texts,
     fill,
     initial_texts,
-    place_of,
     texts_of,
 )
 from api.dashboard.job_forms import CERTIFICATION, COMPARISON, TRAINING
+from api.dashboard.posting import PostedForm, refusal_of, texts_in
 from api.dashboard.rendering import show
 from api.principal import PrincipalDependency, Scope, needs, needs_form
-from api.problems import ApiError, problem_of
+from api.problems import ApiError
 from api.routes.certifications import create_certification
 from api.routes.comparisons import create_comparison
 from api.routes.trainings import create_training
@@ -135,13 +134,6 @@ _KINDS = (
 Source = Annotated[str | None, Query(alias="from", max_length=_LONGEST_ID)]
 
 
-async def _posted(request: Request) -> FormData:
-    return await request.form()
-
-
-PostedForm = Annotated[FormData, Depends(_posted)]
-
-
 def _add(kind: _Kind) -> None:
     """Add the page and the form of a kind; in the audit log they read as those of the interface."""
     name = kind.form.kind
@@ -153,7 +145,7 @@ def _add(kind: _Kind) -> None:
         principal: PrincipalDependency,
         source: Source = None,
     ) -> HTMLResponse:
-        given = _texts(kind.form, request.query_params)
+        given = texts_in(kind.form, request.query_params)
         fresh = _SENT not in request.query_params
         if fresh:
             made = {} if source is None else texts_of(kind.form, kind.body_of(services, source))
@@ -173,13 +165,13 @@ def _add(kind: _Kind) -> None:
         principal: PrincipalDependency,
         form: PostedForm,
     ) -> Response:
-        status, filled = 422, fill(kind.form, _texts(kind.form, form))
+        status, filled = 422, fill(kind.form, texts_in(kind.form, form))
         if filled.create is not None:
             once = str(form.get(_ONCE) or "") or None
             try:
                 job = kind.create(filled.create, Response(), services, once)
             except (ApiError, StoreError) as error:
-                status, problems = _refusal(kind.form, error)
+                status, problems = refusal_of(kind.form, error)
                 filled = Filled(filled.texts, problems, filled.create)
             else:
                 return RedirectResponse(f"/{name}s/{job.id}", status_code=303)
@@ -191,16 +183,6 @@ for _kind in _KINDS:
     _add(_kind)
 
 
-def _texts(form: Form[Any], sent: FormData | Any) -> dict[str, list[str]]:  # noqa: ANN401
-    """Return the texts of the fields that were sent; files are none."""
-    names = {field.name for field in form.fields}
-    texts: dict[str, list[str]] = {}
-    for name, value in sent.multi_items():
-        if name in names and isinstance(value, str):
-            texts.setdefault(name, []).append(value)
-    return texts
-
-
 def _looked_at(kind: _Kind, filled: Filled[Any], services: Services) -> Filled[Any]:
     """Return a form with everything that sending it would find wrong."""
     if filled.create is None:
@@ -208,22 +190,8 @@ def _looked_at(kind: _Kind, filled: Filled[Any], services: Services) -> Filled[A
     try:
         kind.check(filled.create, services)
     except (ApiError, StoreError) as error:
-        return Filled(filled.texts, _refusal(kind.form, error)[1], filled.create)
+        return Filled(filled.texts, refusal_of(kind.form, error)[1], filled.create)
     return filled
-
-
-def _refusal(form: Form[Any], error: ApiError | StoreError) -> tuple[int, dict[str, str]]:
-    """Return the status of an error, and what it says of which field."""
-    name = error.name if isinstance(error, ApiError) else type(error).__name__
-    status = problem_of(name, str(error)).status
-    parts = error.errors if isinstance(error, ApiError) else ()
-    names = [field.name for field in form.fields]
-    problems = {}
-    for part in parts:
-        path = part.location.removeprefix("body.")
-        at = [name for name in names if path == name or path.startswith(f"{name}.")]
-        problems[at[0] if at else ""] = part.message
-    return status, problems or {"": str(error)}
 
 
 @dataclass(frozen=True)
@@ -276,7 +244,7 @@ def _with_only(form: Form[Any], texts: Texts, listings: _Listings) -> Texts:
     chosen = dict(texts)
     for field in form.fields:
         listed = listings[field.source].files if field.source else ()
-        if _is_needed(form, field) and len(listed) == 1 and not chosen[field.name]:
+        if form.needs(field) and len(listed) == 1 and not chosen[field.name]:
             chosen[field.name] = [listed[0].id]
     return chosen
 
@@ -306,9 +274,7 @@ def _page(
         groups=groups,
         opened=any(name in filled.problems for name in _names(groups)),
         filled=filled,
-        hints={field.name: _hint(kind.form, field) for field in kind.form.fields},
-        needed={field.name for field in kind.form.fields if _is_needed(kind.form, field)},
-        ids={field.name: (field.label, field.id) for field in kind.form.fields},
+        form=kind.form,
         listings=listings,
         commands=_commands(request, filled, listings, services),
         scope=kind.scope.value,
@@ -316,17 +282,8 @@ def _page(
     )
 
 
-def _is_needed(form: Form[Any], field: Field) -> bool:
-    """Return whether a form without it says too little; groups may be left out as a whole."""
-    return "." not in field.name and place_of(form.model, field.name)[0].is_required()
-
-
 def _names(groups: Mapping[str, Sequence[Field]]) -> set[str]:
     return {field.name for fields in groups.values() for field in fields}
-
-
-def _hint(form: Form[Any], field: Field) -> str:
-    return field.hint or str(place_of(form.model, field.name)[0].description or "")
 
 
 def _commands(
