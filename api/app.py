@@ -18,6 +18,7 @@ from api.compressing import Compression
 from api.dashboard import assets, cancelling, new, overview
 from api.dashboard import certifications as certification_pages
 from api.dashboard import comparisons as comparison_pages
+from api.dashboard import inputs as input_pages
 from api.dashboard import networks as network_pages
 from api.dashboard import settings as settings_pages
 from api.dashboard import trainings as training_pages
@@ -40,6 +41,7 @@ from api.routes import (
     login,
     networks,
     operations,
+    proof_checks,
     reports,
     training_files,
     trainings,
@@ -71,6 +73,7 @@ _ROUTES = (
     reports,
     findings,
     evidence,
+    proof_checks,
     comparison_reports,
     comparisons,
     training_files,
@@ -86,6 +89,7 @@ _ROUTES = (
     network_pages,
     certification_pages,
     comparison_pages,
+    input_pages,
     training_pages,
     cancelling,
     new,

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -24,6 +25,7 @@ __all__ = [
     "Inspector",
     "InspectorUnavailableError",
     "RejectedFileError",
+    "StoredProof",
     "SubprocessInspector",
 ]
 
@@ -31,6 +33,7 @@ FileKind = Literal["network", "dataset"]
 
 # Passed on to the process; everything else, passwords above all, stays out of its reach.
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR")
+_CHECKED = ("proof", "network", "dataset")
 _START_SECONDS = 120.0
 _RETRY_SECONDS = 0.05
 _GRACE_SECONDS = 10.0
@@ -72,6 +75,31 @@ class Inspector(Protocol):
             RejectedFileError: It cannot be used.
         """
         ...
+
+    def check(self, stored: StoredProof) -> Mapping[str, Any]:
+        """Return what comes of checking a proof; see `worker.proofs`.
+
+        Raises:
+            RejectedFileError: It cannot be checked.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class StoredProof:
+    """A proof and what it has to show.
+
+    Attributes:
+        proof, network, dataset: Files.
+        settings: Of the certification.
+        index: Of the input.
+    """
+
+    proof: Path
+    network: Path
+    dataset: Path
+    settings: Mapping[str, Any]
+    index: int
 
 
 class SubprocessInspector:
@@ -119,22 +147,37 @@ class SubprocessInspector:
             RejectedFileError: It is bad, or reading it broke a limit.
             InspectorUnavailableError: The process cannot be reached.
         """
-        request = {
-            "kind": kind,
-            "path": str(path.resolve()),
-            "name": name,
-            "memory_bytes": self._memory_bytes,
-            "seconds": self._seconds,
-        }
+        what = {"kind": kind, "path": str(path.resolve()), "name": name}
+        return self._asked(what, f"reading the {kind}")
+
+    def check(self, stored: StoredProof) -> Mapping[str, Any]:
+        """Return what comes of checking a proof; see `worker.proofs`.
+
+        Raises:
+            RejectedFileError: Its certification cannot be read, or checking it broke a limit.
+            InspectorUnavailableError: The process cannot be reached.
+        """
+        files = {name: str(getattr(stored, name).resolve()) for name in _CHECKED}
+        what = {"kind": "proof", **files, "settings": stored.settings, "index": stored.index}
+        return self._asked(what, "checking the proof")
+
+    def _asked(self, what: Mapping[str, Any], words: str) -> Mapping[str, Any]:
+        """Return what the process answers.
+
+        Args:
+            what: The request, without its limits.
+            words: What is done, for people.
+        """
+        request = {**what, "memory_bytes": self._memory_bytes, "seconds": self._seconds}
         with self._connect() as connection:
             connection.settimeout(self._seconds + _GRACE_SECONDS)
             try:
                 connection.sendall(json.dumps(request).encode() + b"\n")
                 text = b"".join(iter(lambda: connection.recv(2**16), b""))
             except OSError as error:
-                raise self._too_much(kind) from error
+                raise self._too_much(words) from error
         if not text:
-            raise self._too_much(kind)
+            raise self._too_much(words)
         answer = json.loads(text)
         if "error" in answer:
             told = answer["error"]
@@ -175,10 +218,10 @@ class SubprocessInspector:
         kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         return thread_environment(1, kept)
 
-    def _too_much(self, kind: FileKind) -> RejectedFileError:
+    def _too_much(self, words: str) -> RejectedFileError:
         gigabytes = self._memory_bytes / 2**30
         return RejectedFileError(
             "ResourceLimitError",
-            f"reading the {kind} was stopped: it crashed its reader or took more than "
+            f"{words} was stopped: it crashed its reader or took more than "
             f"{self._seconds:g} s or {gigabytes:.3g} GiB; check that the file is what it should be",
         )

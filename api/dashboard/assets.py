@@ -42,7 +42,7 @@ def _assets() -> Mapping[str, Asset]:
         "dashboard.css": Asset(b"\n".join(styles), "text/css; charset=utf-8"),
         **{
             name: Asset((own / name).read_bytes(), "text/javascript; charset=utf-8")
-            for name in ("dashboard.js", "forms.js")
+            for name in ("dashboard.js", "forms.js", "parts.js")
         },
         "icon.svg": Asset((own / "icon.svg").read_bytes(), "image/svg+xml"),
     }

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse
 
 from api import views
-from api.dashboard.answers import asked_methods, method_row
 from api.dashboard.lines import certified_view, job_view
 from api.dashboard.overview import dashboard_of
 from api.dashboard.rendering import show
@@ -18,28 +17,21 @@ from api.parameters import CertificationId
 from api.principal import PrincipalDependency, Scope, needs
 from api.services import ServicesDependency
 from reports import charts, curves
-from reports.examples import Example, example
 from reports.html import VERDICTS, item_row, run_rows, summary_tiles
-from reports.intervals import bounds_chart, interval_chart, time_chart
+from reports.intervals import interval_chart, time_chart
 from reports.page import region_text
 from reports.summary import EXACT, summarize
-from store.dashboard import Answer, JobLine
+from store.dashboard import JobLine
 from store.jobs import FINAL_STATES
 from store.tables import CertificationRow
 
-__all__ = ["router"]
+__all__ = ["certification_frame", "router"]
 
 router = APIRouter(include_in_schema=False, dependencies=[needs(Scope.READ)])
 
 _SHOWN = 50
 # More classes than these are chosen from a list that folds out.
 _MOST_LINKS = 12
-_MEANINGS = {
-    "verified": "no input of the region changes the answer",
-    "falsified": "an input of the region changes the answer",
-    "unknown": "neither was shown",
-    "misclassified": "the input itself is answered wrongly",
-}
 
 Word = Annotated[str | None, Query(max_length=20, pattern="^[a-z_]*$")]
 Number = Annotated[str | None, Query(max_length=20, pattern="^[0-9]*$")]
@@ -57,7 +49,6 @@ def _chosen(
 
 
 ChosenItems = Annotated[Selection, Depends(_chosen)]
-ItemIndex = Annotated[int, Path(ge=0, le=2**31 - 1)]
 
 
 @router.get("/certifications", response_class=HTMLResponse)
@@ -99,7 +90,7 @@ def show_certification(
         request,
         "certification.html",
         principal,
-        **_frame(row),
+        **certification_frame(row),
         tiles=summary_tiles(summary) if items else [],
         accuracy=charts.accuracy_chart(summary) if items else None,
         gaps=charts.gap_chart(items, methods),
@@ -119,35 +110,7 @@ def show_certification(
     )
 
 
-@router.get("/certifications/{certification_id}/inputs/{index}", response_class=HTMLResponse)
-def show_input(
-    request: Request,
-    certification_id: CertificationId,
-    index: ItemIndex,
-    services: ServicesDependency,
-    principal: PrincipalDependency,
-) -> HTMLResponse:
-    """Return the page of one input."""
-    row = services.certifications.get(certification_id)
-    answer = dashboard_of(services).answer(certification_id, index)
-    methods = row.settings["methods"]
-    return show(
-        request,
-        "input.html",
-        principal,
-        **_frame(row),
-        item=answer.item,
-        row=item_row(answer.item, []),
-        meaning=_MEANINGS.get(str(answer.item.get("verdict")), ""),
-        answer=answer,
-        bounds=bounds_chart(answer.item, methods),
-        charts=charts,
-        methods=[method_row(answer.item, one) for one in asked_methods(answer.item, methods)],
-        example=_example(row, answer),
-    )
-
-
-def _frame(row: CertificationRow) -> dict[str, Any]:
+def certification_frame(row: CertificationRow) -> dict[str, Any]:
     """Return what the pages of a certification and of its inputs both say."""
     return {
         "job": job_view(JobLine(row.job, row.network.name, row.settings["epsilon"])),
@@ -164,15 +127,3 @@ def _report(row: CertificationRow) -> dict[str, Any]:
         "region": views.region_of(row).model_dump(mode="json"),
         "settings": views.settings_of(row).model_dump(mode="json"),
     }
-
-
-def _example(row: CertificationRow, answer: Answer) -> Example | None:
-    """Return the counterexample, where there is one and its input is kept."""
-    if not answer.item.get("counterexample") or not answer.input:
-        return None
-    return example(
-        answer.item,
-        answer.input,
-        input_shape=row.network.details["input_shape"],
-        valid_range=row.settings.get("valid_range"),
-    )

@@ -13,7 +13,7 @@ from api.services import ServicesDependency
 from api.uploading import BINARY
 from reports.evidence import counterexample_npz
 
-__all__ = ["router"]
+__all__ = ["ItemIndex", "router"]
 
 router = APIRouter(
     prefix="/v1/certifications/{certification_id}/items/{index}",

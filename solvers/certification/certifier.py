@@ -18,9 +18,9 @@ from models.fold import fold_affine
 from models.network import Network
 from models.runtime import OnnxRuntime
 from solvers.attack import AttackOptions, attack
-from solvers.balls import Norm
 from solvers.bracket import Bracket, Witness
 from solvers.budget import Budget, never_cancelled
+from solvers.certification.cases import case_of
 from solvers.certification.exact import ExactSearch
 from solvers.certification.item import ItemResult
 from solvers.certification.options import CertifyOptions
@@ -31,7 +31,7 @@ from solvers.devices import resolve_device
 from solvers.exact import ExactOptions
 from solvers.ladder import CaseBatch
 from solvers.methods import BOUND_METHODS, ITEM_METHOD_NAMES, Method
-from solvers.problem import Case, Problem, norm_ball, robustness
+from solvers.problem import Case, Problem
 from solvers.proof.producing.evidence import proof_report, survives_float32
 from solvers.proof.producing.produce import Proven, Prover
 from solvers.proof.producing.trace import Trace
@@ -139,7 +139,11 @@ class Certifier:
         for index in indices:
             if not 0 <= index < count:
                 raise InvalidInputError(f"index {index} is outside the data set of {count} inputs")
-        return [(int(index), self._case(int(index))) for index in indices]
+        outputs = self._network.output_size
+        return [
+            (int(index), case_of(self.dataset, int(index), self._options, outputs))
+            for index in indices
+        ]
 
     def _results(self, cases: Sequence[tuple[int, Case]]) -> Iterator[ItemResult]:
         """Yield results batch by batch."""
@@ -147,17 +151,6 @@ class Certifier:
             if self._cancelled():
                 return
             yield from self._batch(cases[first : first + _BATCH])
-
-    def _case(self, index: int) -> Case:
-        options = self._options
-        label = int(self.dataset.y[index])
-        targets = options.targets
-        if targets is not None:
-            targets = tuple(target for target in targets if target != label)
-        specification = robustness(label, self._network.output_size, targets)
-        x = self.dataset.x[index]
-        region = norm_ball(x, options.epsilon, Norm(options.norm), valid_range=options.valid_range)
-        return Case(region, specification)
 
     def _batch(self, cases: Sequence[tuple[int, Case]]) -> Iterator[ItemResult]:
         outputs = self._runtime.run(self.dataset.x[[index for index, _ in cases]])

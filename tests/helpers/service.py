@@ -36,7 +36,7 @@ from store.tables import Base, CertificationRow, ComparisonRow, TrainingRow
 from store.tenancy import DEFAULT_PROJECT, Tenant
 from store.trainings import NewTraining, Trainings
 from store.uploads import DATASETS, NETWORKS, Uploads
-from worker.inspector import FileKind, RejectedFileError
+from worker.inspector import FileKind, RejectedFileError, StoredProof
 
 NETWORK_DETAILS: dict[str, Any] = {
     "input_shape": [1, 4],
@@ -60,6 +60,15 @@ DATASET_DETAILS: dict[str, Any] = {
     "classes": 3,
     "minimum": 0.0,
     "maximum": 1.0,
+}
+JUDGEMENT: dict[str, Any] = {
+    "accepted": True,
+    "reason": None,
+    "statement": ["case 0: for every input with 0 <= X_0 <= 1", "  never Y_0 - Y_1 <= 0"],
+    "leaves": 3,
+    "margin": 0.25,
+    "deployment_margin": 0.125,
+    "seconds": 0.5,
 }
 SETTINGS: dict[str, Any] = {
     "epsilon": 0.1,
@@ -266,12 +275,16 @@ class FakeInspector:
 
     def __init__(self) -> None:
         self.seen: list[str] = []
+        self.judged: list[StoredProof] = []
+        self.judgement: dict[str, Any] | Exception = {}
         self.details: dict[str, dict[str, Any]] = {}
         self.reset()
 
     def reset(self) -> None:
         """Forget everything."""
         self.seen.clear()
+        self.judged.clear()
+        self.judgement = dict(JUDGEMENT)
         self.details = {"network": dict(NETWORK_DETAILS), "dataset": dict(DATASET_DETAILS)}
 
     def start(self) -> None:
@@ -291,6 +304,14 @@ class FakeInspector:
             ]
             raise RejectedFileError("UnsupportedOperatorError", f"{name}: node 'a' is odd", parts)
         return self.details[kind]
+
+    def check(self, stored: StoredProof) -> Mapping[str, Any]:
+        """Return a fixed judgement, or raise it."""
+        assert stored.proof.read_bytes()
+        self.judged.append(stored)
+        if isinstance(self.judgement, Exception):
+            raise self.judgement
+        return self.judgement
 
 
 class FakeQueue:

@@ -1,0 +1,33 @@
+"""Proofs of answers, checked on demand."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from api.parameters import CertificationId
+from api.principal import Scope, needs
+from api.problems import problems
+from api.proving import check_stored
+from api.routes.evidence import ItemIndex
+from api.schemas.proofs import ProofCheck
+from api.services import ServicesDependency
+
+__all__ = ["router"]
+
+router = APIRouter(
+    prefix="/v1/certifications/{certification_id}/items/{index}",
+    tags=["certifications"],
+    dependencies=[needs(Scope.SUBMIT)],
+)
+
+
+@router.post("/proof/check", summary="Check the proof of an answer", responses=problems(404, 422))
+async def check_proof(
+    certification_id: CertificationId, index: ItemIndex, services: ServicesDependency
+) -> ProofCheck:
+    """Have the independent checker judge the stored proof once more.
+
+    A process with limits reads network, data set and proof, derives every bound anew, and compares
+    what is proved with what the certification asked about this input.
+    """
+    return await check_stored(services, certification_id, index)
