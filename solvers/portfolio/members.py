@@ -15,25 +15,43 @@ from solvers.portfolio.run import Ladder, Run
 
 __all__ = ["alpha_crown", "alpha_margins", "attack_briefly", "attack_harder", "crown"]
 
+_ATTACKS = 5
+_ATTACK_GAIN = 0.05
+"""An attack that came no closer to a counterexample than by this share is the last one."""
+
 
 def attack_briefly(run: Run, budget: Budget) -> None:
     """Look for a counterexample for a short while."""
-    _attack(run, budget, "attack", AttackOptions(rounds=2, stop_at_first=True, seed=run.seed))
+    began = time.perf_counter()
+    _attack(run, budget, AttackOptions(rounds=2, stop_at_first=True, seed=run.seed))
+    run.note("attack", began)
 
 
 def attack_harder(run: Run, budget: Budget) -> None:
-    """Look again, with other starts and more of them, where bounds left cases open."""
-    options = AttackOptions(rounds=5, stop_at_first=True, seed=run.seed + 1)
-    _attack(run, budget, "attack-again", options)
+    """Look again where bounds left cases open, with more and more starts while that gains."""
+    began, plain = time.perf_counter(), AttackOptions()
+    for number in range(_ATTACKS):
+        before = run.upper
+        _attack(
+            run,
+            budget,
+            AttackOptions(
+                restarts=plain.restarts * plain.growth**number,
+                samples=plain.samples * plain.growth**number,
+                stop_at_first=True,
+                seed=run.seed + 1 + number,
+            ),
+        )
+        if run.finished or budget.exhausted or run.upper > (1.0 - _ATTACK_GAIN) * before:
+            break
+    run.note("attack-again", began)
 
 
-def _attack(run: Run, budget: Budget, name: str, options: AttackOptions) -> None:
-    began = time.perf_counter()
+def _attack(run: Run, budget: Budget, options: AttackOptions) -> None:
     tried = run.open
     results = attack(run.attacked, [b.case for b in tried], options, budget=budget)
     for bracket, result in zip(tried, results, strict=True):
         bracket.offer(run.witness, result.candidate)
-    run.note(name, began)
 
 
 def crown(run: Run, budget: Budget) -> None:

@@ -6,6 +6,7 @@ all of them alike.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -16,6 +17,10 @@ from solvers.portfolio.run import Run
 
 __all__ = ["Step", "searches_of", "steps"]
 
+_OPENING = 0.1
+"""Share of the time after which neurons are split, unless CROWN alone takes longer."""
+_LEAST = 0.005
+"""Share of the time left that a step of the opening gets, however late it is."""
 _FEW_UNDECIDED = 150
 """So many unstable neurons a mixed-integer program mostly settles in seconds."""
 
@@ -41,14 +46,23 @@ def steps(run: Run) -> Iterator[Step]:
     Args:
         run: Looked at anew before every step.
     """
-    yield Step(members.attack_briefly, 0.05)
+    opening = run.budget.share(_OPENING)
+    yield Step(members.attack_briefly, _within(opening, run, 0.2))
     if run.few_inputs:
         yield Step(searches.split_inputs, 0.7)
     yield Step(members.crown, 0.5)
-    yield Step(members.alpha_margins, 0.05)
-    yield Step(members.alpha_crown, 0.08)
-    yield Step(members.attack_harder, 0.03)
+    yield Step(members.alpha_margins, _within(opening, run, 0.25))
+    yield Step(members.alpha_crown, _within(opening, run, 0.7))
+    yield Step(members.attack_harder, _within(opening, run, 1.0))
     yield from _over_neurons(run)
+
+
+def _within(opening: Budget, run: Run, part: float) -> float:
+    """Return the share of all the time left that is a part of what the opening has left."""
+    left = run.budget.remaining_seconds
+    if math.isinf(left) or not left:
+        return 1.0
+    return max(_LEAST, part * opening.remaining_seconds / left)
 
 
 def searches_of(run: Run) -> Iterator[Step]:

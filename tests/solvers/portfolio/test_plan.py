@@ -8,6 +8,7 @@ import torch
 
 from models import load_network
 from models.network import Network
+from solvers.attack import AttackOptions, AttackResult
 from solvers.bracket import Bracket
 from solvers.budget import Budget
 from solvers.portfolio import Run, members, plan, searches, searches_of, settle, steps
@@ -92,6 +93,53 @@ def test_every_member_gets_its_share_of_the_time_left(wide: Network) -> None:
     assert given[0] == pytest.approx(10.0, abs=1.0)
     assert given[1] == pytest.approx(5.0, abs=1.0)
     assert given[2] == pytest.approx(20.0, abs=1.0)
+
+
+@pytest.mark.parametrize("slow", [0.0, 1.0, 10.0])
+def test_splitting_begins_within_a_tenth_of_the_time_however_long_its_forerunners_take(
+    slow: float, wide: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every step takes all it may have, and CROWN as long as it likes."""
+    now = [100.0]
+    monkeypatch.setattr("solvers.budget.time.monotonic", lambda: now[0])
+    run = _run(wide)
+    for step in steps(run):
+        name = step.member.__name__
+        if name in {"split_neurons", "milp"}:
+            break
+        given = run.budget.share(step.share).remaining_seconds
+        assert given > 0
+        now[0] += slow if name == "crown" else given
+    assert now[0] - 100.0 <= max(2.0, slow) + 0.7
+
+
+def test_without_a_deadline_every_step_may_end_by_itself(wide: Network) -> None:
+    run = _run(wide)
+    run.budget = Budget()
+    assert all(0 < step.share <= 1 for step in steps(run))
+
+
+@pytest.mark.parametrize(("gain", "attacks"), [(0.5, 5), (0.01, 1)])
+def test_attacks_go_on_only_while_they_come_closer(
+    gain: float, attacks: int, wide: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, asked = _run(wide), list[AttackOptions]()
+    (bracket,) = run.brackets
+    bracket.upper = 1.0
+
+    def fake(
+        _network: Network, cases: list[Case], options: AttackOptions, **_: object
+    ) -> list[Any]:
+        asked.append(options)
+        bracket.upper *= 1.0 - gain
+        return [AttackResult(bracket.upper, None) for _ in cases]
+
+    monkeypatch.setattr(members, "attack", fake)
+    members.attack_harder(run, run.budget)
+    assert len(asked) == attacks
+    assert [stage.name for stage in run.stages] == ["attack-again"]
+    assert len({options.seed for options in asked}) == attacks
+    assert [options.restarts for options in asked] == [20 * 5**n for n in range(attacks)]
 
 
 def test_searches_tell_of_themselves_while_they_run(narrow: Network) -> None:
