@@ -129,7 +129,7 @@ def test_attacks_go_on_only_while_they_come_closer(
 
     def fake(
         _network: Network, cases: list[Case], options: AttackOptions, **_: object
-    ) -> list[Any]:
+    ) -> list[AttackResult]:
         asked.append(options)
         bracket.upper *= 1.0 - gain
         return [AttackResult(bracket.upper, None) for _ in cases]
