@@ -22,6 +22,7 @@ from api.dashboard import inputs as input_pages
 from api.dashboard import networks as network_pages
 from api.dashboard import settings as settings_pages
 from api.dashboard import trainings as training_pages
+from api.dashboard import uploads as upload_pages
 from api.feed import Feed
 from api.headers import SecurityHeaders
 from api.limits import BodyLimit, NestingLimit
@@ -87,6 +88,7 @@ _ROUTES = (
     assets,
     overview,
     network_pages,
+    upload_pages,
     certification_pages,
     comparison_pages,
     input_pages,
@@ -155,7 +157,9 @@ def create_app(
     app.add_middleware(
         BodyLimit,
         default_bytes=settings.max_body_bytes,
-        by_path=dict.fromkeys(("/v1/networks", "/v1/datasets"), settings.max_upload_bytes),
+        by_path=dict.fromkeys(
+            ("/v1/networks", "/v1/datasets", "/networks"), settings.max_upload_bytes
+        ),
     )
     app.add_middleware(AuditTrail, audit=services.audit)
     app.add_middleware(Caching)

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse
 
+from api.authentication import Principal
 from api.dashboard.lines import certified_view, network_view
 from api.dashboard.overview import dashboard_of
 from api.dashboard.rendering import show
 from api.pagination import CursorParameter, before_id, split
 from api.principal import PrincipalDependency, Scope, needs
-from api.services import ServicesDependency
+from api.services import Services, ServicesDependency
 from reports import curves
 from reports.curves import CurveChart, Series, curve_chart
 from reports.page import number
 from reports.summary import best_certified
 from store.dashboard import Certified
 
-__all__ = ["router"]
+__all__ = ["list_page", "router"]
 
 router = APIRouter(include_in_schema=False, dependencies=[needs(Scope.READ)])
 
@@ -39,15 +40,44 @@ def list_networks(
     cursor: CursorParameter = None,
 ) -> HTMLResponse:
     """Return the page of all networks."""
+    return list_page(request, services, principal, cursor=cursor)
+
+
+def list_page(
+    request: Request,
+    services: Services,
+    principal: Principal,
+    *,
+    cursor: str | None = None,
+    recognised: Mapping[str, Any] | None = None,
+    refused: Mapping[str, Any] | None = None,
+    status: int = 200,
+) -> HTMLResponse:
+    """Return the page of all networks, with what came of an upload where there was one.
+
+    Args:
+        request: That asks for it.
+        services: Of the request.
+        principal: Who asks.
+        cursor: Where the list goes on.
+        recognised: The `row` that was uploaded, and whether it is a `network`.
+        refused: `title`, `detail` and `name` of a file that was not taken, and the `parts` in it
+            that are why.
+        status: Of the answer.
+    """
     found = dashboard_of(services).networks(limit=_SHOWN + 1, before=before_id(cursor))
     lines, following = split(found, _SHOWN, lambda line: line.network.id)
     return show(
         request,
         "networks.html",
         principal,
+        status=status,
         networks=[network_view(line) for line in lines],
         following=following,
         first=cursor is None,
+        recognised=recognised,
+        refused=refused,
+        most_bytes=services.limits.upload_bytes or services.settings.max_upload_bytes,
     )
 
 

@@ -36,6 +36,12 @@ function send(form) {
   const request = new XMLHttpRequest();
   // One try at a time; what is focused stays where it is.
   if (form.getAttribute("aria-busy") === "true") return;
+  const file = form.querySelector("input[type=file]");
+  const most = Number(form.dataset.most);
+  if (file && most && file.files.length && file.files[0].size > most) {
+    note.textContent = `The file has ${inUnits(file.files[0].size)}; at most ${inUnits(most)} are taken.`;
+    return;
+  }
   form.setAttribute("aria-busy", "true");
   button.setAttribute("aria-disabled", "true");
   const over = (text) => {

@@ -1,0 +1,105 @@
+"""Files uploaded on a page: what was recognised in them, or everything that is in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import PurePath
+from typing import Annotated, Any
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Path, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from starlette.datastructures import UploadFile
+
+from api.authentication import Principal
+from api.dashboard.networks import list_page
+from api.principal import PrincipalDependency, Scope, needs, needs_form
+from api.problems import ApiError, problem_of
+from api.services import Services, ServicesDependency
+from api.uploading import store_upload
+from store.errors import StoreError
+from store.uploads import DATASETS, UploadRow
+from worker.inspector import FileKind, RejectedFileError
+
+__all__ = ["router"]
+
+router = APIRouter(include_in_schema=False)
+
+UploadId = Annotated[str, Path(max_length=40)]
+
+
+@router.get(
+    "/networks/uploaded/{upload_id}",
+    response_class=HTMLResponse,
+    dependencies=[needs(Scope.READ)],
+)
+def show_upload(
+    request: Request,
+    upload_id: UploadId,
+    services: ServicesDependency,
+    principal: PrincipalDependency,
+) -> HTMLResponse:
+    """Return the page of networks with what was recognised in the file that came last."""
+    row = _found(services, upload_id)
+    recognised = {"row": row, "network": not upload_id.startswith(DATASETS.prefix)}
+    return list_page(request, services, principal, recognised=recognised)
+
+
+@router.post("/networks", response_class=HTMLResponse, dependencies=[needs_form(Scope.SUBMIT)])
+async def upload_file(
+    request: Request, services: ServicesDependency, principal: PrincipalDependency
+) -> Response:
+    """Store a network or a data set, and lead to what was recognised in it."""
+    principal.require(Scope.READ)
+    name, kind = await _sent(request)
+    if not name:
+        told = {"title": "No file was chosen", "detail": "Choose one, or drop it on the form"}
+        return await _refused(request, services, principal, told, status=422)
+    try:
+        row = await store_upload(services, kind, request, response=Response(), name=None, key=None)
+    except (ApiError, StoreError) as error:
+        told, status = _told(name, error)
+        return await _refused(request, services, principal, told, status=status)
+    return RedirectResponse(f"/networks/uploaded/{row.id}", status_code=303)
+
+
+async def _sent(request: Request) -> tuple[str, FileKind]:
+    """Return the name of the file of a form, and by it what the file is taken for."""
+    file = (await request.form()).get("file")
+    name = (file.filename or "") if isinstance(file, UploadFile) else ""
+    return name, "dataset" if PurePath(name).suffix.lower() == DATASETS.suffix else "network"
+
+
+def _told(name: str, error: ApiError | StoreError) -> tuple[dict[str, Any], int]:
+    """Return what a page says of a file that was refused, and the status of the answer."""
+    parts: list[Mapping[str, str]] = []
+    kind = error.name if isinstance(error, ApiError) else type(error).__name__
+    if isinstance(error, RejectedFileError):
+        kind, parts = error.kind, list(error.parts)
+    problem = problem_of(kind, str(error))
+    told = {"title": problem.title, "detail": problem.detail, "name": name, "parts": parts}
+    return told, problem.status
+
+
+async def _refused(
+    request: Request,
+    services: Services,
+    principal: Principal,
+    told: Mapping[str, Any],
+    *,
+    status: int,
+) -> HTMLResponse:
+    refused = {"name": "", "parts": [], **told}
+    page = partial(list_page, request, services, principal, refused=refused, status=status)
+    return await run_sync(page)
+
+
+def _found(services: Services, identifier: str) -> UploadRow:
+    """Return what was uploaded.
+
+    Raises:
+        NotFoundError: There is none with that id.
+    """
+    known = services.datasets if identifier.startswith(DATASETS.prefix) else services.networks
+    return known.get(identifier)
