@@ -60,8 +60,9 @@ def chunk_size(costs: Sequence[Cost], *, grain: int, left: int, workers: int) ->
     wanted = _WANTED_SECONDS / max(each, 1e-6)
     # One cheap chunk says little of the next, and hard inputs are rare: grow step by step.
     grown = _GROWTH * max(cost.inputs for cost in costs)
-    # What is left is halved among the workers again and again, so that all end at the same time.
-    share = math.ceil(left / (2 * workers))
+    # What is left is halved among the workers again and again, so that all end at the same time;
+    # who is alone ends when it ends.
+    share = left if workers == 1 else math.ceil(left / (2 * workers))
     most = _MOST_BY_INPUT if grain == 1 else left
     size = int(min(wanted, grown, share, most))
     return min(max(grain, size // grain * grain), left)

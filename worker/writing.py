@@ -11,7 +11,7 @@ from worker.logs import in_this_context
 
 __all__ = ["AnswerWriter"]
 
-_PAUSE_SECONDS = 0.2
+_PAUSE_SECONDS = 0.5
 
 
 class AnswerWriter:

@@ -53,9 +53,13 @@ def test_chunks_of_cheap_inputs_grow_and_those_of_dear_ones_do_not() -> None:
 
 def test_the_end_of_a_job_is_shared_out() -> None:
     quick = [Cost(320, 1.0)]
-    assert chunk_size(quick, grain=BATCH, left=320, workers=1) == 160
+    assert chunk_size(quick, grain=BATCH, left=320, workers=2) == 80
     assert chunk_size(quick, grain=BATCH, left=320, workers=4) == 32
     assert chunk_size(quick, grain=BATCH, left=320, workers=100) == BATCH
+
+
+def test_a_worker_alone_shares_with_nobody() -> None:
+    assert chunk_size([Cost(320, 1.0)], grain=BATCH, left=320, workers=1) == 320
 
 
 def test_the_methods_that_take_one_input_at_a_time() -> None:
