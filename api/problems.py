@@ -223,7 +223,9 @@ def _api_error(request: Request, error: Exception) -> Response:
         raise error
     problem = problem_of(error.name, str(error), instance=request.url.path, errors=error.errors)
     if problem.status == HTTPStatus.UNAUTHORIZED and _is_shown(request):
-        target = quote(request.url.path, safe="/")
+        # A link may fill a form in; what a form sends is not part of the address.
+        query = request.url.query
+        target = quote(request.url.path + (f"?{query}" if query else ""), safe="/")
         return RedirectResponse(f"/login?next={target}", status_code=303, headers=SECURITY_HEADERS)
     return _answer(request, problem, error.headers)
 

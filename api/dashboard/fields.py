@@ -228,13 +228,17 @@ def _field_at(form: Form[Any], place: Sequence[int | str]) -> str:
 def _words(detail: ErrorDetails) -> str:
     """Return what is wrong, in words for somebody who looks at the field."""
     known = _MESSAGES.get(detail["type"])
-    message = detail["msg"].removeprefix("Value error, ") if known is None else known
+    if known is not None:
+        return known.format(**detail.get("ctx", {}))
+    message = detail["msg"].removeprefix("Value error, ")
     return message[:1].upper() + message[1:]
 
 
 _MESSAGES = {
     "missing": "This is needed",
-    "too_short": "Choose at least one",
+    "too_short": "Give at least {min_length}",
+    "too_long": "Give at most {max_length}",
+    "string_pattern_mismatch": "This is not one of those that there are",
     "finite_number": "This takes a finite number",
 }
 
