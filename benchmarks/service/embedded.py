@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.shared import shared_folder
 
-__all__ = ["Service", "mnist", "processor_seconds", "serving"]
+__all__ = ["Service", "mnist", "processor_seconds", "rounds_of", "serving"]
 
 _ROOT = Path(__file__).resolve().parents[2]
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -62,6 +62,21 @@ class Service:
             if view["state"] in ("succeeded", "failed", "cancelled"):
                 return view
 
+    def seconds(self, **body: object) -> float:
+        """Return how long a certification takes, from the request to the last answer."""
+        began = time.perf_counter()
+        view = self.finish(self.certify(**body)["id"])
+        seconds = time.perf_counter() - began
+        if view["state"] != "succeeded":
+            raise SystemExit(f"the certification {view['state']}: {view['error']}")
+        return seconds
+
+    def check(self) -> None:
+        """End the benchmark where a process of the service has ended: its figures mean nothing."""
+        for process in self.processes:
+            if process.poll() is not None:
+                raise SystemExit(f"a process of the service ended with {process.returncode}")
+
     def processor_seconds(self) -> float:
         """Return the processor time that its processes have taken."""
         return sum(processor_seconds(process.pid) for process in self.processes)
@@ -89,7 +104,19 @@ def serving(*, workers: int = 1, **settings: object) -> Iterator[Service]:
             work = [sys.executable, "-m", "worker", "--name", f"more-{number}"]
             mine = {**environment, "TIGHTROPE_DATA_DIR": str(folder)}
             processes.append(stack.enter_context(_running(work, mine)))
-        yield Service(http, tuple(processes), folder)
+        service = Service(http, tuple(processes), folder)
+        yield service
+        service.check()
+
+
+def rounds_of(number: int, *, longest_seconds: float) -> Iterator[int]:
+    """Yield the numbers of rounds; none begins that would not end in time, but the first always."""
+    began = time.monotonic()
+    for done in range(number):
+        spent = time.monotonic() - began
+        if done and spent * (done + 1) / done > longest_seconds:
+            return
+        yield done
 
 
 def mnist(folder: Path, count: int) -> tuple[Path, Path]:

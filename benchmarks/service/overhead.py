@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
-from benchmarks.service.embedded import Service, mnist, serving
+from benchmarks.service.embedded import Service, mnist, rounds_of, serving
 from benchmarks.shared import print_table
 
 __all__ = ["run"]
 
 _COUNT = 1000
-_ROUNDS = 1
+_ROUNDS = 3
+_LONGEST_SECONDS = 240.0
 _METHODS = ["ibp", "crown"]
 _EPSILON = 0.02
 
 
+@dataclass(frozen=True)
+class _Spent:
+    """What all inputs took.
+
+    Attributes:
+        seconds: From the request, or the call, to the last answer.
+        processor_seconds: Of all processes that took part.
+    """
+
+    seconds: float
+    processor_seconds: float
+
+
 def run() -> None:
-    """Take turns between the bare engine and the service, and print both."""
+    """Take turns between the bare engine and the service, and print medians of the overhead."""
     with (
         tempfile.TemporaryDirectory() as folder,
         serving(worker_threads=1, device="cpu") as service,
@@ -26,36 +42,47 @@ def run() -> None:
         network, data = mnist(Path(folder), _COUNT)
         ids = service.upload("networks", network), service.upload("datasets", data)
         _served(service, ids, count=32)  # loads torch
-        rows, bare_sum, served_sum = [], [0.0, 0.0], [0.0, 0.0]
-        for number in range(_ROUNDS):
-            bare, served = _bare(network, data), _served(service, ids, count=_COUNT)
-            for place in range(2):
-                bare_sum[place] += bare[place]
-                served_sum[place] += served[place]
-            rows.append([number + 1, bare[0], served[0], bare[1], served[1]])
+        _bare(network, data, count=32)
+        rounds: list[tuple[_Spent, _Spent]] = []
+        for number in rounds_of(_ROUNDS, longest_seconds=_LONGEST_SECONDS):
+            # Either goes first in turn: the machine is not the same from minute to minute.
+            if number % 2:
+                served = _served(service, ids, count=_COUNT)
+                rounds.append((_bare(network, data, count=_COUNT), served))
+            else:
+                bare = _bare(network, data, count=_COUNT)
+                rounds.append((bare, _served(service, ids, count=_COUNT)))
+    _print(rounds)
+
+
+def _print(rounds: list[tuple[_Spent, _Spent]]) -> None:
+    rows = [
+        [number, bare.seconds, served.seconds, bare.processor_seconds, served.processor_seconds]
+        for number, (bare, served) in enumerate(rounds, start=1)
+    ]
     header = ["round", "engine, s", "service, s", "engine, processor s", "service, processor s"]
     print_table(f"{_COUNT} inputs by {', '.join(_METHODS)}, one thread", header, rows)
-    for name, place in (("wall", 0), ("processor", 1)):
-        print(f"\noverhead of {name} time: {100 * (served_sum[place] / bare_sum[place] - 1):.1f} %")
+    shares = {
+        "wall": [served.seconds / bare.seconds for bare, served in rounds],
+        "processor": [served.processor_seconds / bare.processor_seconds for bare, served in rounds],
+    }
+    for name, found in shares.items():
+        print(f"\noverhead of {name} time, median: {100 * (median(found) - 1):.1f} %")
 
 
 def _settings(count: int) -> dict[str, object]:
     return {"epsilon": _EPSILON, "methods": _METHODS, "count": count, "reuse": False}
 
 
-def _served(service: Service, ids: tuple[str, str], *, count: int) -> tuple[float, float]:
-    """Return wall and processor seconds from the request to the last answer."""
-    before, began = service.processor_seconds(), time.perf_counter()
-    made = service.certify(network_id=ids[0], dataset_id=ids[1], **_settings(count))
-    view = service.finish(made["id"])
-    seconds = time.perf_counter() - began
-    if view["state"] != "succeeded":
-        raise SystemExit(f"the certification {view['state']}: {view['error']}")
-    return seconds, service.processor_seconds() - before
+def _served(service: Service, ids: tuple[str, str], *, count: int) -> _Spent:
+    """Return what the service takes, from the request to the last answer."""
+    before = service.processor_seconds()
+    seconds = service.seconds(network_id=ids[0], dataset_id=ids[1], **_settings(count))
+    return _Spent(seconds, service.processor_seconds() - before)
 
 
-def _bare(network: Path, data: Path) -> tuple[float, float]:
-    """Return wall and processor seconds of the engine alone, from the files to the last answer."""
+def _bare(network: Path, data: Path, *, count: int) -> _Spent:
+    """Return what the engine takes on its own, from the files to the last answer."""
     import torch  # noqa: PLC0415  after the environment is set
 
     from worker.certification import certify  # noqa: PLC0415
@@ -63,7 +90,7 @@ def _bare(network: Path, data: Path) -> tuple[float, float]:
 
     torch.set_num_threads(1)
     settings = {
-        **_settings(_COUNT),
+        **_settings(count),
         "norm": "inf",
         "timeout_seconds": 60.0,
         "valid_range": [0.0, 1.0],
@@ -77,13 +104,13 @@ def _bare(network: Path, data: Path) -> tuple[float, float]:
         dataset=data,
         dataset_name="data",
         settings=settings,
-        indices=range(_COUNT),
+        indices=range(count),
         device="cpu",
         threads=1,
     )
     before, began = time.process_time(), time.perf_counter()
     answers = sum(1 for _ in certify(work, lambda: False))
     seconds = time.perf_counter() - began
-    if answers != _COUNT:
+    if answers != count:
         raise SystemExit(f"the engine gave {answers} answers")
-    return seconds, time.process_time() - before
+    return _Spent(seconds, time.process_time() - before)

@@ -8,12 +8,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,12 +20,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from benchmarks.service.embedded import serving
+
 CLIENTS = 200
 SECONDS = 30.0
 PAUSE_SECONDS = 1.0
 ROUNDS = 5
-_PORT = 8765
-_URL = f"http://127.0.0.1:{_PORT}"
 _WIDTHS = (64, 100, 100, 100, 10)
 
 
@@ -35,21 +33,21 @@ def run() -> None:
     """Start a service, keep both cores busy, and print the figures."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        _service(Path(folder)),
-        httpx.Client(base_url=_URL, timeout=60) as client,
+        serving(workers=2, worker_threads=1, device="cpu") as service,
     ):
-        job = _keep_busy(client, Path(folder))
-        print(f"{CLIENTS} clients, both cores certify ({os.cpu_count()} here)")
-        asyncio.run(_figures(job, client))
+        job = _keep_busy(service.http, Path(folder))
+        print(f"{CLIENTS} clients, two workers of one thread certify ({os.cpu_count()} cores)")
+        asyncio.run(_figures(job, service.http))
 
 
 async def _figures(job: str, client: httpx.Client) -> None:
+    port = client.base_url.port or 80
     paths = {
         "status, GET /v1/jobs/{id}": f"/v1/jobs/{job}",
         "status, GET /v1/certifications/{id}": f"/v1/certifications/{job}",
     }
     for name, path in paths.items():
-        times, errors = await _poll(path)
+        times, errors = await _poll(port, path)
         _print(f"{name}, once a second each", times, errors)
     _print("held request wakes after a change", *await _wake(client, "?wait=30"))
     _print("stream tells of a change", *await _wake(client, "/events"))
@@ -61,33 +59,6 @@ def _print(name: str, times: Sequence[float], errors: int) -> None:
         f"{name}: p50 {middle:.1f} ms, p99 {high:.1f} ms, max {most:.1f} ms, "
         f"{len(times)} answers, {errors} errors"
     )
-
-
-@contextmanager
-def _service(folder: Path) -> Iterator[None]:
-    """Run the API and two workers with one thread each, on SQLite."""
-    environment = {
-        **os.environ,
-        "TIGHTROPE_DATA_DIR": str(folder / "data"),
-        "TIGHTROPE_WORKER_THREADS": "1",
-        "TIGHTROPE_LOG_LEVEL": "WARNING",
-        "OMP_NUM_THREADS": "1",
-    }
-    subprocess.run([sys.executable, "-m", "store.migrate"], env=environment, check=True)
-    commands = [("api", "--port", str(_PORT)), ("worker",), ("worker",)]
-    with ExitStack() as stack:
-        for command in commands:
-            process = subprocess.Popen([sys.executable, "-m", *command], env=environment)
-            stack.callback(process.wait)
-            stack.callback(process.terminate)
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            try:
-                if httpx.get(f"{_URL}/readyz").is_success:
-                    break
-            except httpx.TransportError:
-                time.sleep(0.2)
-        yield
 
 
 def _keep_busy(client: httpx.Client, folder: Path) -> str:
@@ -145,8 +116,10 @@ def _upload(client: httpx.Client, folder: Path) -> tuple[str, str]:
 
 
 @asynccontextmanager
-async def _connected() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", _PORT)
+async def _connected(
+    port: int,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         yield reader, writer
     finally:
@@ -164,7 +137,7 @@ async def _get(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path:
     return await reader.readexactly(length)
 
 
-async def _poll(path: str) -> tuple[list[float], int]:
+async def _poll(port: int, path: str) -> tuple[list[float], int]:
     """Let every client ask once a second; return the times and the number of errors."""
     times: list[float] = []
     errors = 0
@@ -173,7 +146,7 @@ async def _poll(path: str) -> tuple[list[float], int]:
         nonlocal errors
         await asyncio.sleep(PAUSE_SECONDS * number / CLIENTS)
         end = time.perf_counter() + SECONDS
-        async with _connected() as (reader, writer):
+        async with _connected(port) as (reader, writer):
             while time.perf_counter() < end:
                 began = time.perf_counter()
                 try:
@@ -191,10 +164,13 @@ async def _wake(client: httpx.Client, suffix: str) -> tuple[list[float], int]:
     """Cancel a job that every client waits for; return how long after the answer each heard."""
     times: list[float] = []
     errors = 0
+    port = client.base_url.port or 80
     for _ in range(ROUNDS):
         job = await asyncio.to_thread(_queued, client)
         heard: list[float] = []
-        waits = [asyncio.create_task(_hear(f"/v1/jobs/{job}{suffix}")) for _ in range(CLIENTS)]
+        waits = [
+            asyncio.create_task(_hear(port, f"/v1/jobs/{job}{suffix}")) for _ in range(CLIENTS)
+        ]
         await asyncio.sleep(5)
         changed = time.perf_counter()
         await asyncio.to_thread(client.post, f"/v1/jobs/{job}/cancel")
@@ -220,9 +196,9 @@ def _queued(client: httpx.Client) -> str:
     return str(client.post("/v1/certifications", json=body).raise_for_status().json()["id"])
 
 
-async def _hear(path: str) -> float:
+async def _hear(port: int, path: str) -> float:
     """Return when a client hears that its job is cancelled."""
-    async with _connected() as (reader, writer):
+    async with _connected(port) as (reader, writer):
         if path.endswith("/events"):
             writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
             await reader.readuntil(b'"state":"cancelled"')
