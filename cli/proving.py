@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from cli.output import OutputError
@@ -37,8 +38,9 @@ def prove(
     if decision.verdict is not Verdict.VERIFIED:
         return decision, None
     outcome = prover.prove(problem, budget, trace=trace, specification_sha256=specification_sha256)
-    content = outcome.content if isinstance(outcome, Proven) else None
-    return with_proof(decision, outcome), content
+    if isinstance(outcome, Proven):
+        return with_proof(decision, outcome), outcome.content
+    return replace(with_proof(decision, outcome), deployment_sound=trace.assess()), None
 
 
 def folder_for(path: Path) -> Path:

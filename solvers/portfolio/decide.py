@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
 from models.network import Network
 from solvers.bracket import Bracket
@@ -62,8 +63,11 @@ def decide(
     )
     settle(run, steps(run))
     decision = run.decision()
-    # A proof comes with the checker's own word on float32.
-    if decision.verdict is not Verdict.VERIFIED or trace is not None:
+    if decision.verdict is not Verdict.VERIFIED:
+        return decision
+    if trace is not None:
+        # A proof comes with the checker's own word on float32, which would make this one idle.
+        trace.assess = partial(survives_float32, network, run)
         return decision
     return replace(decision, deployment_sound=survives_float32(network, run))
 

@@ -141,6 +141,7 @@ def test_without_a_proof_a_verdict_is_shown_as_weaker(
     answer = json.loads(captured.out)
     assert (answer["verdict"], answer["evidence"]) == ("verified", "solver")
     assert answer["proof"]["reason"] == "there was no time"
+    assert answer["deployment_sound"] is True
     assert "evidence solver (no checked proof)" in captured.err
     assert not Path(small.path("p")).exists()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -73,12 +73,14 @@ class Trace:
         by_boxes: Cases that it decided.
         neurons: Leaves of the search over neurons, by the positions of cases.
         hard: Cases that no bounds with adaptive slopes decided, so far as is known.
+        assess: Says whether a `verified` survives float32, for where no proof does.
     """
 
     boxes: BoxLeaves = field(default_factory=BoxLeaves)
     by_boxes: set[int] = field(default_factory=set)
     neurons: dict[int, RecordedLeaves] = field(default_factory=dict)
     hard: set[int] = field(default_factory=set)
+    assess: Callable[[], bool | None] = field(default=lambda: None)
 
 
 def _closed(leaves: Sequence[Leaf]) -> float:

@@ -100,3 +100,5 @@ def test_where_a_proof_follows_float32_is_left_to_it(proving: bool) -> None:
     decision = decide(network, problem, DecideOptions(device="cpu"), trace=trace)
     assert decision.verdict is Verdict.VERIFIED
     assert decision.deployment_sound is (None if proving else True)
+    if trace is not None:
+        assert trace.assess() is True
