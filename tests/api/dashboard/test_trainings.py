@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from api.principal import Scope
+from store.jobs import JobState
 from store.learning import Learning
 from store.projects import Projects
 from store.trainings import Metric, NewArtifact
@@ -34,7 +35,7 @@ def step(arm: str, number: int, *, epoch: int = 1, ends: bool = False) -> Metric
     return Metric(arm, number, payload)
 
 
-def running(api: Api, steps: int, **changes: object) -> str:
+def running(api: Api, steps: int, **changes: Any) -> str:  # noqa: ANN401
     """Store a training that has made so many steps, two an epoch, and return its id."""
     training = api.world.train(**changes).id
     assert api.world.jobs.claim(training, OWNER)
@@ -118,7 +119,7 @@ def test_what_came_out(api: Api) -> None:
 def test_a_failure_is_told(api: Api) -> None:
     training = running(api, 1)
     error = {"type": "DivergedError", "message": "the loss is no number any more"}
-    api.world.jobs.finish(training, OWNER, "failed", error=error)
+    api.world.jobs.finish(training, OWNER, JobState.FAILED, error=error)
     for path in ("/trainings", f"/trainings/{training}"):
         assert "the loss is no number any more" in words(shown(api.client.get(path)))
 
