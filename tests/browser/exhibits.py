@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from reports.comparison import comparison_of
 from reports.summary import summarize
 from store.chunks import Claim
+from store.trainings import Metric
 from store.workers import Workers
 from tests.api.conftest import Api
-from tests.helpers.service import NETWORK_DETAILS, item
+from tests.helpers.service import NETWORK_DETAILS, comparing, item
+from tests.helpers.training_results import epoch
 
 SIDE = 14
 METHODS = ("ibp", "crown", "alpha-crown", "exact")
@@ -93,6 +96,8 @@ class Exhibition:
         error = {"type": "ShapeError", "message": told}
         world.jobs.finish(failed, "somebody", "failed", error=error)
         last = f"/certifications/{history[-1]}"
+        compared = f"/comparisons/{self._comparison()}"
+        trained = f"/trainings/{self._training()}"
         falsified = self._first("falsified")
         self.paths: Mapping[str, str] = {
             "overview": "/",
@@ -106,6 +111,16 @@ class Exhibition:
             "input-verified": f"{last}/inputs/{self._first('verified')}",
             "input-falsified": f"{last}/inputs/{falsified}",
             "input-unknown": f"{last}/inputs/{self._first('unknown')}",
+            "comparisons": "/comparisons",
+            "comparison": compared,
+            "compared-input": f"{compared}/inputs/{falsified}",
+            "trainings": "/trainings",
+            "training": trained,
+            "cancel": f"/certifications/{self.running}/cancel",
+            "new-certification": "/new/certification?epsilon=0.03&sent=1&timeout_seconds=-5",
+            "new-comparison": "/new/comparison",
+            "new-training": "/new/training",
+            "settings": "/settings",
             "not-found": "/networks/net_nothing",
         }
 
@@ -122,6 +137,47 @@ class Exhibition:
         if of is None:
             world.certifications.succeed(row.id, "somebody", summarize(answers, METHODS))
         return row.id
+
+    def _comparison(self) -> str:
+        """Store a comparison of two networks, the second of which withstands more."""
+        world, indices = self._world, range(_INPUTS)
+        row = world.compare(indices, epsilon=0.03, methods=list(METHODS))
+        assert world.jobs.claim(row.id, "somebody")
+        arms = [[answer(index, epsilon=e) for index in indices] for e in (0.05, 0.01)]
+        sides = []
+        for position, (name, items) in enumerate(zip(("plain", "tight"), arms, strict=True)):
+            world.comparisons.add_items(comparing(row.id, "somebody", position), items)
+            layers = [
+                {"name": f"Relu_{depth}", "neurons": 64, "unstable": (20.0 - 12 * position) / depth,
+                 "slack": (1.0 - 0.7 * position) / depth}
+                for depth in (1, 2, 3)
+            ]  # fmt: skip
+            sides.append({"name": f"scans-{name}.onnx", "network_id": world.network, "sha256": "0",
+                          "items": items, "layers": layers})  # fmt: skip
+        result = comparison_of(sides[0], sides[1:], methods=list(METHODS))
+        world.comparisons.succeed(row.id, "somebody", result)
+        return row.id
+
+    def _training(self) -> str:
+        """Store a training with a twin that goes on, five of its twenty epochs done."""
+        world = self._world
+        made = world.train(baseline=True, epochs=20, name="scans, made tight").id
+        assert world.jobs.claim(made, "w")
+        steps = 10
+        for arm in ("candidate", "baseline"):
+            metrics = []
+            for step in range(1, 5 * steps + 1):
+                number = (step - 1) // steps + 1
+                entry = {
+                    "arm": arm, "step": step, "steps": 20 * steps, "epoch": number, "epochs": 20,
+                    "epsilon": 0.05 * min(1.0, step / 30), "kappa": min(1.0, step / 30),
+                    "loss": {"total": 2 / step**0.5, "clean": 1 / step**0.5,
+                             "robust": 3 / step**0.5},
+                    "metrics": None if step % steps else epoch(number),
+                }  # fmt: skip
+                metrics.append(Metric(arm, 2 * step, entry))
+            world.trainings.note(made, "w", metrics, done=5 * steps, total=40 * steps)
+        return made
 
     def _first(self, verdict: str) -> int:
         found = (answer(index) for index in range(_INPUTS))

@@ -98,9 +98,11 @@ def _listen(reader: Reader, kind: str, text: str) -> None:
         reader.complaints.append(text)
 
 
-def serious(page: Page) -> list[str]:
+def serious(page: Page, *, colours_alone: bool = False) -> list[str]:
     """Return what axe finds on a page that keeps people from using it."""
-    found = Axe().run(page).response["violations"]
+    rules = ["color-contrast", "link-in-text-block"]
+    options = {"runOnly": {"type": "rule", "values": rules}} if colours_alone else None
+    found = Axe().run(page, options=options).response["violations"]
     return [
         f"{one['id']} ({one['impact']}): {node['html'][:200]} {node['failureSummary'][:300]}"
         for one in found
