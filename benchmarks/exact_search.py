@@ -12,6 +12,7 @@ import torch
 from benchmarks.certify_mnist import to_onnx, train
 from benchmarks.shared import print_table, shared_folder
 from models import fold_affine, load_network
+from models.network import Network
 from models.runtime import OnnxRuntime
 from solvers.attack import AttackOptions, attack
 from solvers.bounds import BoundOptions
@@ -20,11 +21,13 @@ from solvers.budget import Budget
 from solvers.exact import ExactMode, ExactOptions, SolverName, exact_margin
 from solvers.ladder import CaseBatch
 from solvers.methods import Method
+from solvers.portfolio import Ladder, Run, members, searches
+from solvers.portfolio.plan import Member
 from solvers.problem import Case, linf_ball, robustness
 from solvers.search.neurons import NeuronSearchOptions, search_neurons
 from solvers.vnnlib import fit_problem, read_vnnlib
 
-__all__ = ["run_domains", "run_milp"]
+__all__ = ["run_domains", "run_members", "run_milp"]
 
 _SEARCHED = (
     ("mnist_fc", "onnx/mnist-net_256x4.onnx", "vnnlib/2022_prop_12_0.05.vnnlib"),
@@ -72,15 +75,8 @@ def run_milp(epsilon: float = 0.03, timeout_seconds: float = 60.0) -> None:
 
     `TIGHTROPE_INPUTS` sets how many inputs are taken, 100 by default.
     """
-    count = int(os.environ.get("TIGHTROPE_INPUTS", "100"))
-    shared = shared_folder()
-    network = load_network(to_onnx(train(shared)), name="mlp-784-100-100-10")
-    data = np.load(shared / "data" / "mnist.npz")
-    images = data["x_test"][:count].reshape(count, -1).astype(np.float64) / 255
-    cases = [
-        Case(linf_ball(x.reshape(network.input_shape), epsilon), robustness(int(y), 10))
-        for x, y in zip(images, data["y_test"][:count], strict=True)
-    ]
+    network, cases = _mnist_cases(epsilon)
+    count = len(cases)
     wide = fold_affine(network.to(torch.float64))
     step = CaseBatch(wide, cases).bound(Method.ALPHA_CROWN, options=BoundOptions())
     tried = attack(network.to(torch.float32), cases, AttackOptions(), budget=Budget())
@@ -107,3 +103,58 @@ def run_milp(epsilon: float = 0.03, timeout_seconds: float = 60.0) -> None:
     header = ["solver", "inputs", "optimal in time", "median s", "most s"]
     title = f"Exact margins, 784-100-100-10, epsilon {epsilon}, {timeout_seconds:g} s an input"
     print_table(title, header, rows)
+
+
+def run_members(epsilons: tuple[float, ...] = (0.02, 0.03, 0.05), seconds: float = 30.0) -> None:
+    """Decide MNIST inputs that bounds leave open by programs alone, and by splitting alone.
+
+    Of a 784-100-100-10 network; times are of the processor. `TIGHTROPE_INPUTS` sets how many
+    inputs are taken, 100 by default.
+    """
+    rows = []
+    for epsilon in epsilons:
+        network, cases = _mnist_cases(epsilon)
+        left = [run for run in (_bounded(network, case, seconds) for case in cases) if run.open]
+        for member in (searches.milp, searches.split_neurons):
+            spent = [_spent(network, run, member, seconds) for run in left]
+            done = [cpu for cpu, decided in spent if decided]
+            most = max((run.undecided() for run in left), default=0)
+            median = statistics.median(done) if done else "–"
+            total = sum(cpu for cpu, _ in spent)
+            rows.append([epsilon, member.__name__, len(left), most, len(done), median, total])
+    header = ["epsilon", "member", "open", "most undecided neurons", "decided", "median s", "all s"]
+    print_table(f"Programs and splitting, {seconds:g} s an input, one core", header, rows)
+
+
+def _bounded(network: Network, case: Case, seconds: float) -> Run:
+    device, budget = torch.device("cpu"), Budget.of_seconds(seconds)
+    run = Run.of(network, [Bracket(case)], device=device, budget=budget)
+    for member in (members.attack_briefly, members.crown, members.alpha_crown):
+        if not run.finished:
+            member(run, budget.share(0.1))
+    return run
+
+
+def _spent(network: Network, bounded: Run, member: Member, seconds: float) -> tuple[float, bool]:
+    """Return the processor's seconds that a member takes, and whether it decides."""
+    (before,) = bounded.brackets
+    bracket, budget = Bracket(before.case), Budget.of_seconds(seconds)
+    run = Run.of(network, [bracket], device=torch.device("cpu"), budget=budget)
+    bracket.prove(before.clause_lower)
+    assert bounded.ladder is not None  # noqa: S101  every method bounded it
+    run.ladder = Ladder(bounded.ladder.step, (bracket,))
+    began = time.process_time()
+    member(run, budget)
+    return time.process_time() - began, bracket.decided
+
+
+def _mnist_cases(epsilon: float) -> tuple[Network, list[Case]]:
+    shared = shared_folder()
+    count = int(os.environ.get("TIGHTROPE_INPUTS", "100"))
+    network = load_network(to_onnx(train(shared)), name="mlp-784-100-100-10")
+    data = np.load(shared / "data" / "mnist.npz")
+    images = data["x_test"][:count].reshape(count, -1).astype(np.float64) / 255
+    return network, [
+        Case(linf_ball(x.reshape(network.input_shape), epsilon), robustness(int(y), 10))
+        for x, y in zip(images, data["y_test"][:count], strict=True)
+    ]

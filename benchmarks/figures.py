@@ -1,7 +1,7 @@
 """Print the figures: `python -m benchmarks.figures [SECTION ...]`, all of them by default.
 
 Sections: bounds, certify, large, neurons, instances, relaxations, semidefinite,
-first-order, gaps, domains, milp.
+first-order, gaps, domains, milp, members.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ SECTIONS = (
     "gaps",
     "domains",
     "milp",
+    "members",
 )
 
 
@@ -66,6 +67,7 @@ def _run(section: str) -> None:
         "gaps": gap_table.run,
         "domains": exact_search.run_domains,
         "milp": exact_search.run_milp,
+        "members": exact_search.run_members,
     }
     sections[section]()
 

@@ -50,16 +50,24 @@ def test_many_inputs_are_never_split(wide: Network) -> None:
     assert "split_inputs" not in _names(_run(wide))
 
 
-def test_programs_go_first_only_where_little_is_undecided(
+def test_time_is_kept_for_programs_only_where_little_is_undecided(
     wide: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = _run(wide)
     members.crown(run, run.budget)
     undecided = run.undecided()
     assert 0 < undecided <= 60
-    for limit, first in ((undecided, "milp"), (undecided - 1, "split_neurons")):
+    for limit, share in ((undecided, 0.75), (undecided - 1, 1.0)):
         monkeypatch.setattr(plan, "_FEW_UNDECIDED", limit)
-        assert next(searches_of(run)).member.__name__ == first
+        split, program = searches_of(run)
+        assert split == Step(searches.split_neurons, share)
+        assert program == Step(searches.milp, 1.0)
+
+
+def test_no_time_is_kept_for_programs_where_there_is_none() -> None:
+    run = _run(load_network(mlp((40, 30, 30, 3), seed=1, activation="Sigmoid")))
+    members.crown(run, run.budget)
+    assert list(searches_of(run)) == [Step(searches.split_neurons, 1.0)]
 
 
 def test_undecided_values_are_counted_where_bounds_cross_zero(wide: Network) -> None:
