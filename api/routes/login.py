@@ -48,7 +48,7 @@ def show_login(
     target = local_path(target)
     if not keys_needed(installed):
         return RedirectResponse(target, status_code=303)
-    return _form(request, target)
+    return _form(request, target, ended=_why_ended(request, installed))
 
 
 @router.post("/login", response_class=HTMLResponse)
@@ -128,13 +128,27 @@ def logout_form(cookie: str, name: str) -> str:
     )
 
 
-def _form(request: Request, target: str, *, problem: str | None = None) -> Response:
+def _why_ended(request: Request, installed: Services) -> str | None:
+    """Return why the login that a browser still has is worth nothing; None where it has none."""
+    cookie = request.cookies.get(cookie_name(request))
+    if cookie is None:
+        return None
+    try:
+        installed.keyring.of_cookie(cookie)
+    except AuthenticationError as error:
+        return str(refused_login(request, installed, error))
+    return None
+
+
+def _form(
+    request: Request, target: str, *, problem: str | None = None, ended: str | None = None
+) -> Response:
     """Return the page with a token that belongs to a cookie, so that only it can be sent."""
     cookie = secrets.token_urlsafe(32)
     response = framed(
         request,
         "login.html",
-        {"failure": problem, "csrf": csrf_token(cookie), "target": target},
+        {"failure": problem, "ended": ended, "csrf": csrf_token(cookie), "target": target},
         login=Markup(),
         status=200 if problem is None else 401,
     )

@@ -98,6 +98,21 @@ def test_a_wrong_key_logs_nobody_in(guarded: Api, key: str) -> None:
     assert "<script" not in response.text
 
 
+def test_who_was_logged_out_is_told_why_and_led_back(visitor: Api, made: MadeKey) -> None:
+    path = "/certifications?cursor=x"
+    assert "You were logged out" not in visitor.client.get("/login").text
+    Keys(visitor.world.database).revoke(made.row.id)
+    visitor.app.state.services.keyring.forget()
+    sent = visitor.client.get(path, headers=PAGE)
+    page = visitor.client.get(sent.headers["location"], headers=PAGE).text
+    assert "You were logged out" in page
+    assert "the key was revoked; ask for another one" in page
+    assert hidden(page, "next") == path
+    fresh = visitor.key(Scope.READ)
+    assert submit(visitor, fresh.token, target=path).headers["location"] == path
+    assert "You were logged out" not in visitor.client.get("/login").text
+
+
 def test_a_key_that_is_over_logs_nobody_in(guarded: Api) -> None:
     late = guarded.key(Scope.READ, expires_at=datetime.now(UTC) - timedelta(seconds=1))
     assert "has expired" in submit(guarded, late.token).text
