@@ -8,7 +8,8 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from reports.curves import AREA, HEIGHT, WIDTH, Series, curve_chart
+from reports import curves
+from reports.curves import Series, curve_chart
 from reports.numbers import finite, mean, strict
 from reports.page import MISSING, duration, number, percent, render, setting_rows
 
@@ -93,9 +94,7 @@ def radius_html(report: Mapping[str, Any]) -> str:
         lead=_lead(report["region"]),
         tiles=_tiles(report["summary"]),
         chart=curve_chart(_series(curve), percent=True, whole=False) if curve else None,
-        area=AREA,
-        width=WIDTH,
-        height=HEIGHT,
+        drawing=curves,
         rows=[_row(item) for item in items],
         has_reasons=any(item.get("reason") for item in items),
         statuses=[(s, sum(item["status"] == s for item in items)) for s in STATUSES],

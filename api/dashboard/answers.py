@@ -12,8 +12,8 @@ __all__ = ["asked_methods", "method_row"]
 
 
 def asked_methods(item: Mapping[str, Any], methods: Sequence[str]) -> list[str]:
-    """Return the methods that have something to say: those asked for, then the attack."""
-    return [*methods, *(name for name in item.get("seconds") or {} if name not in methods)]
+    """Return the stages of an answer in their order: the attack, then what was asked for."""
+    return [*(name for name in item.get("seconds") or {} if name not in methods), *methods]
 
 
 def method_row(item: Mapping[str, Any], method: str) -> dict[str, str]:

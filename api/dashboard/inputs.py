@@ -39,8 +39,6 @@ _MEANINGS = {
     "unknown": "neither was shown",
     "misclassified": "the input itself is answered wrongly",
 }
-# In the order in which they are worked on.
-_FIRST, _LAST = "attack", "proof"
 
 ItemIndex = Annotated[int, Path(ge=0, le=2**31 - 1)]
 
@@ -100,16 +98,10 @@ def _page(
         checked=checked,
         bounds=bounds_chart(answer.item, methods),
         charts=charts,
-        methods=[method_row(answer.item, one) for one in _ordered(answer, methods)],
+        methods=[method_row(answer.item, one) for one in asked_methods(answer.item, methods)],
         proving=_proving(answer),
         example=_example(row, answer),
     )
-
-
-def _ordered(answer: Answer, methods: list[str]) -> list[str]:
-    """Return the stages of an answer in the order in which they are worked on."""
-    known = asked_methods(answer.item, methods)
-    return sorted(known, key=lambda one: one != _FIRST)
 
 
 def _proving(answer: Answer) -> dict[str, str] | None:
