@@ -15,6 +15,7 @@ from tightrope_client.errors import UnexpectedResponseError
 from tightrope_client.wire import Received
 
 __all__ = [
+    "PAGE_ENTRIES",
     "Call",
     "Page",
     "Paging",
@@ -28,6 +29,9 @@ __all__ = [
     "read_text",
     "reads",
 ]
+
+PAGE_ENTRIES = 200
+"""Entries that are asked for at once."""
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Received)

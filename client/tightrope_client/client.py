@@ -4,27 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self
 
 import httpx
 
-from tightrope_client.resources import (
-    Certifications,
-    Comparisons,
-    Datasets,
-    Jobs,
-    Networks,
-    Trainings,
-)
+from tightrope_client.access import Keys, Webhooks
+from tightrope_client.jobs import Jobs
+from tightrope_client.operations import R
+from tightrope_client.resources import Certifications, Comparisons, Trainings
 from tightrope_client.runners import AsyncRunner, SyncRunner
 from tightrope_client.settings import Settings
+from tightrope_client.uploads import Datasets, Networks
 
 __all__ = ["AsyncClient", "Client"]
 
 Notice = Callable[[str, float], object]
 
 
-class Client:
+class _Resources(Generic[R]):
+    """What both clients offer.
+
+    Args:
+        runner: Decides whether operations are called or awaited.
+    """
+
+    def __init__(self, runner: R) -> None:
+        self.networks: Networks[R] = Networks(runner)
+        self.datasets: Datasets[R] = Datasets(runner)
+        self.certifications: Certifications[R] = Certifications(runner)
+        self.comparisons: Comparisons[R] = Comparisons(runner)
+        self.trainings: Trainings[R] = Trainings(runner)
+        self.jobs: Jobs[R] = Jobs(runner)
+        self.keys: Keys[R] = Keys(runner)
+        self.webhooks: Webhooks[R] = Webhooks(runner)
+
+
+class Client(_Resources[SyncRunner]):
     """A client that waits for each answer.
 
     Args:
@@ -49,13 +64,7 @@ class Client:
     ) -> None:
         self.settings = settings or Settings.from_environment(server, api_key)
         self._http = httpx.Client(**_options(self.settings), transport=transport)
-        runner = SyncRunner(self._http, self.settings, notice)
-        self.networks = Networks(runner)
-        self.datasets = Datasets(runner)
-        self.certifications = Certifications(runner)
-        self.comparisons = Comparisons(runner)
-        self.trainings = Trainings(runner)
-        self.jobs = Jobs(runner)
+        super().__init__(SyncRunner(self._http, self.settings, notice))
 
     def close(self) -> None:
         """Close the connections."""
@@ -73,7 +82,7 @@ class Client:
         self.close()
 
 
-class AsyncClient:
+class AsyncClient(_Resources[AsyncRunner]):
     """A client whose operations are awaited, in asyncio; arguments as for `Client`."""
 
     def __init__(
@@ -87,13 +96,7 @@ class AsyncClient:
     ) -> None:
         self.settings = settings or Settings.from_environment(server, api_key)
         self._http = httpx.AsyncClient(**_options(self.settings), transport=transport)
-        runner = AsyncRunner(self._http, self.settings, notice)
-        self.networks = Networks(runner)
-        self.datasets = Datasets(runner)
-        self.certifications = Certifications(runner)
-        self.comparisons = Comparisons(runner)
-        self.trainings = Trainings(runner)
-        self.jobs = Jobs(runner)
+        super().__init__(AsyncRunner(self._http, self.settings, notice))
 
     async def close(self) -> None:
         """Close the connections."""

@@ -44,6 +44,7 @@ def asked(*more: str) -> GateArguments:
         (("--min-clean", "0", "--epsilon", "-1"), "give a number of 0 or more"),
         (("--min-clean", "0", "--timeout", "0"), "give a number above 0"),
         (("--min-clean", "0", "--count", "0"), "give a count of 1 or more"),
+        (("--min-clean", "0", "--priority", "11"), "give a priority from -10 to 10"),
         (("--min-clean", "0", "--count", "1.5"), "'1.5' is no whole number"),
         (("--min-clean", "0", "--methods", ","), "name at least one method"),
         (("--min-clean", "0", "--valid-range", "1,0"), "'1,0' is no range"),
@@ -66,6 +67,7 @@ def test_options_become_a_question() -> None:
     given_ = asked(
         "--min-clean", "50%", "--valid-range", "none", "--methods", "crown, lp,crown",
         "--mean", "0.5", "--std", "2", "--targets", "3,7", "--count", "9", "--no-reuse",
+        "--priority", "-3",
     )  # fmt: skip
     assert given_.about("dat_1").body() == {
         "dataset_id": "dat_1",
@@ -78,6 +80,7 @@ def test_options_become_a_question() -> None:
         "reuse": False,
         "count": 9,
         "targets": [3, 7],
+        "priority": -3,
         "normalization": {"mean": [0.5], "std": [2.0]},
     }
     assert (given_.min_clean, given_.min_certified, given_.max_drop) == (0.5, None, 0.01)

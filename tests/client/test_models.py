@@ -11,7 +11,16 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from api.schemas import certifications, comparisons, jobs, problem, trainings, uploads
+from api.schemas import (
+    access,
+    certifications,
+    comparisons,
+    jobs,
+    problem,
+    trainings,
+    uploads,
+    webhooks,
+)
 from tests.client.wire import values_of
 from tightrope_client import Question, models
 from tightrope_client.models import TrainingRequest
@@ -33,11 +42,17 @@ RECEIVED: list[tuple[type[BaseModel], type[BaseModel]]] = [
     (trainings.ArmResult, models.ArmResult),
     (trainings.MetricPage, MetricPage),
     (trainings.ArtifactList, ArtifactList),
+    (access.KeyPublic, models.Key),
+    (access.KeyMade, models.MadeKey),
+    (access.Limits, models.KeyLimits),
+    (webhooks.Delivery, models.Delivery),
+    (webhooks.WebhookSecret, models.WebhookSecret),
 ]
 ASKED: list[tuple[type[BaseModel], type[BaseModel]]] = [
     (certifications.CertificationCreate, Question),
     (certifications.Normalization, models.Normalization),
     (trainings.TrainingCreate, TrainingRequest),
+    (access.KeyCreate, models.KeyRequest),
 ]
 NAMES = [theirs.__name__ for theirs, _ in RECEIVED]
 START, END = "2030-01-31T12:00:00Z", "2030-01-31T13:00:00+01:00"

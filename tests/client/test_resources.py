@@ -28,10 +28,14 @@ from tightrope_client import (
     ConfigurationError,
     ConflictError,
     InvalidRequestError,
+    KeyRequest,
     NotFoundError,
     Question,
     TrainingRequest,
+    access,
+    jobs,
     resources,
+    uploads,
 )
 
 
@@ -63,7 +67,7 @@ class Service:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, World, FakeInspector]]:
-    settings = service_settings(tmp_path_factory.mktemp("service"))
+    settings = service_settings(tmp_path_factory.mktemp("service"), require_keys=False)
     world, inspector = World(settings), FakeInspector()
     with serving(create_app(settings, inspector=inspector, queue=FakeQueue())) as client:
         yield str(client.base_url), world, inspector
@@ -162,7 +166,8 @@ def test_what_a_certification_found(served: Service) -> None:
 
 
 def test_pages_follow_each_other(served: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resources, "PAGE_ENTRIES", 2)
+    for module in (access, jobs, resources, uploads):
+        monkeypatch.setattr(module, "PAGE_ENTRIES", 2)
     job = served.world.finish((0, 1, 2, 3, 4))
     items = served.do(lambda client: client.certifications.items(job))
     assert [item.index for item in items] == [0, 1, 2, 3, 4]
@@ -214,9 +219,35 @@ def test_proofs_and_counterexamples_are_downloaded(served: Service, tmp_path: Pa
 
 
 def test_operations_are_described() -> None:
-    for kind in (resources.Networks, resources.Certifications, resources.Trainings):
+    for kind in (uploads.Networks, resources.Certifications, resources.Trainings):
         for name in ("get", "list", "delete"):
             assert getattr(kind, name).__doc__
     with Client("http://server.test") as client:
         assert client.networks.upload.__doc__
         assert client.networks.upload.__name__ == "upload"
+
+
+def test_keys_are_made_shown_once_listed_and_revoked(served: Service) -> None:
+    asked = KeyRequest(name="ci", scopes=("read",), valid_days=30)
+    made = served.do(lambda client: client.keys.create(asked))
+    assert made.key.startswith(f"trk_{made.id.removeprefix('key_')}_")
+    assert made.key not in repr(made)
+    assert made.scopes == ["read"]
+    assert made.expires_at is not None
+    kept = served.do(lambda client: client.keys.get(made.id))
+    assert not hasattr(kept, "key")
+    other = served.do(lambda client: client.keys.create(KeyRequest(name="other")))
+    assert other.scopes == ["read", "submit"]
+    listed = served.do(lambda client: client.keys.list())
+    assert [key.id for key in listed] == [other.id, made.id]
+    for _ in range(2):
+        assert served.do(lambda client: client.keys.revoke(made.id)).revoked_at is not None
+    with pytest.raises(NotFoundError, match="key"):
+        served.do(lambda client: client.keys.get("key_nowhere"))
+
+
+def test_webhooks_tell_how_it_went_and_what_they_are_signed_with(served: Service) -> None:
+    job = served.world.certify()
+    assert served.do(lambda client: client.jobs.deliveries(job.id)) == []
+    with pytest.raises(NotFoundError, match="secret"):
+        served.do(lambda client: client.webhooks.secret())

@@ -114,7 +114,7 @@ def _question(given: dict[str, Any]) -> dict[str, Any]:
         "seed": given["seed"],
         "reuse": not given["no_reuse"],
     }
-    for name in ("count", "targets"):
+    for name in ("count", "targets", "priority"):
         if given[name] is not None:
             question[name] = given[name]
     if given["mean"] is not None:
@@ -185,6 +185,8 @@ def _add_question(parser: argparse.ArgumentParser) -> None:
     add("--mean", metavar="LIST", type=_numbers, help="subtracted from inputs")
     add("--std", metavar="LIST", type=_numbers, help="inputs are divided by it after the mean")
     add("--seed", metavar="N", type=_integer, default=0, help="of attacks (%(default)s)")
+    add("--priority", metavar="N", type=_priority,
+        help="from -10 to 10; the project's job of the highest goes first (0)")  # fmt: skip
     add("--no-reuse", action="store_true", help="compute afresh what was asked before")
 
 
@@ -252,6 +254,13 @@ def _share(text: str) -> float:
     value = _number(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is no share; give one such as 0.9 or 90%")
+    return value
+
+
+def _priority(text: str) -> int:
+    value = _integer(text)
+    if not -10 <= value <= 10:
+        raise argparse.ArgumentTypeError(f"{text} is not usable; give a priority from -10 to 10")
     return value
 
 

@@ -23,9 +23,10 @@ from tightrope_client.gate.documents import failed_junit, gate_junit, gate_sarif
 from tightrope_client.gate.outcome import Outcome, judge
 from tightrope_client.gate.table import markdown, plain
 from tightrope_client.models import Certification, Comparison, Dataset, Network
-from tightrope_client.resources import Certifications, Comparisons, Datasets, Networks
+from tightrope_client.resources import Certifications, Comparisons
 from tightrope_client.runners import SyncRunner
 from tightrope_client.settings import RetryPolicy
+from tightrope_client.uploads import Datasets, Networks
 
 __all__ = ["Connect", "run"]
 

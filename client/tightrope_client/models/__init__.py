@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from tightrope_client.models.access import (
+    Delivery,
+    DeliveryList,
+    Key,
+    KeyLimits,
+    KeyRequest,
+    MadeKey,
+    WebhookSecret,
+)
 from tightrope_client.models.certifications import (
     Certification,
     CertificationSettings,
@@ -44,10 +53,16 @@ __all__ = [
     "Comparison",
     "ComparisonResult",
     "Dataset",
+    "Delivery",
+    "DeliveryList",
     "InvalidPart",
     "Item",
     "Job",
     "JobBase",
+    "Key",
+    "KeyLimits",
+    "KeyRequest",
+    "MadeKey",
     "Metric",
     "MetricPage",
     "Network",
@@ -64,4 +79,5 @@ __all__ = [
     "Upload",
     "VerdictChange",
     "Webhook",
+    "WebhookSecret",
 ]

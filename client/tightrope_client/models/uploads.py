@@ -29,6 +29,7 @@ class Network(Upload):
 
     Attributes:
         input_shape, output_shape: Of one input and one output, as the file declares them.
+        neurons: Values behind nonlinearities; None where they were never counted.
         operators: How many there are of each.
         notes: What the import changed that readers should know.
     """
@@ -37,6 +38,7 @@ class Network(Upload):
     output_shape: list[int]
     outputs: int
     parameters: int
+    neurons: int | None = None
     nodes: int
     operators: dict[str, int]
     notes: list[str]
