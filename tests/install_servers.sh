@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what tests start beside Python: Redis and PostgreSQL of the team deployment, and Chromium,
-# which reads the dashboard. Does nothing where all are there; needs root and a Debian-like system
+# Installs what tests start beside Python: Redis and PostgreSQL of the team deployment, Chromium, which
+# reads the dashboard, and libfaketime, which sets clocks in fault tests. Does nothing where all are there; needs root and a Debian-like system
 # otherwise.
 set -eu
 
@@ -14,12 +14,14 @@ have_chromium() {
     done
     return 1
 }
+have_faketime() { command -v faketime >/dev/null 2>&1; }
 
 missing=""
 have_redis || missing="$missing redis-server"
 have_postgres || missing="$missing postgresql"
 # Pages are measured in it, which takes a font.
 have_chromium || missing="$missing chromium fonts-dejavu-core"
+have_faketime || missing="$missing faketime"
 
 if [ -z "$missing" ]; then
     exit 0
@@ -36,4 +38,4 @@ apt-get update -qq
 for package in $missing; do
     apt-get install -y -qq --no-install-recommends "$package" >/dev/null || true
 done
-have_redis && have_postgres && have_chromium
+have_redis && have_postgres && have_chromium && have_faketime
