@@ -6,23 +6,21 @@ also has the words that explain a field and what it is unless somebody says othe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Generic, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from api.dashboard.texts import READERS, Kind, Texts, written
 from api.schemas.base import Wire
 
 __all__ = [
     "Field",
     "Filled",
     "Form",
-    "Kind",
-    "Texts",
     "fill",
     "initial_texts",
     "place_of",
@@ -30,22 +28,6 @@ __all__ = [
 ]
 
 Create = TypeVar("Create", bound=Wire)
-Texts = Mapping[str, Sequence[str]]
-
-_NO = "no"
-
-
-class Kind(StrEnum):
-    """How a field stands in a page and is read."""
-
-    TEXT = "text"
-    NUMBER = "number"
-    COUNT = "count"
-    NUMBERS = "numbers"
-    COUNTS = "counts"
-    CHOICE = "choice"
-    SEVERAL = "several"
-    SWITCH = "switch"
 
 
 @dataclass(frozen=True)
@@ -155,13 +137,13 @@ def initial_texts(form: Form[Any], given: Texts) -> dict[str, list[str]]:
             texts[field.name] = []
         else:
             _, default = place_of(form.model, field.name)
-            texts[field.name] = _write(default if field.initial is None else field.initial)
+            texts[field.name] = written(default if field.initial is None else field.initial)
     return texts
 
 
 def texts_of(form: Form[Any], body: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return the texts that say what a body says, of every field."""
-    return {field.name: _write(_at(body, field.name)) for field in form.fields}
+    return {field.name: written(_at(body, field.name)) for field in form.fields}
 
 
 def fill(form: Form[Create], sent: Texts) -> Filled[Create]:
@@ -177,7 +159,7 @@ def fill(form: Form[Create], sent: Texts) -> Filled[Create]:
     for field in form.fields:
         info, default = place_of(form.model, field.name)
         try:
-            value = _READERS[field.kind](texts[field.name])
+            value = READERS[field.kind](texts[field.name])
         except ValueError as error:
             problems[field.name] = str(error)
             continue
@@ -192,7 +174,8 @@ def fill(form: Form[Create], sent: Texts) -> Filled[Create]:
         for detail in error.errors():
             name = _field_at(form, detail["loc"])
             problems.setdefault(name, _words(detail))
-        return Filled(texts, problems)
+        order = ["", *(field.name for field in form.fields)]
+        return Filled(texts, {name: problems[name] for name in order if name in problems})
     return Filled(texts, problems, None if problems else create)
 
 
@@ -230,7 +213,7 @@ def _words(detail: ErrorDetails) -> str:
     known = _MESSAGES.get(detail["type"])
     if known is not None:
         return known.format(**detail.get("ctx", {}))
-    message = detail["msg"].removeprefix("Value error, ")
+    message = detail["msg"].removeprefix("Value error, ").replace("Input should", "This should")
     return message[:1].upper() + message[1:]
 
 
@@ -241,77 +224,3 @@ _MESSAGES = {
     "string_pattern_mismatch": "This is not one of those that there are",
     "finite_number": "This takes a finite number",
 }
-
-
-def _text(texts: Sequence[str]) -> str | None:
-    return next((text.strip() for text in texts if text.strip()), None)
-
-
-def _number(texts: Sequence[str]) -> float | None:
-    text = _text(texts)
-    return None if text is None else _parsed(float, text, "is no number; write it as 0.03")
-
-
-def _count(texts: Sequence[str]) -> int | None:
-    text = _text(texts)
-    return None if text is None else _parsed(int, text, "is no whole number")
-
-
-def _numbers(texts: Sequence[str]) -> list[float] | None:
-    words = ",".join(texts).replace(",", " ").split()
-    return [_parsed(float, word, "is no number; separate them by commas") for word in words] or None
-
-
-def _counts(texts: Sequence[str]) -> list[int] | None:
-    words = ",".join(texts).replace(",", " ").split()
-    wrong = "is no whole number; separate them by commas"
-    return [_parsed(int, word, wrong) for word in words] or None
-
-
-def _several(texts: Sequence[str]) -> list[str]:
-    return [text for text in texts if text]
-
-
-def _switch(texts: Sequence[str]) -> bool:
-    return any(text not in ("", _NO) for text in texts)
-
-
-Number = TypeVar("Number", int, float)
-
-
-def _parsed(read: Callable[[str], Number], text: str, wrong: str) -> Number:
-    try:
-        return read(text)
-    except ValueError:
-        raise ValueError(f"\u201c{text[:40]}\u201d {wrong}") from None
-
-
-_READERS: Mapping[Kind, Callable[[Sequence[str]], object]] = {
-    Kind.TEXT: _text,
-    Kind.NUMBER: _number,
-    Kind.COUNT: _count,
-    Kind.NUMBERS: _numbers,
-    Kind.COUNTS: _counts,
-    Kind.CHOICE: _text,
-    Kind.SEVERAL: _several,
-    Kind.SWITCH: _switch,
-}
-
-
-def _write(value: object) -> list[str]:
-    """Return the texts of a value; words of a list stand for themselves, its numbers in a line."""
-    match value:
-        case None | False:
-            return []
-        case True:
-            return ["yes"]
-        case [str(), *_]:
-            return [str(word) for word in value]
-        case [*_] as numbers:
-            return [", ".join(_plain(number) for number in numbers)] if numbers else []
-        case _:
-            return [_plain(value)]
-
-
-def _plain(value: object) -> str:
-    return f"{value:.15g}" if isinstance(value, float) else str(value)

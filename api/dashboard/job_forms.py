@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import get_args
 
-from api.dashboard.fields import Field, Form, Kind
+from api.dashboard.fields import Field, Form
+from api.dashboard.texts import Kind
 from api.schemas.certifications import CertificationCreate, MethodName
 from api.schemas.comparisons import ComparisonCreate
 from api.schemas.training_options import (

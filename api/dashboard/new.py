@@ -22,7 +22,6 @@ from api.dashboard.fields import (
     Field,
     Filled,
     Form,
-    Texts,
     fill,
     initial_texts,
     texts_of,
@@ -30,6 +29,7 @@ from api.dashboard.fields import (
 from api.dashboard.job_forms import CERTIFICATION, COMPARISON, TRAINING
 from api.dashboard.posting import PostedForm, refusal_of, texts_in
 from api.dashboard.rendering import show
+from api.dashboard.texts import Texts
 from api.principal import PrincipalDependency, Scope, needs, needs_form
 from api.problems import ApiError
 from api.routes.certifications import create_certification

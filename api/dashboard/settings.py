@@ -13,9 +13,10 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from api.authentication import Principal, keys_needed
-from api.dashboard.fields import Field, Filled, Form, Kind, fill, initial_texts
+from api.dashboard.fields import Field, Filled, Form, fill, initial_texts
 from api.dashboard.posting import PostedForm, refusal_of, texts_in
 from api.dashboard.rendering import show
+from api.dashboard.texts import Kind
 from api.principal import PrincipalDependency, Scope, needs, needs_form
 from api.problems import ApiError
 from api.routes.access import (

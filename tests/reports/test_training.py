@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from reports.training import metrics_csv, training_html, training_report
+from reports.training_figures import step_figures
 from tests.helpers.pages import parsed
 from tests.helpers.training_results import SETTINGS, epoch, result
 
@@ -96,3 +97,25 @@ def test_metrics_as_a_table() -> None:
     assert rows[2]["certified_accuracy"] == "0.5"
     assert rows[2]["unstable"] == "15.5"
     assert metrics_csv([]).startswith("arm,step,epoch,epsilon,kappa,learning_rate")
+
+
+def test_single_steps_are_drawn_for_every_arm() -> None:
+    steps = [
+        {
+            "step": n,
+            "epsilon": 0.01 * n,
+            "kappa": 0.5,
+            "loss": {"total": 2.0 / n, "slack": math.nan},
+        }
+        for n in range(1, 6)
+    ]
+    loss, schedule = step_figures({"candidate": {"steps": steps}, "baseline": {"steps": steps[:2]}})
+    assert [curve.label for curve in loss.chart.curves] == ["total (candidate)", "total (baseline)"]
+    assert [curve.dashed for curve in loss.chart.curves] == [False, True]
+    assert [curve.last for curve in loss.chart.curves] == ["0.4", "1"]
+    assert {curve.label: curve.last for curve in schedule.chart.curves} == {
+        "ε": "100\u202f%",
+        "κ": "50\u202f%",
+    }
+    assert {loss.across, schedule.across} == {"step"}
+    assert step_figures({}) == []

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from api.dashboard.fields import Form, Kind, fill, initial_texts, place_of, texts_of
+from api.dashboard.fields import Form, fill, initial_texts, place_of, texts_of
 from api.dashboard.job_forms import CERTIFICATION, COMPARISON, TRAINING
 from api.dashboard.settings import KEY, PROJECT
+from api.dashboard.texts import Kind
 
 FORMS: tuple[Form[Any], ...] = (CERTIFICATION, COMPARISON, TRAINING)
 NETWORK, OTHER, DATA = "net_" + "1" * 26, "net_" + "2" * 26, "dat_" + "1" * 26
@@ -94,7 +95,7 @@ def test_empty_may_be_an_answer() -> None:
         (CERTIFICATION, {"count": ["2.5"]}, "count", "no whole number"),
         (CERTIFICATION, {"count": ["9" * 5000]}, "count", "no whole number"),
         (CERTIFICATION, {"methods": []}, "methods", "at least 1"),
-        (CERTIFICATION, {"methods": ["nonsense"]}, "methods", "Input should be"),
+        (CERTIFICATION, {"methods": ["nonsense"]}, "methods", "This should be"),
         (CERTIFICATION, {"targets": ["1, x"]}, "targets", "separate them by commas"),
         (CERTIFICATION, {"valid_range": ["1"]}, "valid_range", "at least 2"),
         (CERTIFICATION, {"valid_range": ["1 2 3"]}, "valid_range", "at most 2"),

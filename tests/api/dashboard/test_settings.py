@@ -93,7 +93,7 @@ def test_a_key_is_shown_once(guarded: Api) -> None:
     [
         ({"name": ""}, "This is needed"),
         ({"scopes": []}, "Give at least 1"),
-        ({"scopes": ["root"]}, "Input should be"),
+        ({"scopes": ["root"]}, "This should be"),
         ({"valid_days": "0"}, "greater than or equal to 1"),
         ({"valid_days": "soon"}, "no whole number"),
         ({"project_id": "prj_nowhere"}, "prj_nowhere"),
