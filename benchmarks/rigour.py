@@ -27,7 +27,7 @@ from solvers.bounds import BoundOptions
 from solvers.ladder import CaseBatch
 from solvers.methods import Method
 from solvers.problem import Case
-from solvers.proof.checker import CheckedNetwork, bound_boxes
+from solvers.proof import bound_boxes, read_network
 from solvers.vnnlib import fit_problem, read_vnnlib
 
 __all__ = ["HEADER", "cells", "proof_figures", "relative_losses", "total_figures"]
@@ -92,7 +92,7 @@ def _lost_in(network: Network, content: bytes, case: Case) -> float | None:
     matrix = np.concatenate([clause.matrix for clause in clauses])
     offset = np.concatenate([clause.offset for clause in clauses])
     corners = case.region.lower.reshape(1, -1), case.region.upper.reshape(1, -1)
-    rows = bound_boxes(CheckedNetwork.read(content), *corners, matrix, offset)[0]
+    rows = bound_boxes(read_network(content), *corners, matrix, offset)[0]
     starts = np.cumsum([0, *(len(clause.offset) for clause in clauses[:-1])])
     rigorous = np.maximum.reduceat(rows, starts)
     there = np.isfinite(rigorous) & np.isfinite(found.clause_lower[0])

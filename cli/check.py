@@ -17,7 +17,14 @@ from cli.console import result_console
 from cli.output import write_all
 from reports import dump_json
 from solvers.problem import Box, Case
-from solvers.proof import AskedCase, Ball, CheckResult, UnsupportedProofError, check_proof
+from solvers.proof import (
+    AskedCase,
+    Ball,
+    CheckResult,
+    UnsupportedProofError,
+    check_proof,
+    core_words,
+)
 from solvers.proof.rational import ExactCheck, check_exactly
 from solvers.proof.replay import MARKER, CounterexampleError, RealNumbers, Replay, replay
 from solvers.vnnlib import read_vnnlib
@@ -102,6 +109,7 @@ def _check_proof(arguments: CheckArguments) -> Checked:
         "reason": result.reason,
         "margin": result.margin if result.accepted else None,
         "leaves": result.leaves if result.accepted else None,
+        "parts": list(result.parts),
         "statement": list(result.statement),
         "specification_checked": asked is not None and result.accepted,
         "deployment_sound": result.deployment and result.deployment.sound,
@@ -161,6 +169,7 @@ def _words(result: CheckResult, *, asked: bool) -> tuple[str, ...]:
         lines.append("asked    this covers every case of the specification given")
     lines.append(f"leaves   {result.leaves}")
     lines.append(f"margin   at least {result.margin:.6g} in every leaf")
+    lines.append(f"trusted  {core_words(result.parts)}")
     if result.deployment is None:
         lines.append("float32  nothing is known about how float32 inference differs")
     elif result.deployment.sound:

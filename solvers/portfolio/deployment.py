@@ -19,8 +19,11 @@ from solvers.portfolio.run import Run
 from solvers.proof.bounds import Enclosure, Region
 from solvers.proof.container import ProofError
 from solvers.proof.network import CheckedNetwork
+from solvers.proof.parts import read_network
+from solvers.proof.parts.float32 import float32_error
 from solvers.proof.producing.ground import ball_of
 from solvers.proof.producing.tensors import tensors_of
+from solvers.proof.rooting import region_of
 
 __all__ = ["survives_float32"]
 
@@ -59,15 +62,15 @@ class _Vouched(Enclosure):
         """
         self = cls(network, region)
         self.budget = budget
-        self._append(0, region.lower, region.upper)
+        self.append(region.lower, region.upper)
         for operation in network.operations:
-            low, high = self._interval(operation)
+            low, high = self.interval(operation)
             if operation.output in bounds:
                 closer = bounds[operation.output]
                 low, high = np.maximum(low, closer[0]), np.minimum(high, closer[1])
                 # Intervals that miss each other by a rounding have no inside.
                 low, high = np.minimum(low, high), np.maximum(low, high)
-            self._append(operation.output, low, high)
+            self.append(low, high)
         return self
 
     def chunks(self, vector: int, rows: int) -> Iterator[slice]:
@@ -92,10 +95,10 @@ def survives_float32(network: Network, run: Run) -> bool | None:
     """
     budget = _budget(run)
     try:
-        checked = CheckedNetwork.read(network.source)
+        checked = read_network(network.source)
     except ProofError:
         return None
-    if not checked.single or checked.dropped is not None:
+    if not checked.graph.single or checked.dropped is not None:
         return None
     tensors = tensors_of(network, run.network)
     for bracket in run.brackets:
@@ -134,11 +137,11 @@ def _survives(
     region, ends = bracket.case.region, {checked.names[t]: e for t, e in known.items()}
     corners = region.lower.reshape(1, -1), region.upper.reshape(1, -1)
     try:
-        enclosure = _Vouched.enclosing(checked, Region(*corners, ball_of(region)), ends, budget)
+        enclosure = _Vouched.enclosing(checked, region_of(*corners, ball_of(region)), ends, budget)
     except ProofError:
         return False
     clauses = bracket.case.specification.clauses
-    errors = enclosure.float32_error(np.concatenate([clause.matrix for clause in clauses]))[0]
+    errors = float32_error(enclosure, np.concatenate([clause.matrix for clause in clauses]))[0]
     # Which row of a clause was proved is not known here; the worst one counts.
     starts = np.cumsum([0, *(len(clause.matrix) for clause in clauses[:-1])])
     if (bracket.clause_lower > np.maximum.reduceat(errors, starts)).all():

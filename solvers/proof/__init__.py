@@ -1,14 +1,5 @@
 """Proofs that a small independent checker accepts."""
 
-from solvers.proof.bounds import Ball
-from solvers.proof.checker import (
-    AskedCase,
-    CheckResult,
-    Deployment,
-    bound_boxes,
-    check_proof,
-    root_bounds,
-)
 from solvers.proof.container import (
     Balls,
     BoundGroup,
@@ -18,11 +9,17 @@ from solvers.proof.container import (
     ProofError,
     ProofFormatError,
     read_proof,
-    write_proof,
 )
-from solvers.proof.network import CheckedNetwork, UnsupportedProofError
+from solvers.proof.network import CheckedNetwork
+from solvers.proof.onnx_file import UnsupportedProofError
+from solvers.proof.parts import PARTS, check_proof, core_words, read_network
+from solvers.proof.parts.balls import Ball
+from solvers.proof.rooting import bound_boxes, root_bounds
+from solvers.proof.stated import AskedCase, CheckResult, Deployment
+from solvers.proof.writing import write_proof
 
 __all__ = [
+    "PARTS",
     "AskedCase",
     "Ball",
     "Balls",
@@ -38,6 +35,8 @@ __all__ = [
     "UnsupportedProofError",
     "bound_boxes",
     "check_proof",
+    "core_words",
+    "read_network",
     "read_proof",
     "root_bounds",
     "write_proof",

@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from solvers.proof.container import BoundGroup, NeuronTree, Proof, ProofError, read_proof
 from solvers.proof.dyadic import Dyadic
-from solvers.proof.network import Affine, CheckedNetwork, Nonlinear, UnsupportedProofError
+from solvers.proof.network import Affine, CheckedNetwork, Nonlinear, dense
+from solvers.proof.onnx_file import UnsupportedProofError
+from solvers.proof.parts import read_network
 
 __all__ = ["MOST_PRODUCTS", "ExactCheck", "check_exactly"]
 
@@ -66,7 +67,7 @@ def check_exactly(path: Path, network: bytes, *, most: int = MOST_PRODUCTS) -> E
             what the file holds, a region is a ball, or the proof is too large; says which.
     """
     proof = read_proof(path)
-    content = CheckedNetwork.read(network, proof.normalization)
+    content = read_network(network, proof.normalization)
     if proof.balls is not None:
         raise UnsupportedProofError("exact arithmetic covers boxes, not L1 or L2 balls")
     check = _Check(proof, _Exact(content, _Meter(most)))
@@ -126,9 +127,9 @@ class _Exact:
         for operation in network.operations:
             if isinstance(operation, Affine):
                 self.layers[operation.output] = _layer_of(operation)
-            elif operation.kind != "relu":
+            elif operation.function is not None:
                 raise UnsupportedProofError(
-                    f"exact arithmetic covers ReLUs; {operation.name} is {operation.kind!r}"
+                    f"exact arithmetic covers ReLUs; {operation.name} is none"
                 )
 
     def enclose(self, lower: Dyadic, upper: Dyadic) -> Domain:
@@ -266,10 +267,7 @@ def _layer_of(operation: Affine) -> _Layer:
         )
     terms = []
     for term in operation.terms:
-        matrix = term.matrix.toarray() if sparse.issparse(term.matrix) else term.matrix
-        if matrix.ndim == 1:
-            matrix = np.diag(matrix)
-        terms.append((term.source, Dyadic.of(matrix)))
+        terms.append((term.source, Dyadic.of(dense(term.matrix))))
     return _Layer(tuple(terms), Dyadic.of(operation.bias))
 
 

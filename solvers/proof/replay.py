@@ -15,9 +15,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from solvers.proof.bounds import Enclosure, Region
-from solvers.proof.checker import AskedCase
 from solvers.proof.container import ProofError
-from solvers.proof.network import CheckedNetwork
+from solvers.proof.parts import read_network
+from solvers.proof.stated import AskedCase
 
 __all__ = ["MARKER", "CounterexampleError", "RealNumbers", "Replay", "replay"]
 
@@ -196,7 +196,7 @@ def _in_real_numbers(network: bytes, x: NDArray[np.float32], case: AskedCase) ->
     """Bound the rows of a case at one input, and say whether it is a counterexample."""
     point = x.astype(np.float64)[None]
     try:
-        checked = CheckedNetwork.read(network)
+        checked = read_network(network)
         enclosure = Enclosure.of(checked, Region(point, point))
     except ProofError:
         return RealNumbers.OPEN

@@ -19,8 +19,8 @@ from solvers.proof.container import (
     NeuronTree,
     Proof,
     ProofFormatError,
-    write_proof,
 )
+from solvers.proof.writing import write_proof
 
 __all__ = ["STRUCTURAL", "Mutation", "flipped", "mutated"]
 

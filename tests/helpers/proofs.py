@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
-from solvers.proof import CheckedNetwork, InputTree, NeuronTree, Proof
-from solvers.proof.network import Affine, Matrix
+from solvers.proof import CheckedNetwork, InputTree, NeuronTree, Proof, read_network
+from solvers.proof.network import Affine, dense
 from tests.helpers import networks
 
 Array = NDArray[Any]
@@ -58,7 +57,7 @@ def exact_vectors(network: CheckedNetwork, x: Array) -> list[list[Fraction]]:
     values = [[Fraction(float(v)) for v in x]]
     for operation in network.operations:
         if not isinstance(operation, Affine):
-            assert operation.kind == "relu"
+            assert operation.function is None
             values.append([max(v, Fraction(0)) for v in values[operation.sources[0]]])
             continue
         total = [Fraction(float(b)) for b in operation.bias]
@@ -69,13 +68,6 @@ def exact_vectors(network: CheckedNetwork, x: Array) -> list[list[Fraction]]:
                     total[row] += factor * values[term.source][column]
         values.append(total)
     return values
-
-
-def dense(matrix: Matrix) -> Array:
-    """Return a matrix with two axes."""
-    if sparse.issparse(matrix):
-        return np.asarray(matrix.toarray())
-    return np.diag(matrix) if matrix.ndim == 1 else matrix
 
 
 @dataclass
@@ -140,7 +132,7 @@ def whole(kinds: Sequence[int]) -> InputTree:
 
 def proof_of(content: bytes, lower: Array, upper: Array, **changes: Any) -> Proof:  # noqa: ANN401
     """Return a proof that Y_0 > 0 on one box, closed as it is, but for the changes given."""
-    network = CheckedNetwork.read(content)
+    network = read_network(content)
     matrix = np.zeros((1, network.sizes[network.output]))
     matrix[0, 0] = 1.0
     fields: dict[str, Any] = {

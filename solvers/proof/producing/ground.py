@@ -16,12 +16,15 @@ from solvers.bounds import Interval, Scene, boxes_to_interval, regions_to_balls
 from solvers.bounds.ibp import propagate
 from solvers.bracket import Witness
 from solvers.problem import Box
-from solvers.proof.bounds import Ball, Enclosure, Region
-from solvers.proof.checker import root_bounds
+from solvers.proof.bounds import Enclosure
 from solvers.proof.container import BoundGroup
 from solvers.proof.network import CheckedNetwork
+from solvers.proof.parts import read_network
+from solvers.proof.parts.balls import Ball
+from solvers.proof.parts.float32 import float32_error
 from solvers.proof.producing.tensors import tensors_of
 from solvers.proof.producing.values import Values
+from solvers.proof.rooting import region_of, root_bounds
 
 __all__ = ["Ground", "ball_of"]
 
@@ -64,7 +67,7 @@ class Ground:
             UnsupportedProofError: The checker does not know an operator.
         """
         numbers = None if normalization is None else (normalization.mean, normalization.std)
-        checked = CheckedNetwork.read(network.source, numbers)
+        checked = read_network(network.source, numbers)
         wide = network.to(torch.float64, device)
         if normalization is not None:
             network, wide = (net.with_normalization(normalization) for net in (network, wide))
@@ -148,8 +151,8 @@ class Ground:
         rows, errors = [], []
         for part in self._enclosures(corners, ball):
             rows.append(self._rows(part, matrix) - offset)
-            known = self.checked.single and self.checked.dropped is None
-            errors.append(part.float32_error(matrix) if known else np.zeros_like(rows[-1]))
+            known = self.checked.graph.single and self.checked.dropped is None
+            errors.append(float32_error(part, matrix) if known else np.zeros_like(rows[-1]))
         return np.concatenate(rows), np.concatenate(errors)
 
     def _enclosures(
@@ -159,7 +162,7 @@ class Ground:
         step = max(_HELD_VALUES // sum(self.checked.sizes), 1)
         for first in range(0, len(corners[0]), step):
             lower, upper = (corner[first : first + step] for corner in corners)
-            yield Enclosure.of(self.checked, Region(lower, upper, ball))
+            yield Enclosure.of(self.checked, region_of(lower, upper, ball))
 
     def _rows(self, enclosure: Enclosure, matrix: FloatArray) -> FloatArray:
         count = len(enclosure.region.lower)

@@ -17,14 +17,16 @@ from models.network import Network, Normalization
 from solvers.budget import Budget
 from solvers.devices import resolve_device
 from solvers.problem import Box, Case, Problem
-from solvers.proof.checker import AskedCase, CheckResult, check_proof
-from solvers.proof.container import Balls, InputTree, NeuronTree, Proof, write_proof
-from solvers.proof.network import UnsupportedProofError
+from solvers.proof.container import Balls, InputTree, NeuronTree, Proof
+from solvers.proof.onnx_file import UnsupportedProofError
+from solvers.proof.parts import check_proof
 from solvers.proof.producing.box_proof import BoxCloser, clause_margins, stacked_rows
 from solvers.proof.producing.box_tree import BoxTree
 from solvers.proof.producing.ground import Ground, ball_of
 from solvers.proof.producing.neuron_search import NeuronCloser
 from solvers.proof.producing.trace import Trace
+from solvers.proof.stated import AskedCase, CheckResult
+from solvers.proof.writing import write_proof
 from solvers.search.boxes import suits_boxes
 
 __all__ = ["Proven", "Prover", "Unproven", "asked"]

@@ -80,13 +80,13 @@ def test_all_clauses_are_looked_at_in_one_analysis(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shapes = []
-    real = Enclosure.float32_error
+    real = deployment.float32_error
 
-    def counted(self: Enclosure, matrix: np.ndarray) -> np.ndarray:
+    def counted(enclosure: Enclosure, matrix: np.ndarray) -> np.ndarray:
         shapes.append(matrix.shape)
-        return real(self, matrix)
+        return real(enclosure, matrix)
 
-    monkeypatch.setattr(Enclosure, "float32_error", counted)
+    monkeypatch.setattr(deployment, "float32_error", counted)
     run = _run(network, _case(network, 1e3), Budget())
     assert deployment.survives_float32(network, run) is True
     assert shapes == [(network.output_size + 1, network.output_size)]

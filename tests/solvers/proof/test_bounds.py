@@ -10,8 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from solvers.proof import Ball, BoundGroup, CheckedNetwork, ProofError, bound_boxes, root_bounds
-from solvers.proof.bounds import Enclosure, Multipliers, Region, Slopes
+from solvers.proof import (
+    Ball,
+    BoundGroup,
+    CheckedNetwork,
+    ProofError,
+    bound_boxes,
+    read_network,
+    root_bounds,
+)
+from solvers.proof.bounds import Choice, Enclosure, Region
+from solvers.proof.parts.float32 import float32_error
 from tests.helpers.networks import cnn, model, node, resnet
 from tests.helpers.proofs import exact_vectors, random_layers, relu_net
 
@@ -36,7 +45,7 @@ def assert_holds(enclosure: Enclosure, x: Array, *, domain: int = 0) -> None:
 @given(SEEDS)
 def test_no_point_of_a_box_crosses_a_bound(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    network = CheckedNetwork.read(relu_net(random_layers((3, 5, 4, 2), seed)))
+    network = read_network(relu_net(random_layers((3, 5, 4, 2), seed)))
     center, radius = rng.normal(size=3), rng.uniform(0, 0.7, size=3)
     enclosure = enclosure_of(network, center - radius, center + radius)
     matrix = rng.normal(size=(3, 2))
@@ -59,7 +68,7 @@ def test_huge_weights_beside_tiny_ones_lose_nothing(seed: int, scale: float) -> 
         weight = rng.normal(size=(after, before)) * 10.0 ** rng.integers(-8, 9, (after, before))
         weight[:, 1] = -weight[:, 0]
         layers.append((weight * scale, rng.normal(size=after) * 1e-8))
-    network = CheckedNetwork.read(relu_net(layers))
+    network = read_network(relu_net(layers))
     point = rng.normal(size=4)
     enclosure = enclosure_of(network, point, point)
     assert_holds(enclosure, point)
@@ -75,7 +84,7 @@ def test_huge_weights_beside_tiny_ones_lose_nothing(seed: int, scale: float) -> 
 @given(SEEDS)
 def test_slopes_and_multipliers_of_any_value_keep_bounds_sound(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    network = CheckedNetwork.read(relu_net(random_layers((2, 5, 5, 1), seed)))
+    network = read_network(relu_net(random_layers((2, 5, 5, 1), seed)))
     enclosure = enclosure_of(network, -np.ones(2), np.ones(2))
     z = [network.names["z0"], network.names["z1"]]
     own = np.arange(5)
@@ -83,14 +92,8 @@ def test_slopes_and_multipliers_of_any_value_keep_bounds_sound(seed: int) -> Non
     bounds = enclosure.backward(
         network.output,
         np.ones((4, 1)),
-        slopes={v: Slopes(own, rng.integers(0, 256, (4, 5)) / 255) for v in z},
-        multipliers={
-            v: Multipliers(
-                own,
-                factors[i],
-                *(np.repeat(e[v], 4, 0) for e in (enclosure.lower, enclosure.upper)),
-            )
-            for i, v in enumerate(z)
+        choices={
+            v: Choice(own, rng.integers(0, 256, (4, 5)) / 255, factors[i]) for i, v in enumerate(z)
         },
     )
     for x in rng.uniform(-1, 1, (20, 2)):
@@ -100,7 +103,7 @@ def test_slopes_and_multipliers_of_any_value_keep_bounds_sound(seed: int) -> Non
 
 def test_many_boxes_at_once_have_the_bounds_of_each() -> None:
     rng = np.random.default_rng(3)
-    network = CheckedNetwork.read(relu_net(random_layers((3, 6, 6, 2), 3)))
+    network = read_network(relu_net(random_layers((3, 6, 6, 2), 3)))
     lower = rng.normal(size=(7, 3))
     upper = lower + rng.uniform(0, 1, (7, 3))
     matrix, offset = np.array([[1.0, -1.0], [0.0, 1.0]]), np.array([0.5, -0.25])
@@ -119,7 +122,7 @@ def test_many_boxes_at_once_have_the_bounds_of_each() -> None:
 @pytest.mark.parametrize("norm", [1, 2])
 def test_bounds_in_a_ball_hold_there_and_are_better_than_in_its_box(norm: int) -> None:
     rng = np.random.default_rng(norm)
-    network = CheckedNetwork.read(relu_net(random_layers((4, 6, 2), norm)))
+    network = read_network(relu_net(random_layers((4, 6, 2), norm)))
     center, radius = rng.normal(size=4), np.full(4, 0.5)
     box = (center - radius)[None], (center + radius)[None]
     ball = Ball(norm, center, radius)
@@ -135,7 +138,7 @@ def test_bounds_in_a_ball_hold_there_and_are_better_than_in_its_box(norm: int) -
 
 
 def test_a_box_of_one_point_leaves_only_rounding() -> None:
-    network = CheckedNetwork.read(relu_net(random_layers((3, 5, 2), 8)))
+    network = read_network(relu_net(random_layers((3, 5, 2), 8)))
     x = np.array([0.3, -0.2, 0.9])
     enclosure = enclosure_of(network, x, x)
     widths = [np.max(u - v) for u, v in zip(enclosure.upper, enclosure.lower, strict=True)]
@@ -145,7 +148,7 @@ def test_a_box_of_one_point_leaves_only_rounding() -> None:
 
 def test_groups_improve_the_bounds_they_name_and_stay_sound() -> None:
     content = relu_net(random_layers((2, 8, 8, 1), 5))
-    network = CheckedNetwork.read(content)
+    network = read_network(content)
     lower, upper = -np.ones(2), np.ones(2)
     before = root_bounds(network, lower, upper)
     rng = np.random.default_rng(0)
@@ -167,7 +170,7 @@ def test_groups_improve_the_bounds_they_name_and_stay_sound() -> None:
 
 
 def test_slopes_that_fit_no_values_are_refused() -> None:
-    network = CheckedNetwork.read(relu_net(random_layers((2, 3, 3, 1), 5)))
+    network = read_network(relu_net(random_layers((2, 3, 3, 1), 5)))
     group = BoundGroup(
         "z1", np.zeros(1, np.int32), np.zeros(1, np.uint8), np.zeros((1, 3), np.uint8)
     )
@@ -177,7 +180,7 @@ def test_slopes_that_fit_no_values_are_refused() -> None:
 
 @pytest.mark.parametrize("make", [cnn, resnet])
 def test_convolutions_and_residual_networks_are_bounded_soundly(make: object) -> None:
-    network = CheckedNetwork.read(make())  # type: ignore[operator]
+    network = read_network(make())  # type: ignore[operator]
     rng = np.random.default_rng(0)
     center = rng.uniform(0, 1, network.sizes[0])
     enclosure = enclosure_of(network, center - 0.05, center + 0.05)
@@ -187,7 +190,7 @@ def test_convolutions_and_residual_networks_are_bounded_soundly(make: object) ->
 
 def test_bounds_that_overflow_are_refused() -> None:
     layers = [(np.full((2, 1), 3e38), np.zeros(2))] + [(np.full((2, 2), 3e38), np.zeros(2))] * 8
-    network = CheckedNetwork.read(relu_net(layers))
+    network = read_network(relu_net(layers))
     with pytest.raises(ProofError, match="overflow"):
         bound_boxes(network, np.ones((1, 1)), np.ones((1, 1)), np.ones((1, 2)), np.zeros(1))
 
@@ -197,10 +200,10 @@ def test_bounds_that_overflow_are_refused() -> None:
 def test_float32_in_any_order_stays_within_its_error(seed: int, scale: float) -> None:
     rng = np.random.default_rng(seed)
     layers = [(w * np.float32(scale), b) for w, b in random_layers((3, 7, 7, 2), seed)]
-    network = CheckedNetwork.read(relu_net(layers))
+    network = read_network(relu_net(layers))
     lower = rng.normal(size=3)
     upper = lower + rng.uniform(0, 0.2, 3)
-    error = enclosure_of(network, lower, upper).float32_error(np.eye(2))[0]
+    error = float32_error(enclosure_of(network, lower, upper), np.eye(2))[0]
     for x in rng.uniform(lower, upper, (8, 3)):
         exact = exact_vectors(network, x)[-1]
         for got, value, allowed in zip(shuffled_float32(layers, x, rng), exact, error, strict=True):
@@ -223,10 +226,10 @@ def shuffled_float32(
 
 def test_a_network_whose_float32_result_depends_on_the_order_is_not_deployment_sound() -> None:
     first = np.array([[1e8], [-1e8], [1.0]]), np.array([3e8, 3e8, 0.0])
-    network = CheckedNetwork.read(relu_net([first, (np.ones((1, 3)), np.array([0.5]))]))
+    network = read_network(relu_net([first, (np.ones((1, 3)), np.array([0.5]))]))
     x = np.ones(1)
     enclosure = enclosure_of(network, x, x)
-    error = enclosure.float32_error(np.ones((1, 1)))[0, 0]
+    error = float32_error(enclosure, np.ones((1, 1)))[0, 0]
     assert error > 10
     assert enclosure.upper[-1][0, 0] - enclosure.lower[-1][0, 0] < 1e-3
 
@@ -235,9 +238,9 @@ def test_a_network_whose_float32_result_depends_on_the_order_is_not_deployment_s
 def test_float32_that_overflows_has_an_infinite_error(layers: int) -> None:
     huge = [(np.full((2, 2), 3e38), np.zeros(2))]
     ordinary = [(np.array([[1.0, -1.0], [0.0, 0.0]]), np.zeros(2))] * (layers - 1)
-    network = CheckedNetwork.read(relu_net(huge + ordinary))
+    network = read_network(relu_net(huge + ordinary))
     enclosure = enclosure_of(network, np.ones(2), np.ones(2))
-    assert np.all(np.isinf(enclosure.float32_error(np.eye(2))))
+    assert np.all(np.isinf(float32_error(enclosure, np.eye(2))))
 
 
 @settings(max_examples=15, deadline=None)
@@ -245,12 +248,12 @@ def test_float32_that_overflows_has_an_infinite_error(layers: int) -> None:
 def test_float32_stays_within_its_error_in_deep_networks(seed: int) -> None:
     rng = np.random.default_rng(seed)
     layers = random_layers((3, 8, 8, 8, 8, 8, 8, 2), seed)
-    network = CheckedNetwork.read(relu_net(layers))
+    network = read_network(relu_net(layers))
     lower = rng.normal(size=3)
     upper = lower + rng.uniform(0, 0.02, 3)
-    error = enclosure_of(network, lower, upper).float32_error(np.eye(2))[0]
+    error = float32_error(enclosure_of(network, lower, upper), np.eye(2))[0]
     many = Region(np.stack([lower, lower]), np.stack([upper, upper]))
-    together = Enclosure.of(network, many).float32_error(np.eye(2))
+    together = float32_error(Enclosure.of(network, many), np.eye(2))
     for x in rng.uniform(lower, upper, (5, 3)):
         exact = exact_vectors(network, x)[-1]
         got = shuffled_float32(layers, x, rng)
@@ -273,7 +276,7 @@ def test_pools_of_negative_values_take_nothing_off_the_error() -> None:
     content = model(
         nodes, shape=(1, 1, 2 * count), weights={"b": np.repeat(bias, 2).reshape(1, 1, -1)}
     )
-    network = CheckedNetwork.read(content)
+    network = read_network(content)
     box = np.ones(2 * count)
     row = -rng.uniform(0.1, 1, count)
     truth = sum(
@@ -291,10 +294,10 @@ def test_float32_errors_of_a_normalisation_are_those_of_its_parts(gain: float) -
     numbers = {"g": gain, "s": 1e6 * gain, "m": 1e6, "v": 1.0}
     weights = {name: np.full(1, value, np.float32) for name, value in numbers.items()}
     nodes = [node("BatchNormalization", ["x", *"gsmv"], ["y"], epsilon=0.0)]
-    network = CheckedNetwork.read(model(nodes, shape=(1, 1, 1, 1), weights=weights))
+    network = read_network(model(nodes, shape=(1, 1, 1, 1), weights=weights))
     x = np.float32(0.015)
     enclosure = enclosure_of(network, np.array([0.01]), np.array([0.02]))
-    (error,) = enclosure.float32_error(np.ones((1, 1)))[0]
+    (error,) = float32_error(enclosure, np.ones((1, 1)))[0]
     g, s, m, _ = (weights[name][0] for name in "gsmv")
     in_float32 = (x - m) * g + s
     exact = (Fraction(float(x)) - Fraction(float(m))) * Fraction(float(g)) + Fraction(float(s))
@@ -306,9 +309,9 @@ def test_weights_that_folding_may_overflow_leave_no_word_about_float32() -> None
     nodes = [node("Mul", ["x", "a"], ["h"]), node("Mul", ["h", "b"], ["y"])]
     for large, known in ((2.0**40, True), (2.0**80, False)):
         weights = {"a": np.full(1, large, np.float32), "b": np.full(1, 2.0**-20, np.float32)}
-        network = CheckedNetwork.read(model(nodes, shape=(1, 1), weights=weights))
+        network = read_network(model(nodes, shape=(1, 1), weights=weights))
         point = np.array([2.0**-40])
-        error = enclosure_of(network, point, point).float32_error(np.ones((1, 1)))
+        error = float32_error(enclosure_of(network, point, point), np.ones((1, 1)))
         assert bool(np.isfinite(error).all()) == known
 
 
@@ -316,7 +319,7 @@ def test_values_beyond_what_underflow_allows_for_are_refused() -> None:
     nodes = [node("Mul", ["x", "a"], [f"h{i}"]) for i in range(1)]
     nodes += [node("Mul", [f"h{i}", "a"], ["y" if i == 2 else f"h{i + 1}"]) for i in range(3)]
     weights = {"a": np.full(1, 2.0**100, np.float32)}
-    network = CheckedNetwork.read(model(nodes, shape=(1, 1), weights=weights))
+    network = read_network(model(nodes, shape=(1, 1), weights=weights))
     with pytest.raises(ProofError, match="overflow"):
         enclosure_of(network, np.zeros(1), np.ones(1))
     assert np.isfinite(enclosure_of(network, np.zeros(1), np.full(1, 1e-90)).upper[-1]).all()

@@ -1,34 +1,77 @@
-"""The checker stands alone: it shares no code with what searches, and loads little."""
+"""The checker stands alone: it shares no code with what searches, is small, and loads little."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from solvers.proof import PARTS, checker, core_words, write_proof
+from solvers.proof.parts import CORE, READERS
 from tests.helpers.imports import ROOT, imports_of
+from tests.helpers.proofs import proof_of, random_layers, relu_net
 
-TRUSTED = ["container", "network", "functions", "bounds", "checker"]
-ALLOWED = {"numpy", "scipy", "onnx"}
+FOLDER = ROOT / "solvers" / "proof"
+CORE_ALLOWED = {"numpy", "scipy"}
+READERS_ALLOWED = {"numpy", "onnx"}
+MOST_LINES, MOST_LINES_OF_A_PART = 1085, 250
 
 
-@pytest.mark.parametrize("name", TRUSTED)
-def test_the_checker_imports_nothing_of_the_project_but_itself(name: str) -> None:
-    path = ROOT / "solvers" / "proof" / f"{name}.py"
-    own = {f"solvers.proof.{other}" for other in TRUSTED}
-    foreign = [
+def foreign(path: Path, allowed: set[str], own: set[str]) -> list[str]:
+    """Return what a file imports beside the standard library and what it may."""
+    return [
         str(found)
         for found in imports_of(path.read_text(), str(path))
-        if found.top not in ALLOWED | set(sys.stdlib_module_names)
-        and not any(found.module.startswith(module) for module in own)
+        if found.top not in allowed | set(sys.stdlib_module_names)
+        and not any(found.module.startswith(f"solvers.proof.{name}") for name in own)
     ]
-    assert foreign == []
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_the_core_imports_nothing_of_the_project_but_itself(name: str) -> None:
+    assert foreign(FOLDER / f"{name}.py", CORE_ALLOWED, {*CORE, *READERS, "stated"}) == []
+
+
+@pytest.mark.parametrize("name", [*READERS, "stated"])
+def test_readers_import_nothing_of_the_core(name: str) -> None:
+    assert foreign(FOLDER / f"{name}.py", READERS_ALLOWED, {"container"}) == []
+
+
+@pytest.mark.parametrize("path", sorted((FOLDER / "parts").glob("*.py")), ids=lambda p: p.stem)
+def test_parts_are_small_and_import_nothing_of_the_project_but_the_checker(path: Path) -> None:
+    own = {*CORE, *READERS, "stated", "parts", "checker"}
+    allowed = {"numpy", "scipy", "onnx"}
+    assert foreign(path, allowed, own) == []
+    assert len(path.read_text().splitlines()) < MOST_LINES_OF_A_PART
+
+
+def test_the_core_is_readable_in_one_sitting() -> None:
+    lines = sum(len((FOLDER / f"{name}.py").read_text().splitlines()) for name in CORE)
+    assert lines <= MOST_LINES
+    assert f"the core of {lines} lines" in core_words(())
+    assert core_words(["a", "b"]).endswith(", with a; b")
+
+
+def test_the_core_alone_refuses_what_parts_know(tmp_path: Path) -> None:
+    """Each part that a proof relies on is named, and none can be left out."""
+    content = relu_net(random_layers((2, 3, 1), 0))
+    proof = proof_of(content, np.zeros(2), np.zeros(2), offset=np.array([-1e6]))
+    write_proof(tmp_path / "proof", proof)
+    result = checker.check_proof(tmp_path / "proof", content, parts=PARTS)
+    assert result.accepted, result.reason
+    assert result.parts == ("Gemm, MatMul and Conv",)
+    fewer = [part for part in PARTS if part.name not in result.parts]
+    without = checker.check_proof(tmp_path / "proof", content, parts=fewer)
+    assert "Gemm" in str(without.reason)
+    assert "not supported" in str(without.reason)
 
 
 def test_checking_loads_neither_torch_nor_a_solver() -> None:
     script = (
-        "import sys, solvers.proof.checker\n"
+        "import sys, solvers.proof\n"
         "print(*sorted({'torch', 'onnxruntime', 'highspy', 'cvxpy', 'models'} & set(sys.modules)))"
     )
     run = subprocess.run(

@@ -19,8 +19,7 @@ import pytest
 from models.onnx_import import load_network
 from solvers.budget import Budget
 from solvers.problem import Box, Case, Clause, Problem, Specification
-from solvers.proof.checker import check_proof
-from solvers.proof.container import Proof, ProofFormatError, read_proof
+from solvers.proof import Proof, ProofFormatError, check_proof, read_proof
 from solvers.proof.producing import produce
 from tests.helpers.adversarial import Trap, dense
 from tests.helpers.proof_mutations import flipped, mutated

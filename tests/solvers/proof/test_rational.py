@@ -12,9 +12,7 @@ import pytest
 from models.onnx_import import load_network
 from solvers.budget import Budget
 from solvers.problem import Problem
-from solvers.proof.checker import check_proof
-from solvers.proof.container import read_proof, write_proof
-from solvers.proof.network import UnsupportedProofError
+from solvers.proof import UnsupportedProofError, check_proof, read_proof, write_proof
 from solvers.proof.producing import produce
 from solvers.proof.rational import check_exactly
 from tests.helpers.adversarial import Trap

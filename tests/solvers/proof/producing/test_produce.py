@@ -13,12 +13,12 @@ from models.network import Network, Normalization
 from solvers.balls import Norm
 from solvers.portfolio import DecideOptions, decide
 from solvers.problem import Box, Case, Clause, Problem, Specification, linf_ball, norm_ball
-from solvers.proof.checker import CheckResult
 from solvers.proof.container import Proof, read_proof
 from solvers.proof.producing import produce
 from solvers.proof.producing.evidence import proof_report, survives_float32, with_proof
 from solvers.proof.producing.produce import Proven, Prover, Unproven
 from solvers.proof.producing.trace import Trace
+from solvers.proof.stated import CheckResult
 from solvers.results import Decision, Evidence, Verdict
 from tests.helpers import networks
 from tests.solvers.proof.producing.support import dense, seconds, tight_case

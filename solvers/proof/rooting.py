@@ -1,0 +1,90 @@
+"""The checker's own bounds, for producers of proofs to stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solvers.proof.bounds import Array, Enclosure, Region
+from solvers.proof.checker import HELD_VALUES, Values, apply_group
+from solvers.proof.container import BoundGroup
+from solvers.proof.network import CheckedNetwork
+from solvers.proof.parts.balls import Ball, BallRegion
+
+__all__ = ["bound_boxes", "region_of", "root_bounds"]
+
+Layout = tuple[Sequence[tuple[str, int]], NDArray[np.int32]]
+"""Names and counts of values, and their flat indices, as in `NeuronTree`."""
+
+
+def region_of(lower: Array, upper: Array, ball: Ball | None = None) -> Region:
+    """Return boxes, inside a ball where there is one."""
+    return Region(lower, upper) if ball is None else BallRegion(lower, upper, ball)
+
+
+def bound_boxes(
+    network: CheckedNetwork, lower: Array, upper: Array, matrix: Array, offset: Array,
+    *, ball: Ball | None = None,
+) -> Array:  # fmt: skip
+    """Return rigorous lower bounds of C y − d over boxes, shape `(boxes, rows)`.
+
+    Intervals, then backward passes with adaptive slopes for all undecided pre-activations, then
+    one for every row.
+
+    Args:
+        network: As read from the file.
+        lower: Corners, shape `(boxes, inputs)`, finite.
+        upper: The same, nowhere below `lower`.
+        matrix: C, shape `(rows, outputs)`.
+        offset: d, shape `(rows,)`.
+        ball: Inside which all boxes are taken, or None.
+
+    Raises:
+        ProofError: A bound overflows.
+    """
+    step = max(HELD_VALUES // (max(4, len(matrix)) * sum(network.sizes)), 1)
+    found = [
+        Enclosure.of(network, region_of(lower[i : i + step], upper[i : i + step], ball)).rows(
+            matrix
+        )
+        for i in range(0, len(lower), step)
+    ]
+    return np.nextafter(np.concatenate(found) - offset, -np.inf)
+
+
+def root_bounds(
+    network: CheckedNetwork,
+    lower: Array,
+    upper: Array,
+    groups: Sequence[BoundGroup] = (),
+    layout: Layout | None = None,
+    *,
+    ball: Ball | None = None,
+) -> Mapping[str, tuple[Array, Array]]:
+    """Return the bounds of pre-activations that a check derives over one box.
+
+    Args:
+        network: As read from the file.
+        lower: Corner, shape `(inputs,)`.
+        upper: The other corner.
+        groups: Bounds with slopes of their own, in this order, after adaptive ones of all tensors.
+        layout: What the columns of the groups' slopes stand for; None if no group has any.
+        ball: Inside which the box is taken, or None.
+
+    Returns:
+        By ONNX name, lower and upper bounds, shape `(values,)` both.
+
+    Raises:
+        ProofError: A group does not fit the network, or a bound overflows.
+    """
+    enclosure = Enclosure.of(network, region_of(lower[None], upper[None], ball))
+    values = Values(network, *(layout or ((), np.zeros(0, np.int32))))
+    for group in groups:
+        apply_group(enclosure, group, values)
+    return {
+        name: (enclosure.lower[vector][0], enclosure.upper[vector][0])
+        for name, vector in network.names.items()
+        if vector in network.read_vectors
+    }
