@@ -72,7 +72,7 @@ def test_a_browser_is_led_to_the_login_and_back(guarded: Api, made: MadeKey) -> 
     for word in ("HttpOnly", "SameSite=lax", "Max-Age=43200", "Path=/"):
         assert word in cookie
     assert "Secure" not in cookie
-    assert "swagger" in guarded.client.get("/docs", headers=PAGE).text
+    assert "OpenAPI document" in guarded.client.get("/docs", headers=PAGE).text
     page = guarded.client.get("/", headers=PAGE).text
     assert "Log out" in page
     assert guarded.client.get("/v1/me").json()["key_id"] == made.row.id
