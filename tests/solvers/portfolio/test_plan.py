@@ -127,7 +127,7 @@ def test_without_a_deadline_every_step_may_end_by_itself(wide: Network) -> None:
     assert all(0 < step.share <= 1 for step in steps(run))
 
 
-@pytest.mark.parametrize(("gain", "attacks"), [(0.5, 5), (0.01, 1)])
+@pytest.mark.parametrize(("gain", "attacks"), [(0.5, 4), (0.01, 1)])
 def test_attacks_go_on_only_while_they_come_closer(
     gain: float, attacks: int, wide: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,7 +147,25 @@ def test_attacks_go_on_only_while_they_come_closer(
     assert len(asked) == attacks
     assert [stage.name for stage in run.stages] == ["attack-again"]
     assert len({options.seed for options in asked}) == attacks
-    assert [options.restarts for options in asked] == [20 * 5**n for n in range(attacks)]
+    assert [options.restarts for options in asked] == [20 * 5**n for n in range(1, 1 + attacks)]
+
+
+def test_the_first_attack_is_short_where_bounds_are_not_far(
+    narrow: Network, wide: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[AttackOptions] = []
+
+    def fake(
+        _network: Network, cases: list[Case], options: AttackOptions, **_: object
+    ) -> list[AttackResult]:
+        asked.append(options)
+        return [AttackResult(1.0, None) for _ in cases]
+
+    monkeypatch.setattr(members, "attack", fake)
+    for network in (narrow, wide):
+        run = _run(network)
+        members.attack_briefly(run, run.budget)
+    assert [options.rounds for options in asked] == [2, 1]
 
 
 def test_searches_tell_of_themselves_while_they_run(narrow: Network) -> None:
