@@ -66,6 +66,10 @@ def _move(network: CheckedNetwork, node: Node) -> None:
     padded = node.attributes.get("mode", b"constant"), node.attributes.get("value", 0)
     node.require(node.operator != "Pad" or padded == (b"constant", 0), "only constant padding by "
                  "an input is known")  # fmt: skip
+    if node.operator == "Unsqueeze" and "axes" in node.attributes:
+        # In the order of the result: one after the other they would come out elsewhere.
+        rank = np.ndim(places[0]) + len(node.attributes["axes"])
+        node.attributes["axes"] = sorted(axis % rank for axis in node.attributes["axes"])
     results = [evaluate(node, inputs, network.graph.opset) for inputs in (places, constants)]
     kept = node.operator != "Split" or not sources or sum(r.size for r in results[0]) == start - 1
     node.require(kept and len(results[0]) == len(node.outputs), "it is malformed: parts are lost")

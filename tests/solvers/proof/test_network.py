@@ -22,9 +22,8 @@ from tests.helpers.networks import mlp, model, node, parse
 
 Array = NDArray[Any]
 BENCHMARKS = Path(__file__).parents[4] / "shared" / "benchmarks"
-UNSUPPORTED = {"ml4acopf", "vit", "traffic_signs_recognition"}
+UNSUPPORTED = {"traffic_signs_recognition"}
 """Categories whose networks have operators that no proof is written for."""
-UNSUPPORTED_FILES = {"mscn_128d.onnx", "pensieve_small_parallel.onnx"}
 LARGEST = 60_000
 """Values of a network; two generators of images are larger and take long to bound."""
 
@@ -63,7 +62,7 @@ def assert_agrees(content: bytes, network: CheckedNetwork, x: Array) -> None:
 @pytest.mark.parametrize("path", networks_of_benchmarks(), ids=lambda path: path.stem[:40])
 def test_benchmark_networks_agree_with_onnxruntime(path: Path) -> None:
     content = path.read_bytes()
-    if path.parents[1].name in UNSUPPORTED or path.name in UNSUPPORTED_FILES:
+    if path.parents[1].name in UNSUPPORTED:
         with pytest.raises(UnsupportedProofError, match="cannot be checked"):
             read_network(content)
         return
@@ -160,6 +159,24 @@ def test_each_operator_agrees_with_onnxruntime(name: str) -> None:
     rng = np.random.default_rng(2)
     for scale in (1.0, 30.0):
         assert_agrees(content, network, scale * rng.normal(size=network.sizes[0]))
+
+
+@pytest.mark.parametrize("axes", [[2, 0], [-2, -1], [0, 2], [-1, 0], [3, 0, -4]])
+def test_axes_are_put_in_where_the_result_has_them(axes: list[int]) -> None:
+    content = model([node("Unsqueeze", ["x"], ["y"], axes=axes)], shape=(2, 3), opset=11)
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    assert read_network(content).vectors["y"] == (0, run_onnx(content, x).shape)
+
+
+@pytest.mark.parametrize("operator", ["Gather", "Split", "Flatten"])
+def test_axes_that_are_left_out_are_those_of_onnx(operator: str) -> None:
+    given = {"Gather": ["x", "i"], "Split": ["x", "s"], "Flatten": ["x"]}[operator]
+    outputs = ["a", "b"] if operator == "Split" else ["a"]
+    nodes = [node(operator, given, outputs), node("Relu", ["a"], ["y"])]
+    weights = {"i": np.array([1, 0, 1]), "s": np.array([1, 2])}
+    used = {name: value for name, value in weights.items() if name in given}
+    content = model(nodes, shape=(3, 2, 2), weights=used)
+    assert_agrees(content, read_network(content), np.random.default_rng(4).normal(size=12))
 
 
 @pytest.mark.parametrize("operator", ["Conv", "ConvTranspose"])
