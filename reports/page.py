@@ -14,6 +14,7 @@ __all__ = [
     "MISSING",
     "duration",
     "environment",
+    "norm_text",
     "number",
     "percent",
     "region_text",
@@ -77,10 +78,15 @@ def duration(value: object) -> str:
     return f"{seconds / 3600:.1f}\u202fh"
 
 
+def norm_text(norm: object) -> str:
+    """Return a norm as people write it."""
+    return {"inf": "L∞", "2": "L2", "1": "L1"}.get(str(norm), str(norm))
+
+
 def region_text(region: Mapping[str, Any]) -> str:
     """Return the question about each input in words."""
-    norm = {"inf": "L∞", "2": "L2", "1": "L1"}.get(str(region.get("norm")), region.get("norm"))
-    text = f"Every input within {norm} distance ε = {number(region.get('epsilon'))}"
+    norm, epsilon = norm_text(region.get("norm")), number(region.get("epsilon"))
+    text = f"Every input within {norm} distance ε = {epsilon}"
     valid = region.get("valid_range")
     return text + (f", values kept in [{valid[0]:g}, {valid[1]:g}]" if valid else "")
 

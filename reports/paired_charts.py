@@ -16,7 +16,7 @@ __all__ = ["Group", "GroupedBars", "IntervalChart", "grouped_bars", "interval_ch
 
 TOP = 12
 BOTTOM = 34
-_BAR = 15
+_BAR = 19
 _GAP = 12
 _ROW = 24
 # The least span of an axis of differences, so that nothing is blown up out of noise: ±2 points.

@@ -23,7 +23,7 @@ from reports.comparison import comparison_of
 from reports.comparison_page import compared_figures, settings_rows
 from reports.html import VERDICTS, item_row
 from reports.intervals import bounds_chart
-from reports.page import MISSING, number, percent, region_text
+from reports.page import MISSING, norm_text, number, percent, region_text
 from reports.summary import best_certified
 from store.compared import ComparedReads, CompareLine
 from store.dashboard import JobLine
@@ -37,7 +37,6 @@ router = APIRouter(include_in_schema=False, dependencies=[needs(Scope.READ)])
 _SHOWN = 50
 # While answers come in, intervals are drawn again and again, and need not be fine.
 _RESAMPLES_SO_FAR = 300
-_NORMS = {"inf": "L∞", "2": "L2", "1": "L1"}
 
 ItemIndex = Annotated[int, Path(ge=0, le=2**31 - 1)]
 
@@ -210,7 +209,7 @@ def _view(line: CompareLine) -> ComparedView:
         more=len(line.names) - 2,
         dataset=line.dataset,
         epsilon=number(line.epsilon),
-        norm=_NORMS.get(str(line.norm), str(line.norm)),
+        norm=norm_text(line.norm),
         state=line.state,
         done=line.done,
         total=line.total,

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from api.views import seconds_left
 from reports.html import VERDICTS
-from reports.page import MISSING, duration, number, percent
+from reports.page import MISSING, duration, norm_text, number, percent
 from reports.summary import best_certified, verdict_counts
 from store.dashboard import Certified, JobLine, NetworkLine
 from store.tables import JobRow, NetworkRow
@@ -134,7 +134,7 @@ def certified_view(row: Certified) -> CertifiedView:
         id=row.id,
         dataset=row.dataset,
         epsilon=number(row.epsilon),
-        norm={"inf": "L∞", "2": "L2", "1": "L1"}.get(str(row.norm), str(row.norm)),
+        norm=norm_text(row.norm),
         state=row.state,
         done=row.done,
         total=row.total,
