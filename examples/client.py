@@ -1,17 +1,14 @@
-"""The service from a script: upload, submit, wait, fetch; each is one request."""
+"""The service from a script: upload, submit, wait, fetch, with the client that others install."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
+from tightrope_client import Certification, Client, Question
 
 __all__ = ["Service"]
-
-# A request that waits 30 s for news must be given longer than that.
-_WAIT_SECONDS = 30
-_FINAL = {"succeeded", "failed", "cancelled"}
 
 
 class Service:
@@ -22,46 +19,39 @@ class Service:
     """
 
     def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=url, timeout=_WAIT_SECONDS + 30)
+        self._client = Client(url)
 
     def close(self) -> None:
         """Close the connection."""
-        self._http.close()
+        self._client.close()
 
     def upload(self, kind: str, path: Path) -> str:
-        """Upload a file to `networks` or `datasets` and return its id."""
-        with path.open("rb") as file:
-            return str(self._json("POST", f"/v1/{kind}", files={"file": (path.name, file)})["id"])
+        """Upload a file to `networks` or `datasets`, unless it is there, and return its id."""
+        if kind == "networks":
+            return self._client.networks.upload(path).id
+        return self._client.datasets.upload(path).id
 
     def certify(self, request: dict[str, Any]) -> str:
         """Submit a certification and return its id."""
-        return str(self._json("POST", "/v1/certifications", json=request)["id"])
+        asked = {name: value for name, value in request.items() if name != "network_id"}
+        question = Question.model_validate(asked)
+        return self._client.certifications.create(request["network_id"], question).id
 
-    def state(self, certification: str) -> dict[str, Any]:
-        """Return a certification once there is news, or after 30 seconds."""
-        path = f"/v1/certifications/{certification}"
-        return self._json("GET", path, params={"wait": _WAIT_SECONDS})
+    def finish(
+        self, certification: str, progress: Callable[[Certification], object]
+    ) -> dict[str, Any]:
+        """Return a certification once it is finished.
 
-    def finished(self, state: dict[str, Any]) -> bool:
-        """Return whether nothing more will come.
+        Args:
+            certification: Its id.
+            progress: Told of it whenever there is news.
 
         Raises:
-            RuntimeError: The job failed.
+            JobFailedError: It failed.
         """
-        if state["state"] == "failed":
-            raise RuntimeError(f"the certification failed: {state['error']}")
-        return state["state"] in _FINAL
+        done = self._client.certifications.wait(certification, progress=progress)
+        return done.require_success().model_dump(mode="json")
 
     def page(self, certification: str) -> str:
         """Return the report as HTML."""
-        answer = self._http.get(f"/v1/certifications/{certification}/report.html")
-        answer.raise_for_status()
-        return answer.text
-
-    def _json(self, method: str, path: str, **options: Any) -> dict[str, Any]:  # noqa: ANN401
-        """Send a request and return its answer; the service says in words what is wrong."""
-        answer = self._http.request(method, path, **options)
-        if answer.is_error:
-            raise RuntimeError(f"{method} {path}: {answer.text}")
-        content: dict[str, Any] = answer.json()
-        return content
+        return self._client.certifications.html(certification)

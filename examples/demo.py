@@ -25,6 +25,7 @@ from rich.table import Table
 
 from examples import digits
 from examples.client import Service
+from tightrope_client import Certification
 
 METHODS = ["ibp", "crown", "alpha-crown", "exact"]
 _ANNOUNCEMENT = re.compile(r"https?://\S+")
@@ -55,11 +56,11 @@ def certify(
     """Upload a network, certify it on the data set, and return the finished certification."""
     print(f"certifying {network.stem}", end="", flush=True)
     request = {"network_id": service.upload("networks", network), "dataset_id": dataset, **options}
-    certification = service.certify(request)
-    state = service.state(certification)
-    while not service.finished(state):
-        print(f" {state['progress']['done']}/{state['progress']['total']}", end="", flush=True)
-        state = service.state(certification)
+
+    def tell(state: Certification) -> None:
+        print(f" {state.progress.done}/{state.progress.total}", end="", flush=True)
+
+    state = service.finish(service.certify(request), tell)
     print(f" done in {state['summary']['seconds']:.0f} s")
     return state
 
