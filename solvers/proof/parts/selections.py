@@ -68,7 +68,7 @@ def _move(network: CheckedNetwork, node: Node) -> None:
                  "an input is known")  # fmt: skip
     if node.operator == "Unsqueeze" and "axes" in node.attributes:
         # In the order of the result: one after the other they would come out elsewhere.
-        rank = np.ndim(places[0]) + len(node.attributes["axes"])
+        rank = np.asarray(places[0]).ndim + len(node.attributes["axes"])
         node.attributes["axes"] = sorted(axis % rank for axis in node.attributes["axes"])
     results = [evaluate(node, inputs, network.graph.opset) for inputs in (places, constants)]
     kept = node.operator != "Split" or not sources or sum(r.size for r in results[0]) == start - 1
