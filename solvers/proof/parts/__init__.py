@@ -14,6 +14,7 @@ import numpy as np
 from solvers.proof.checker import check_proof as check_by_core
 from solvers.proof.network import CheckedNetwork, Part
 from solvers.proof.parts.balls import BALLS
+from solvers.proof.parts.bilinear import BILINEAR
 from solvers.proof.parts.curves import CURVES
 from solvers.proof.parts.final import FINAL
 from solvers.proof.parts.float32 import Float32Watch
@@ -23,6 +24,9 @@ from solvers.proof.parts.maxima import MAXIMA
 from solvers.proof.parts.pieces import PIECES
 from solvers.proof.parts.products import PRODUCTS
 from solvers.proof.parts.selections import SELECTIONS
+from solvers.proof.parts.shapes import SHAPES
+from solvers.proof.parts.smooth import SMOOTH
+from solvers.proof.parts.softmax import SOFTMAX
 from solvers.proof.parts.sums import SUMS
 from solvers.proof.stated import AskedCase, CheckResult
 
@@ -44,6 +48,10 @@ PARTS: Sequence[Part] = (
     MAXIMA,
     FINAL,
     BALLS,
+    BILINEAR,
+    SMOOTH,
+    SOFTMAX,
+    SHAPES,
 )
 
 

@@ -43,7 +43,7 @@ class Ground:
         folded: In float64 with affine operators merged, for the search.
         witness: Judges counterexamples.
         checked: As the checker reads it.
-        tensors: ONNX tensors by the folded network's nodes.
+        tensors: ONNX tensors by the folded network's nodes, as far as the checker bounds them.
     """
 
     network: Network
@@ -73,7 +73,13 @@ class Ground:
             network, wide = (net.with_normalization(normalization) for net in (network, wide))
         folded = fold_affine(wide)
         witness = Witness(wide, OnnxRuntime(network))
-        return cls(network, folded, witness, checked, tensors_of(network, folded))
+        # Some operators take several steps in the checker, which has no bounds of what they read.
+        tensors = {
+            node: tensor
+            for node, tensor in tensors_of(network, folded).items()
+            if checked.names.get(tensor) in checked.read_vectors
+        }
+        return cls(network, folded, witness, checked, tensors)
 
     def bounds(
         self,
