@@ -27,7 +27,7 @@ def _filled(network: CheckedNetwork, node: Node) -> None:
     node.require(tensor is None or isinstance(tensor, onnx.TensorProto), "it holds no tensor")
     value = np.zeros(1) if tensor is None else values_of(tensor)
     shape = tuple(map(int, network.weight(node, 0)))
-    network.constants[node.outputs[0]] = np.full(shape, value.item())
+    network.constants[node.outputs[0]] = np.full(shape, value.item(), dtype=value.dtype)
 
 
 def _evaluated(network: CheckedNetwork, node: Node) -> None:

@@ -156,8 +156,9 @@ COS = Smooth(_wave(np.cos), lambda z: -np.sin(z), _at_most_one, within=(-1.0, 1.
 
 def _power(network: CheckedNetwork, node: Node) -> None:
     """Pow with the exponent 2 or 3."""
-    exponent = network.weight(node, 1)
-    node.require(exponent.size == 1, "it has several exponents")
+    exponent, (_, shape) = network.weight(node, 1), network.vector(node)
+    alike = np.broadcast_shapes(shape, exponent.shape) == shape
+    node.require(exponent.size == 1 and alike, "it has several exponents, or more axes than values")
     known = {2.0: SQUARE, 3.0: CUBE}
     node.require(exponent.item() in known, f"its exponent is {exponent.item()}")
     elementwise(network, node, known[exponent.item()].function())

@@ -244,6 +244,8 @@ def test_what_is_not_understood_is_refused() -> None:
     refused([node("Pow", ["x", "e"], ["y"])], half, "its exponent is 0.5")
     several = {"e": np.array([2.0, 3.0, 2.0, 2.0], dtype=np.float32)}
     refused([node("Pow", ["x", "e"], ["y"])], several, "several exponents")
+    axes = {"e": np.full((1, 1, 1), 2.0, dtype=np.float32)}
+    refused([node("Pow", ["x", "e"], ["y"])], axes, "more axes")
     turned = [node("Softmax", ["x"], ["s"], axis=0), node("Relu", ["s"], ["y"])]
     refused(turned, {}, "not taken over the last axis")
     tenth = {name: np.array([value], dtype=np.float32) for name, value in (("a", 0.1), ("b", 1e9))}
@@ -251,3 +253,15 @@ def test_what_is_not_understood_is_refused() -> None:
     refused(summed, tenth, "computes a constant with rounding")
     multiplied = [node("Mul", ["a", "b"], ["c"]), node("Add", ["x", "c"], ["y"])]
     refused(multiplied, tenth, "computes a constant with rounding")
+
+
+def test_constants_keep_their_type() -> None:
+    """Whole numbers of 32 bits wrap around where those of 64 do not: they are not multiplied."""
+    small = helper.make_tensor("value", TensorProto.INT32, [1], [70_000])
+    nodes = [
+        node("ConstantOfShape", ["size"], ["a"], value=small),
+        node("Mul", ["a", "a"], ["b"]),
+        node("Cast", ["b"], ["c"], to=TensorProto.FLOAT),
+        node("Add", ["x", "c"], ["y"]),
+    ]
+    refused(nodes, {"size": np.array([4], dtype=np.int64)}, "computes a constant with rounding")
