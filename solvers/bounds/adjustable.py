@@ -127,18 +127,26 @@ def _general(flat: Tensor, alpha: Tensor, ends: _Ends) -> tuple[Tensor, Tensor]:
 
 @dataclass
 class AdjustedWhole(Relaxation):
-    """A nonlinearity that is rebuilt from α on every pass, with α shared by all rows.
+    """A nonlinearity that is rebuilt from α on every pass.
 
     Attributes:
-        build: Returns the relaxation for an α of the shape of `alpha`.
-        alpha: Shape `(batch, 1, …)`, requiring gradients.
+        build: Returns the relaxation for an α of shape `(batch, rows or 1, …)`.
+        start: Where α begins, shape `(batch, 1, …)`.
+        shared: Whether all rows have the same α.
+        alpha: Made by the first pass.
     """
 
     build: Callable[[Tensor], Relaxation]
-    alpha: Tensor
+    start: Tensor
+    shared: bool = True
+    alpha: Tensor | None = None
 
     def backward(self, coefficients: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """Cross the node with the present α."""
+        if self.alpha is None:
+            rows = 1 if self.shared else coefficients.shape[1]
+            wide = self.start.expand(-1, rows, *self.start.shape[2:])
+            self.alpha = wide.clone(memory_format=torch.contiguous_format).requires_grad_()
         return self.build(self.alpha).backward(coefficients)
 
 

@@ -238,15 +238,19 @@ class _Lines:
             if not any(bool(mask.any()) for mask in undecided):
                 return relax_node(self._scene, node, self._bounds, Slopes())
             start = rule.alpha_start(node.operator, inputs).unsqueeze(1)
-
-            def build(alpha: Tensor) -> Relaxation:
-                return relax_node(self._scene, node, self._bounds, Slopes(alpha=alpha))
-
+            build = rule.adjustable(node.operator, inputs, self._scene.network.parameters)
+            if rule.own_lines:
+                return self._whole(build, start, shared=self._shared)
             low, high = build(torch.zeros_like(start)), build(torch.ones_like(start))
-        made: AdjustableLines | AdjustedWhole
         if isinstance(low, ElementwiseRelaxation) and isinstance(high, ElementwiseRelaxation):
             made = AdjustableLines(low, high, start, self._shared)
-        else:
-            made = AdjustedWhole(build, start.clone().requires_grad_())
+            self._adjustable.append(made)
+            return made
+        return self._whole(build, start, shared=True)
+
+    def _whole(
+        self, build: Callable[[Tensor], Relaxation], start: Tensor, *, shared: bool
+    ) -> Relaxation:
+        made = AdjustedWhole(build, start, shared)
         self._adjustable.append(made)
         return made

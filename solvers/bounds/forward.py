@@ -6,6 +6,7 @@ inputs; cheap where these are few (Xu et al. 2020, section 3.1 and appendix B).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +25,7 @@ from solvers.bounds.relaxation import ElementwiseRelaxation
 from solvers.bounds.rules import AffineRule, Slopes, rule_for
 from solvers.errors import UnsupportedMethodError
 
-__all__ = ["LinearForm", "forward_bounds", "margins_of_form"]
+__all__ = ["LinearForm", "carried", "forward_bounds", "margins_of_form"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class LinearForm:
     """lower_slope · x + lower_offset ≤ node ≤ upper_slope · x + upper_offset.
 
     Attributes:
-        lower_slope, upper_slope: One map per input, shape `(batch, inputs, *shape)`.
+        lower_slope, upper_slope: One map per input that `carried` names, shape
+            `(batch, inputs, *shape)`.
         lower_offset, upper_offset: Shape `(batch, *shape)`.
     """
 
@@ -96,8 +98,20 @@ def margins_of_form(scene: Scene, form: LinearForm, matrix: Tensor) -> Tensor:
     return _concretized(scene, rows).lower
 
 
+def carried(scene: Scene) -> Tensor:
+    """Return the inputs that linear bounds are functions of, flat indices: those that vary.
+
+    What is fixed over every region is part of the offsets.
+    """
+    region = scene.region
+    if scene.balls is not None:
+        return torch.arange(scene.network.graph.input.size, device=region.lower.device)
+    varies = (region.upper > region.lower).flatten(1).any(0)
+    return varies.nonzero().squeeze(1)
+
+
 def _check_size(scene: Scene, memory: MemoryBudget) -> None:
-    inputs = scene.network.graph.input.size
+    inputs = len(carried(scene))
     widest = max(node.size for node in scene.network.graph.nodes)
     needed = 2 * inputs * widest * scene.region.lower.element_size()
     if needed > memory.whole_bytes:
@@ -139,17 +153,19 @@ def _form_of(
 
 
 def _identity(scene: Scene) -> LinearForm:
-    lower = scene.region.lower
-    size = scene.network.graph.input.size
-    eye = torch.eye(size, dtype=lower.dtype, device=lower.device)
-    slope = eye.reshape(1, size, *lower.shape[1:]).expand(scene.batch, -1, *lower.shape[1:])
-    zero = torch.zeros_like(lower)
-    return LinearForm(slope, slope, zero, zero)
+    lower, upper = scene.region.lower, scene.region.upper
+    size, varying = scene.network.graph.input.size, carried(scene)
+    eye = torch.zeros(len(varying), size, dtype=lower.dtype, device=lower.device)
+    eye[torch.arange(len(varying), device=lower.device), varying] = 1
+    shape = (-1, len(varying), *lower.shape[1:])
+    slope = eye.reshape(1, *shape[1:]).expand(scene.batch, *shape[1:])
+    moves = eye.sum(0).bool().reshape(lower.shape[1:])
+    return LinearForm(slope, slope, lower.masked_fill(moves, 0), upper.masked_fill(moves, 0))
 
 
 def _flat(scene: Scene, interval: Interval) -> LinearForm:
     """Return constant bounds as linear functions."""
-    shape = (scene.batch, scene.network.graph.input.size, *interval.lower.shape[1:])
+    shape = (scene.batch, len(carried(scene)), *interval.lower.shape[1:])
     zero = interval.lower.new_zeros(1).expand(shape)
     return LinearForm(zero, zero, interval.lower, interval.upper)
 
@@ -229,8 +245,9 @@ def _of_inputs(scene: Scene, slope: Tensor) -> Tensor:
 
 
 def _over_box(scene: Scene, form: LinearForm) -> Interval:
-    center = scene.region.center.flatten(1).unsqueeze(1)
-    radius = scene.region.careful_radius.flatten(1).unsqueeze(1)
+    varying = carried(scene)
+    center = scene.region.center.flatten(1)[:, varying].unsqueeze(1)
+    radius = scene.region.careful_radius.flatten(1)[:, varying].unsqueeze(1)
     shape = form.lower_offset.shape
     # A node without axes has no values to flatten.
     low, high = _rows_of(form.lower_slope), _rows_of(form.upper_slope)
@@ -244,4 +261,4 @@ def _over_box(scene: Scene, form: LinearForm) -> Interval:
 
 
 def _rows_of(slope: Tensor) -> Tensor:
-    return slope.reshape(*slope.shape[:2], -1)
+    return slope.reshape(*slope.shape[:2], math.prod(slope.shape[2:]))

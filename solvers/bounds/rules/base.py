@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Generic, TypeVar
@@ -206,7 +206,9 @@ class NonlinearRule(Rule[OperatorT]):
     """A rule for an operator that a backward pass replaces by linear functions.
 
     Attributes:
-        optimisable: Whether `Slopes.alpha` changes the lower line.
+        optimisable: Whether `Slopes.alpha` changes its lines.
+        own_lines: Whether every row gets an `alpha` of its own where its lines do not move linearly
+            with it; otherwise all rows share one then.
         settles: Whether tighter bounds can make the relaxation of a value exact, as for a ReLU
             that turns out stable.
         bent_at_zero: Whether it is linear on either side of 0, where its lines are the furthest
@@ -215,6 +217,7 @@ class NonlinearRule(Rule[OperatorT]):
 
     mixes = False
     optimisable: bool = False
+    own_lines: bool = False
     settles: bool = False
     bent_at_zero: bool = False
 
@@ -270,6 +273,15 @@ class NonlinearRule(Rule[OperatorT]):
             say. None for an operator that is defined everywhere.
         """
         return None
+
+    def adjustable(
+        self, operator: OperatorT, inputs: Sequence[Interval], parameters: Parameters
+    ) -> Callable[[Tensor], Relaxation]:
+        """Return what encloses the operator for any `Slopes.alpha`, on the same intervals.
+
+        What no slope changes is computed once.
+        """
+        return lambda alpha: self.relax(operator, inputs, parameters, Slopes(alpha=alpha))
 
     def alpha_start(self, operator: OperatorT, inputs: Sequence[Interval]) -> Tensor:
         """Return the slopes that optimisation starts from.

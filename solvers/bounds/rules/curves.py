@@ -13,11 +13,11 @@ from models.parameters import Parameters
 from solvers.bounds.interval import Interval
 from solvers.bounds.relaxation import ElementwiseRelaxation, Relaxation
 from solvers.bounds.rules.base import NonlinearRule, OperatorT, Slopes
-from solvers.bounds.rules.touching import Line, Span, line_over_corners, touching_line
+from solvers.bounds.rules.touching import Line, Span, line_over_corners, movable_line, touching_line
 
 __all__ = ["Curve", "CurveRule", "Domain", "Piece", "enclosed"]
 
-# ruff: noqa: ARG002  (curves have neither parameters nor free slopes)
+# ruff: noqa: ARG002  (curves have no parameters)
 
 Piece = tuple[float, float]
 """An interval, its ends possibly infinite."""
@@ -88,12 +88,24 @@ class Curve:
 
     def line_above(self, lower: Tensor, upper: Tensor) -> Line:
         """Return a line above f on intervals inside the domain."""
-        goal = torch.minimum((lower + upper) / 2, lower + self.reach)
-        left, right = self._concave_part(lower, upper)
-        span = Span(self.value, self.derivative, lower, upper, left, right, goal)
+        span = self._span(lower, upper)
         if self.corners_above:
             return line_over_corners(span, self.corners_above)
         return touching_line(span)
+
+    def lines_above(self, lower: Tensor, upper: Tensor) -> Callable[[Tensor], Line]:
+        """Return lines above f, by the share of the interval at which one should touch f."""
+        span = self._span(lower, upper)
+        if self.corners_above:
+            fixed = line_over_corners(span, self.corners_above)
+            return lambda _: fixed
+        line, width = movable_line(span), upper - lower
+        return lambda share: line(torch.minimum(lower + share * width, lower + self.reach))
+
+    def _span(self, lower: Tensor, upper: Tensor) -> Span:
+        goal = torch.minimum((lower + upper) / 2, lower + self.reach)
+        left, right = self._concave_part(lower, upper)
+        return Span(self.value, self.derivative, lower, upper, left, right, goal)
 
     def _concave_part(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Cut the concave piece that an interval reaches; empty where it reaches none, or two."""
@@ -119,6 +131,8 @@ class CurveRule(NonlinearRule[OperatorT]):
     """
 
     curve: Callable[[OperatorT], Curve]
+    optimisable = True
+    own_lines = True
 
     def interval(
         self, operator: OperatorT, inputs: Sequence[Interval], parameters: Parameters
@@ -138,17 +152,51 @@ class CurveRule(NonlinearRule[OperatorT]):
         parameters: Parameters,
         slopes: Slopes,
     ) -> Relaxation:
-        """Return a line above the function, and one above its mirror image, mirrored."""
+        """Return a line above the function, and one above its mirror image, mirrored.
+
+        `Slopes.alpha`, shape `(batch, rows or 1, 2, *shape)`, places where the lower and the upper
+        line touch the function.
+        """
+        if slopes.alpha is not None:
+            return self.adjustable(operator, inputs, parameters)(slopes.alpha)
         curve = self.curve(operator)
-        lower, upper, outside = _within(curve, inputs[0])
+        lower, upper, ends, outside = self._enclosed_by(operator, inputs[0])
+        above = curve.line_above(lower, upper)
+        below = curve.negated.line_above(lower, upper)
+        return enclosed(above, below, ends, outside)
+
+    def adjustable(
+        self, operator: OperatorT, inputs: Sequence[Interval], parameters: Parameters
+    ) -> Callable[[Tensor], Relaxation]:
+        """Return lines for any points of contact."""
+        curve = self.curve(operator)
+        lower, upper, ends, outside = self._enclosed_by(operator, inputs[0])
+        above = curve.lines_above(lower, upper)
+        below = curve.negated.lines_above(lower, upper)
+
+        def relaxation(alpha: Tensor) -> Relaxation:
+            first, second = alpha.unbind(2)
+            return enclosed(above(second), below(first), ends, outside)
+
+        return relaxation
+
+    def alpha_start(self, operator: OperatorT, inputs: Sequence[Interval]) -> Tensor:
+        """Start halfway, on either side."""
+        shape = inputs[0].lower.shape
+        return inputs[0].lower.new_full((shape[0], 2, *shape[1:]), 0.5)
+
+    def _enclosed_by(
+        self, operator: OperatorT, bounds: Interval
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor], Tensor | None]:
+        """Return both ends, the range, and where an interval leaves the domain, with rows of 1."""
+        curve = self.curve(operator)
+        lower, upper, outside = _within(curve, bounds)
         lower, upper = lower.unsqueeze(1), upper.unsqueeze(1)
         least, most = curve.range(lower, upper)
         if outside is not None:
             outside = outside.unsqueeze(1)
             least, most = least.masked_fill(outside, -inf), most.masked_fill(outside, inf)
-        above = curve.line_above(lower, upper)
-        below = curve.negated.line_above(lower, upper)
-        return enclosed(above, below, (least, most), outside)
+        return lower, upper, (least, most), outside
 
     def undecided(self, operator: OperatorT, bounds: Interval, position: int = 0) -> Tensor:
         """Return the inputs that are not on a linear piece, nor fixed."""

@@ -20,7 +20,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-__all__ = ["Line", "Span", "line_over_corners", "raised", "touching_line"]
+__all__ = ["Line", "Span", "line_over_corners", "movable_line", "raised", "touching_line"]
 
 Function = Callable[[Tensor], Tensor]
 
@@ -70,13 +70,50 @@ def touching_line(span: Span) -> Line:
     Tangents at points of the piece from `first` on pass above the lower end, those up to `last`
     above the upper end. Where none passes above both, the chord lies above the function.
     """
-    lower, upper, bent = span.lower, span.upper, span.bent
+    first, last = _contacts(span)
+    return _touching_between(span, first, last)
+
+
+def movable_line(span: Span) -> Callable[[Tensor], Line]:
+    """Return the line above a function as a function of where it should be close to it.
+
+    Only tangents move; what does not depend on the goal is computed once. Goals may have more rows
+    than the span.
+    """
+    first, last = _contacts(span)
+    fixed, tangent = _touching_between(span, first, last), span.bent & (first <= last)
+    lower, upper = span.lower, span.upper
     at_lower, at_upper = span.value(lower), span.value(upper)
+
+    def line(goal: Tensor) -> Line:
+        point = torch.minimum(torch.maximum(goal, first), last)
+        point = torch.where(tangent, point, span.goal)
+        slope = span.derivative(point)
+        ends = torch.maximum(at_lower - slope * lower, at_upper - slope * upper)
+        intercept = raised(span.value(point) - slope * point, ends)
+        return Line(
+            torch.where(tangent, slope, fixed.slope),
+            torch.where(tangent, intercept, fixed.intercept),
+        )
+
+    return line
+
+
+def _contacts(span: Span) -> tuple[Tensor, Tensor]:
+    """Return from where to where in the concave piece tangents pass above both ends."""
+    lower, upper, bent = span.lower, span.upper, span.bent
     with torch.no_grad():
         first = _first_tangent(span, lower, span.left, span.right, bent & (lower < span.left))
         last = _first_tangent(span, upper, span.right, span.left, bent & (upper > span.right))
         first = torch.where(first.isnan(), torch.inf, first)
         last = torch.where(last.isnan(), -torch.inf, last)
+    return first, last
+
+
+def _touching_between(span: Span, first: Tensor, last: Tensor) -> Line:
+    """Return the tangent close to the goal; the chord where none passes above both ends."""
+    lower, upper, bent = span.lower, span.upper, span.bent
+    at_lower, at_upper = span.value(lower), span.value(upper)
     tangent = bent & (first <= last)
     point = torch.minimum(torch.maximum(span.goal, first), last)
     point = torch.where(tangent, point, span.goal)

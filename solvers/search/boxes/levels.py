@@ -5,6 +5,7 @@ Every level stands on the bounds of nodes that boxes inherit from the box they w
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,16 +14,21 @@ import torch
 from torch import Tensor
 
 from solvers.bounds import Interval, MemoryBudget, Scene
-from solvers.bounds.forward import forward_bounds
+from solvers.bounds.forward import carried, forward_bounds
 from solvers.bounds.ibp import propagate
 from solvers.bounds.intermediate import tightened
 from solvers.bounds.rules import Slopes
 from solvers.budget import Budget
+from solvers.errors import UnsupportedMethodError
 from solvers.search.boxes.boxes import Boxes
 
 __all__ = ["LEVELS", "Bounded", "Bounds", "Level"]
 
 Bounds = dict[str, Interval]
+
+_VALUES_PER_INPUT = 1024
+"""From so many values on, for each input that varies, linear bounds forward cost next to nothing
+beside passes back from all values that are undecided."""
 
 
 class Level(StrEnum):
@@ -79,6 +85,11 @@ def _forward(
 def _backward(
     scene: Scene, memory: MemoryBudget, known: Mapping[str, Interval], budget: Budget
 ) -> Bounds:
+    values = sum(node.size for node in scene.network.graph.nodes)
+    if values >= _VALUES_PER_INPUT * (1 + len(carried(scene))):
+        # What a few columns settle, thousands of rows need not look at again.
+        with contextlib.suppress(UnsupportedMethodError):
+            known = forward_bounds(scene, memory, known)[0]
     return tightened(scene, Slopes(), memory, budget=budget, within=known)
 
 

@@ -30,6 +30,8 @@ from solvers.search.contract import ProgressHook, SearchOutcome, SearchProgress,
 
 __all__ = ["search_boxes"]
 
+_FIRST_SECONDS = 2.0
+"""What the first round may take, as far as is known before."""
 _REPORT_SECONDS = 0.25
 _DESCENT_SHARE = 0.15
 """Of the time, for attacks."""
@@ -132,12 +134,16 @@ class _Search:
             torch.zeros_like(cases),
             {},
         )
+        began = time.perf_counter()
         for first in range(0, len(roots), self._options.most_boxes):
             part = roots[first : first + self._options.most_boxes]
             if budget.exhausted:
                 self._pool.put(part)
             else:
                 self._bound(part, budget)
+        # Where a single box takes seconds, the first round must not take many.
+        seconds = max(1e-6, (time.perf_counter() - began) / len(roots))
+        self._size = max(1, min(self._size, int(_FIRST_SECONDS / seconds)))
         return self._status(budget)
 
     def _round(self, budget: Budget) -> SearchStatus | None:

@@ -25,6 +25,10 @@ __all__ = ["Strategy"]
 
 _SAMPLE = 48
 """Boxes that all levels are tried on."""
+_COMPARING = 0.02
+"""Share of the time left that comparing levels may take."""
+_FEWEST = 8
+"""Fewer boxes say too little of a level."""
 _MOST_INPUTS = 6
 """Of many inputs that vary, few matter to one box."""
 _EVERY = 2.0
@@ -61,8 +65,10 @@ class Strategy:
 
     def bound(self, boxes: Boxes, budget: Budget) -> Bounded:
         """Bound boxes by the levels that pay, each only those that are still open."""
-        if self._bounded >= self._next_trial and len(boxes) >= 8:
-            self._compare(boxes, budget)
+        if self._bounded >= self._next_trial:
+            count = self._affordable(len(boxes), budget)
+            if count >= _FEWEST:
+                self._compare(boxes, budget, count)
         self._bounded += len(boxes)
         order: list[Tensor] = []
         parts: list[Bounded] = []
@@ -103,10 +109,16 @@ class Strategy:
         record.proved = _DECAY * record.proved + (1 - _DECAY) * proved
         return found
 
-    def _compare(self, boxes: Boxes, budget: Budget) -> None:
+    def _affordable(self, boxes: int, budget: Budget) -> int:
+        """Return on how many boxes there is time to try every level, as far as is known."""
+        # With what boxes inherit, and without.
+        seconds = max(1e-9, 2 * self._records[self._final].seconds)
+        return int(min(_SAMPLE, boxes, _COMPARING * budget.remaining_seconds / seconds))
+
+    def _compare(self, boxes: Boxes, budget: Budget, count: int) -> None:
         """Try every level on the same boxes, and choose the last one anew."""
         self._next_trial = int(_EVERY * max(self._bounded, 64))
-        pick = torch.randperm(len(boxes), device=boxes.case.device)[:_SAMPLE]
+        pick = torch.randperm(len(boxes), device=boxes.case.device)[:count]
         sample = boxes[pick]
         # A level that is used alone finds nothing to stand on.
         bare = replace(

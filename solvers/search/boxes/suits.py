@@ -15,6 +15,9 @@ _FEW_INPUTS = 24
 
 _MANY_VALUES = 1 << 16
 """Where one box takes seconds to bound, there is no time for many."""
+_VERY_FEW_INPUTS = 6
+"""Of so few, a handful of cuts makes a network nearly linear, whatever its size."""
+_MOST_VALUES = 1 << 20
 
 
 def suits_boxes(network: Network, case: Case) -> bool:
@@ -25,6 +28,10 @@ def suits_boxes(network: Network, case: Case) -> bool:
         case: A region and a specification.
     """
     region = case.region
-    if region.ball is not None or sum(node.size for node in network.graph.nodes) > _MANY_VALUES:
+    if region.ball is not None:
         return False
-    return int(np.count_nonzero(region.upper > region.lower)) <= _FEW_INPUTS
+    varying = int(np.count_nonzero(region.upper > region.lower))
+    values = sum(node.size for node in network.graph.nodes)
+    if varying <= _VERY_FEW_INPUTS:
+        return values <= _MOST_VALUES
+    return varying <= _FEW_INPUTS and values <= _MANY_VALUES

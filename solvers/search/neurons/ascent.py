@@ -7,8 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from solvers.bounds.relaxation import Relaxation
-from solvers.search.neurons.crossing import ReluLines, Terms, Traces
+from solvers.search.neurons.crossing import Enclosing, ReluLines, Terms, Traces
 from solvers.search.neurons.layout import Layout
 
 __all__ = ["Adam", "Ascent"]
@@ -58,7 +57,7 @@ class Ascent:
     def __init__(self, terms: Terms, layout: Layout, rate: float) -> None:
         self.terms = replace(terms, alpha=terms.alpha.clone(), gamma=terms.gamma.clone())
         self.lines = ReluLines.of(self.terms)
-        self.enclosures: dict[str, Relaxation] = {}
+        self.enclosures: dict[str, Enclosing] = {}
         self._rate = rate
         self._slopes, self._multipliers = Adam(terms.alpha), Adam(terms.gamma)
         self._scale: Tensor | None = None
@@ -83,13 +82,15 @@ class Ascent:
             self._scale = _scale(traces, self._layout) * self._free
         terms = self.terms
         slope = (traces.pull.clamp(min=0) * traces.place).masked_fill_(~self.lines.unstable, 0)
+        if traces.steepness is not None:
+            slope = torch.cat([slope, traces.steepness], dim=1)
         terms.alpha.add_(self._slopes.step(slope), alpha=self._rate).clamp_(0, 1)
         moved = self._multipliers.step(_pressure(terms, traces.place)).mul_(self._scale)
         before = terms.gamma.clone()
         terms.gamma.add_(moved, alpha=self._rate)
         # A multiplier that changes sign would pay for the other bound: it stops at zero first.
         terms.gamma.masked_fill_(before * terms.gamma < 0, 0)
-        self.lines = self.lines.with_alpha(terms.alpha)
+        self.lines = self.lines.with_alpha(terms.slopes)
 
 
 def _pressure(terms: Terms, place: Tensor) -> Tensor:

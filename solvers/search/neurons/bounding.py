@@ -130,6 +130,7 @@ class Bounder:
         balls: That inputs lie in as well, or None.
         dtype: To climb in.
         watch: Ends passes in the middle, by a `StoppedError`, once it is spent.
+        moves: Whether climbs move the lines of nodes other than ReLUs, too.
     """
 
     def __init__(
@@ -140,8 +141,10 @@ class Bounder:
         *,
         dtype: torch.dtype,
         watch: Budget | None = None,
+        moves: bool = True,
     ) -> None:
         self.layout, self.dtype = layout, dtype
+        self._moves = moves and len(layout.line_start) > 0
         self.exact_dtype = layout.network.dtype
         output = layout.root[layout.network.graph.output]
         self._output_size = torch.maximum(output.lower.abs(), output.upper.abs()).flatten()
@@ -149,6 +152,13 @@ class Bounder:
             kind: replace(_scene(layout.in_dtype(kind), region, balls), watch=watch)
             for kind in {dtype, self.exact_dtype}
         }
+
+    @property
+    def start(self) -> Tensor:
+        """Slopes to begin with, and where lines that are moved begin, float32, one flat row."""
+        layout = self.layout
+        slopes = (layout.upper > -layout.lower).to(torch.float32)
+        return torch.cat([slopes, layout.line_start]) if self._moves else slopes
 
     @property
     def scene(self) -> Scene:
@@ -211,7 +221,7 @@ class Bounder:
             patience: The share of what is missing to zero that steps have to gain, on average.
             until_positive: Whether rows leave once they are positive.
         """
-        terms = terms.to(self.dtype)
+        terms = self._movable(terms).to(self.dtype)
         state = Ascent(terms, self.layout, rate)
         found = Climb.starting_at(terms, self.scene.region.lower.to(self.dtype))
         rows = torch.arange(functions.count, device=terms.lower.device)
@@ -240,6 +250,13 @@ class Bounder:
         found.steps = step
         return found
 
+    def _movable(self, terms: Terms) -> Terms:
+        """Return terms with lines of other nodes that can be moved, where they can."""
+        if not self._moves or terms.moves:
+            return terms
+        start = self.layout.line_start.to(terms.alpha.dtype).expand(len(terms.alpha), -1)
+        return replace(terms, alpha=torch.cat([terms.alpha, start], dim=1))
+
     def passed(self, functions: Bounded, state: Ascent, traces: Traces) -> Passed:
         """Make one differentiated pass where a climb stands.
 
@@ -255,15 +272,19 @@ class Bounder:
             # write down what they need on the way back.
             rows.coefficients = {name: _leaf(value) for name, value in rows.coefficients.items()}
             starts = {name: whole(value) for name, value in rows.coefficients.items()}
+            terms = _with_leaf(state.terms)
             relaxations = relaxations_in(
-                self.layout, state.terms, traces, lines=state.lines, inner=state.enclosures
+                self.layout, terms, traces, lines=state.lines, inner=state.enclosures
             )
             pull_back(scene, rows, relaxations)
             value = concretize(scene, rows)[0]
             # Not `backward`, which would leave gradients in the network's own parameters.
-            places = torch.autograd.grad(value.sum(), list(starts.values()))
+            sought = [*starts.values(), *([terms.alpha] if terms.moves else [])]
+            places = torch.autograd.grad(value.sum(), sought, allow_unused=terms.moves)
+        if terms.moves and places[-1] is not None:
+            traces.steepness = places[-1][:, terms.lower.shape[1] :].nan_to_num()
         return Passed(
-            value.detach(), dict(zip(starts, places, strict=True)), scene, rows, relaxations
+            value.detach(), dict(zip(starts, places, strict=False)), scene, rows, relaxations
         )
 
     def _plain(self, functions: Bounded, terms: Terms) -> Tensor:
@@ -272,6 +293,11 @@ class Bounder:
         rows = functions.rows(scene)
         pull_back(scene, rows, relaxations_in(self.layout, terms))
         return concretize(scene, rows)[0]
+
+
+def _with_leaf(terms: Terms) -> Terms:
+    """Return terms in whose slopes a pass is differentiated, if they move lines of other nodes."""
+    return replace(terms, alpha=terms.alpha.detach().requires_grad_()) if terms.moves else terms
 
 
 def _leaf(value: Coefficients) -> Tensor:

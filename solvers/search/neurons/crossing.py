@@ -13,8 +13,9 @@ engine's batch is 1, and row r of a pass lies in domain r.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ from solvers.bounds.relaxation import ElementwiseRelaxation, Relaxation, SavedCo
 from solvers.bounds.rules import NonlinearRule, Slopes, rule_for
 from solvers.search.neurons.layout import Layout, Slot
 
-__all__ = ["ReluLines", "Terms", "Traces", "relaxations_in"]
+__all__ = ["Enclosing", "ReluLines", "Terms", "Traces", "relaxations_in"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +37,8 @@ class Terms:
 
     Attributes:
         lower, upper: Bounds of the values that can be split, shape `(rows, size)`.
-        alpha: Lower slopes of ReLUs in [0, 1], the same shape.
+        alpha: Lower slopes of ReLUs in [0, 1], the same shape; behind them, where lines of other
+            nodes are moved too, what `Layout.moved` says of these.
         gamma: Multipliers of the bounds, positive for the upper one, the same shape.
     """
 
@@ -48,6 +50,16 @@ class Terms:
     def __getitem__(self, index: Tensor | slice) -> Terms:
         """Return some of the rows."""
         return Terms(self.lower[index], self.upper[index], self.alpha[index], self.gamma[index])
+
+    @property
+    def slopes(self) -> Tensor:
+        """Lower slopes of ReLUs, shape `(rows, size)`."""
+        return self.alpha[:, : self.lower.shape[1]]
+
+    @property
+    def moves(self) -> bool:
+        """Whether lines of other nodes are moved."""
+        return self.alpha.shape[1] > self.lower.shape[1]
 
     def to(self, dtype: torch.dtype) -> Terms:
         """Return the same numbers in another dtype."""
@@ -69,12 +81,15 @@ class Traces:
         place: Value z* of each neuron where the relaxed minimum is attained.
         loss: What the relaxation of its owner loses at z*.
         reach: What it loses at the place between the bounds where it is loosest, or about that.
+        steepness: The derivative of rows in what moves lines of nodes other than ReLUs, shape
+            `(rows, lines)`, or None.
     """
 
     pull: Tensor
     place: Tensor
     loss: Tensor
     reach: Tensor
+    steepness: Tensor | None = None
 
     @classmethod
     def like(cls, terms: Terms) -> Traces:
@@ -115,7 +130,7 @@ class ReluLines:
         width = torch.where(unstable, upper - lower, torch.ones_like(lower))
         above = torch.where(unstable, upper / width, active)
         intercept = torch.where(unstable, -above * lower, torch.zeros_like(above))
-        return cls(unstable, torch.where(unstable, terms.alpha, active), above, intercept)
+        return cls(unstable, torch.where(unstable, terms.slopes, active), above, intercept)
 
     def rows(self, index: Tensor) -> ReluLines:
         """Return the lines of some of the rows."""
@@ -278,13 +293,29 @@ def _general_loss(note: _Note, a: Tensor, place: Tensor) -> tuple[Tensor, Tensor
     return lost(torch.clamp(place, lower, upper)), lost((lower + upper) / 2)
 
 
+Enclosing = Callable[[Terms], Relaxation]
+"""Returns what encloses a node for the slopes of some terms; their bounds must not have changed."""
+
+
+def _enclosing(layout: Layout, node: Node, rule: NonlinearRule[Any], terms: Terms) -> Enclosing:
+    """Return what encloses a node other than a ReLU on the bounds of terms."""
+    inputs = [layout.full(name, terms.lower, terms.upper) for name in node.inputs]
+    parameters = layout.parameters(terms.lower.dtype)
+    moved = layout.moved.get(node.name) if terms.moves else None
+    if moved is None:
+        fixed = rule.relax(node.operator, inputs, parameters, Slopes())
+        return lambda _: fixed
+    adjusted = rule.adjustable(node.operator, inputs, parameters)
+    return lambda now: adjusted(now.alpha[:, moved.part].reshape(-1, 1, *moved.shape))
+
+
 def relaxations_in(
     layout: Layout,
     terms: Terms,
     traces: Traces | None = None,
     *,
     lines: ReluLines | None = None,
-    inner: dict[str, Relaxation] | None = None,
+    inner: dict[str, Enclosing] | None = None,
 ) -> Relaxations:
     """Return what encloses each nonlinear node in the domain of every row.
 
@@ -293,11 +324,11 @@ def relaxations_in(
         terms: Bounds, slopes and multipliers of the rows, in the dtype of the pass.
         traces: Filled by the way back through the pass, if there is one.
         lines: Of the terms, where they are at hand.
-        inner: What encloses nodes other than ReLUs on the bounds of the terms, by name; what is
-            missing is added.
+        inner: What encloses nodes other than ReLUs on the bounds of the terms, for any slopes, by
+            name; what is missing is added.
     """
     kept: dict[str, Relaxation] = {}
-    enclosures = {} if inner is None else inner
+    enclosures: dict[str, Enclosing] = {} if inner is None else inner
     triangles = ReluLines.of(terms) if lines is None else lines
 
     def built(node: Node) -> Relaxation:
@@ -312,15 +343,15 @@ def relaxations_in(
         if not any(places.values()):
             return layout.settled(node, terms.lower.dtype)
         if node.name not in enclosures:
-            inputs = [layout.full(name, terms.lower, terms.upper) for name in node.inputs]
-            parameters = layout.parameters(terms.lower.dtype)
-            enclosures[node.name] = rule.relax(node.operator, inputs, parameters, Slopes())
+            with torch.no_grad():
+                enclosures[node.name] = _enclosing(layout, node, rule, terms)
         owned: dict[str, tuple[int, Slot]] = {}
         for position, name in enumerate(node.inputs):
             place = places[name]
             if place is not None and place.owner is node and name not in owned:
                 owned[name] = (position, place)
-        return _GeneralCrossing(node, enclosures[node.name], tuple(owned.values()), terms, traces)
+        inner = enclosures[node.name](terms)
+        return _GeneralCrossing(node, inner, tuple(owned.values()), terms, traces)
 
     def relaxation(node: Node) -> Relaxation:
         if node.name not in kept:

@@ -26,7 +26,7 @@ class Domains:
         number: That the search gave it, in order, the same shape.
         lower, upper: Bounds of the values that can be split, shape `(domains, size)`.
         alpha, gamma: Slopes and multipliers of every row of the clause, shape
-            `(domains, rows, size)`.
+            `(domains, rows, size)`; once bounded, slopes may have more behind (see `Terms`).
         candidates: Values that may be split next, best first, shape `(domains, count)`; −1 for
             none.
     """
@@ -66,12 +66,12 @@ class Domains:
             terms: Of every row, shape `(domains · rows, size)` each.
             candidates: Shape `(domains, count)`.
         """
-        shape = self.alpha.shape
+        rows = self.alpha.shape[:2]
         return replace(
             self,
             floor=floor,
-            alpha=terms.alpha.reshape(shape),
-            gamma=terms.gamma.reshape(shape),
+            alpha=terms.alpha.reshape(*rows, terms.alpha.shape[1]),
+            gamma=terms.gamma.reshape(*rows, terms.gamma.shape[1]),
             candidates=candidates,
         )
 

@@ -25,7 +25,7 @@ from solvers.bounds.intermediate import undecided_mask
 from solvers.bounds.relaxation import Relaxation
 from solvers.bounds.rules import NonlinearRule, Slopes, rule_for
 
-__all__ = ["Layout", "Slot", "layout_of", "outward", "rounded_out"]
+__all__ = ["Layout", "Moved", "Slot", "layout_of", "outward", "rounded_out"]
 
 _NARROW = 1e-6
 """Intervals narrower than this, relative to 1 + their size, are not split any more."""
@@ -45,6 +45,19 @@ class Slot:
     node: Node
     owner: Node
     indices: Tensor
+    part: slice
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A node other than a ReLU whose lines can be moved.
+
+    Attributes:
+        shape: Of its `Slopes.alpha`, without batch and rows.
+        part: Where that stands behind the slopes of ReLUs in a row of slopes.
+    """
+
+    shape: tuple[int, ...]
     part: slice
 
 
@@ -92,6 +105,36 @@ class Layout:
         if dtype not in self._cast:
             self._cast[dtype] = self.network.to(dtype, self.network.device)
         return self._cast[dtype].parameters
+
+    @cached_property
+    def _starts(self) -> dict[str, Tensor]:
+        """Where moved lines begin, flat, by the name of the node."""
+        found = {}
+        for node in nonlinear_nodes(self.network.graph):
+            rule = rule_for(node.operator)
+            open_ = any(name in self.by_node for name in node.inputs)
+            if not isinstance(rule, NonlinearRule) or not rule.optimisable or not open_:
+                continue
+            if not isinstance(node.operator, Relu):
+                inputs = [self.root[name] for name in node.inputs]
+                found[node.name] = rule.alpha_start(node.operator, inputs)[0].to(torch.float32)
+        return found
+
+    @cached_property
+    def moved(self) -> Mapping[str, Moved]:
+        """Nodes other than ReLUs whose lines can be moved, by name."""
+        found, first = {}, self.size
+        for name, start in self._starts.items():
+            last = first + start.numel()
+            found[name] = Moved(tuple(start.shape), slice(first, last))
+            first = last
+        return found
+
+    @cached_property
+    def line_start(self) -> Tensor:
+        """Where moved lines begin, as they stand behind the slopes of ReLUs, shape `(lines,)`."""
+        empty = torch.zeros(0, dtype=torch.float32, device=self.lower.device)
+        return torch.cat([empty, *(start.flatten() for start in self._starts.values())])
 
     def in_dtype(self, dtype: torch.dtype) -> Network:
         """Return the network in a dtype."""

@@ -82,7 +82,14 @@ class Tree:
         balls = regions_to_balls([case.region], network.dtype, network.device)
         dtype = torch.float32 if options.single_precision else network.dtype
         self._layout: Layout = layout_of(network, shrunk.bounds)
-        self._bounder = Bounder(self._layout, region, balls, dtype=dtype, watch=budget)
+        self._bounder = Bounder(
+            self._layout,
+            region,
+            balls,
+            dtype=dtype,
+            watch=budget,
+            moves=options.recorder is None,
+        )
         self._clauses = ClauseRows(network, case.specification)
         limit = _row_limit(network)
         self._brancher = Brancher(
@@ -260,8 +267,7 @@ class Tree:
         layout, lower = self._layout, self._bracket.clause_lower
         clause = torch.from_numpy(np.flatnonzero(lower <= 0)).to(self._device)
         count = len(clause)
-        shape = (count, self._clauses.rows, layout.size)
-        start = (layout.upper > -layout.lower).to(torch.float32)
+        rows, start = self._clauses.rows, self._bounder.start
         zeros = torch.zeros(count, dtype=torch.long, device=self._device)
         return self._numbers(
             Domains(
@@ -271,8 +277,8 @@ class Tree:
                 zeros,
                 layout.lower.repeat(count, 1),
                 layout.upper.repeat(count, 1),
-                start.expand(shape).clone(),
-                torch.zeros(shape, device=self._device),
+                start.repeat(count, rows, 1),
+                torch.zeros((count, rows, layout.size), device=self._device),
                 torch.full((count, self._brancher.width), -1, device=self._device),
             )
         )

@@ -112,7 +112,8 @@ def lines_of(function: Operator, bounds: Interval, choice: str, seed: int = 0) -
     """Relax and read the lines through what a backward pass sees: coefficients ±1."""
     rule = rule_for(function)
     assert isinstance(rule, NonlinearRule)
-    slopes = CHOICES[choice] or Slopes(alpha=uniform(seed, *bounds.lower.shape, low=0).unsqueeze(1))
+    shape = rule.alpha_start(function, [bounds]).shape
+    slopes = CHOICES[choice] or Slopes(alpha=uniform(seed, *shape, low=0).unsqueeze(1))
     relaxation = rule.relax(function, [bounds], PARAMETERS, slopes)
     eye = torch.eye(CHANNELS, dtype=torch.float64).expand(bounds.batch, -1, -1)
     (below_slope,), below = relaxation.backward(eye)
@@ -368,6 +369,30 @@ def test_any_alpha_is_sound_for_any_slope(
         (passed,), constant = relaxation.backward(torch.full((1, 1, 1), sign, dtype=torch.float64))
         line = float(passed * x + constant)
         assert line <= sign * value + 1e-12 * (1 + abs(value) + abs(lower) + abs(upper))
+
+
+@pytest.mark.parametrize("function", [ops.Sigmoid(), ops.Tanh(), ops.Exp(), ops.Gelu()], ids=str)
+def test_points_of_contact_are_chosen(function: Operator) -> None:
+    bounds = Interval(torch.tensor([[0.5]]).double(), torch.tensor([[1.0]]).double())
+    rule = rule_for(function)
+    assert isinstance(rule, NonlinearRule)
+    build = rule.adjustable(function, [bounds], PARAMETERS)
+    usual = rule.relax(function, [bounds], PARAMETERS, Slopes())
+    halfway = build(torch.full((1, 1, 2, 1), 0.5, dtype=torch.float64))
+    assert isinstance(usual, ElementwiseRelaxation)
+    assert isinstance(halfway, ElementwiseRelaxation)
+    torch.testing.assert_close(halfway.lower_slope, usual.lower_slope)
+    torch.testing.assert_close(halfway.upper_intercept, usual.upper_intercept)
+    # one line per row, each tangent at a place of its own on the side where the function bends
+    found = build(torch.tensor([0.2, 0.6, 1.0]).double().reshape(1, 3, 1, 1).expand(1, 3, 2, 1))
+    assert isinstance(found, ElementwiseRelaxation)
+    places = torch.tensor([0.6, 0.8, 1.0]).double()
+    value = function.forward([places], PARAMETERS)
+    assert found.lower_intercept is not None
+    below = found.lower_slope.flatten() * places + found.lower_intercept.flatten()
+    above = found.upper_slope.flatten() * places + found.upper_intercept.flatten()
+    bent = below if isinstance(function, ops.Exp | ops.Gelu) else above
+    torch.testing.assert_close(bent, value)
 
 
 # --- maximum ----------------------------------------------------------------------------------

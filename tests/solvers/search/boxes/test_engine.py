@@ -16,7 +16,7 @@ from solvers.search.boxes.boxes import Boxes, bisected
 from solvers.search.boxes.engine import Engine, PaddedEngine
 from solvers.search.boxes.flat_engine import FlatEngine, engine_for
 from solvers.search.boxes.layout import Layout
-from solvers.search.boxes.levels import Level
+from solvers.search.boxes.levels import Bounded, Level
 from solvers.search.boxes.strategy import Strategy
 from tests.helpers.graphs import GraphBuilder, mlp
 from tests.solvers.search.boxes.support import cube, random_specification, roots
@@ -59,6 +59,42 @@ def test_bounds_are_below_every_margin(
     assert bool((bounded.boxes.worst <= sampled + 1e-12).all())
     assert torch.equal(bounded.boxes.lower, boxes.lower)
     assert bool((bounded.boxes.scores >= 0).all())
+
+
+@given(seed=st.integers(0, 10_000))
+def test_passes_back_of_wide_networks_stand_on_forward_bounds(seed: int) -> None:
+    network, layout, boxes = _setting(seed)
+    engine = PaddedEngine(network, layout)
+    with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
+        alone = engine.bound(boxes, Level.BACKWARD, Budget()).boxes
+        patch.setattr("solvers.search.boxes.levels._VALUES_PER_INPUT", 1)
+        both = engine.bound(boxes, Level.BACKWARD, Budget()).boxes
+        sampled = _least_sampled(network, layout, boxes)
+    assert bool((both.worst <= sampled + 1e-12).all())
+    for name, interval in both.bounds.items():
+        assert bool((interval.lower >= alone.bounds[name].lower - 1e-9).all())
+        assert bool((interval.upper <= alone.bounds[name].upper + 1e-9).all())
+
+
+def test_levels_are_not_compared_where_that_takes_too_long() -> None:
+    network, layout, boxes = _setting(3)
+
+    class Watched(FlatEngine):
+        seen: list[Level]
+
+        def bound(self, boxes: Boxes, level: Level, budget: Budget) -> Bounded:
+            self.seen.append(level)
+            return super().bound(boxes, level, budget)
+
+    engine = Watched(network, layout)
+    engine.seen = []
+    strategy = Strategy(engine, 3)
+    with torch.no_grad():
+        strategy.bound(boxes, Budget())
+        strategy.bound(boxes, Budget.of_seconds(0.0))
+        assert engine.seen == [Level.BACKWARD] * 2
+        strategy.bound(boxes, Budget())
+    assert set(engine.seen) == set(Level)
 
 
 @given(seed=st.integers(0, 10_000))

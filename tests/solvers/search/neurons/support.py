@@ -154,9 +154,9 @@ class Domain:
             none.unsqueeze(0),
         )
 
-    def bounder(self, dtype: torch.dtype = torch.float64) -> Bounder:
+    def bounder(self, dtype: torch.dtype = torch.float64, *, moves: bool = True) -> Bounder:
         region = boxes_to_interval([self.region], torch.float64)
-        return Bounder(self.layout, region, None, dtype=dtype)
+        return Bounder(self.layout, region, None, dtype=dtype, moves=moves)
 
     def functions(self, rows: Tensor) -> Functions:
         """Return linear functions of the output, shape `(rows, outputs)`, without an offset."""

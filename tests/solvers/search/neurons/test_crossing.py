@@ -35,7 +35,8 @@ def assert_nothing_crosses(domain: Domain, generator: torch.Generator) -> None:
     """Compare the bounds of random functions with the domain's inputs."""
     count = 6
     size = domain.layout.size
-    alpha = torch.rand(count, size, generator=generator)
+    lines = len(domain.layout.line_start) if torch.rand((), generator=generator) < 0.5 else 0
+    alpha = torch.rand(count, size + lines, generator=generator)
     gamma = torch.randn(count, size, generator=generator)
     gamma *= torch.rand(count, size, generator=generator) < 0.5
     rows = torch.randn(count, domain.outputs.shape[1], generator=generator, dtype=torch.float64)
@@ -69,6 +70,52 @@ def test_products_and_normalisations(seed: int) -> None:
     network = coupled_graphs.coupled_network(seed, 1 + seed % 2)
     domain = Domain(network, random_box(generator, network.input_shape, 0.2), generator)
     assert_nothing_crosses(domain, torch.Generator().manual_seed(seed))
+
+
+@given(seeds, st.sampled_from((LeakyRelu(0.1), Sigmoid(), Tanh())))
+def test_climbs_move_lines_and_gain_by_it(seed: int, activation: Operator) -> None:
+    generator = np.random.default_rng(seed)
+    network = mlp((3, 6, 5, 2), seed=seed, activation=activation)
+    domain = Domain(network, random_box(generator, (3,)), generator)
+    rows = torch.from_numpy(generator.normal(size=(4, 2)))
+    functions, bounder = domain.functions(rows), domain.bounder()
+    none = torch.zeros(4, domain.layout.size)
+    terms = domain.terms(none, none)
+    found = bounder.climb(
+        functions, terms, steps=12, budget=Budget(), patience=0.0, until_positive=False
+    )
+    assert found.terms.moves == (domain.layout.size > 0)
+    lower = bounder.lower(functions, found.terms)
+    begun = torch.cat([none, domain.layout.line_start.expand(4, -1)], dim=1)
+    start = bounder.lower(functions, domain.terms(begun, none))
+    assert bool((lower >= start - 1e-9).all())
+    assert bool((lower <= (domain.outputs @ rows.T).amin(0)).all())
+    moved = found.terms.alpha[:, domain.layout.size :]
+    assert bool(((moved >= 0) & (moved <= 1)).all())
+
+
+def test_lines_of_products_gain_what_no_multiplier_could() -> None:
+    gained = 0.0
+    for seed in range(6):
+        generator = np.random.default_rng(seed)
+        network = coupled_graphs.coupled_network(seed, 2)
+        domain = Domain(network, random_box(generator, network.input_shape, 0.3), generator)
+        rows = torch.from_numpy(generator.normal(size=(4, domain.outputs.shape[1])))
+        functions, zero = domain.functions(rows), torch.zeros(4, domain.layout.size)
+        best = []
+        for moves in (False, True):
+            bounder = domain.bounder(moves=moves)
+            found = bounder.climb(
+                functions,
+                domain.terms(zero, zero),
+                steps=25,
+                budget=Budget(),
+                patience=0.0,
+                until_positive=False,
+            )
+            best.append(bounder.lower(functions, found.terms))
+        gained += float((best[1] - best[0]).nan_to_num().mean())
+    assert gained > 0
 
 
 def residual_with_shared_values() -> Network:
