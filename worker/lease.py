@@ -6,14 +6,13 @@ import logging
 import threading
 import time
 from enum import StrEnum
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from store.jobs import LeaseState
 from store.settings import Settings
-from worker.logs import in_this_context
+from worker.beside import Beside
 
 __all__ = ["Lease", "LeaseKeeper", "StopReason"]
 
@@ -40,7 +39,7 @@ class LeaseKeeper(Protocol):
         ...
 
 
-class Lease:
+class Lease(Beside):
     """Watches over one job, or a chunk of it, from a thread of its own, while a context is open.
 
     The solver asks `cancelled` between steps as often as it likes; the database is asked every
@@ -63,16 +62,13 @@ class Lease:
         settings: Settings,
         stopping: threading.Event,
     ) -> None:
+        super().__init__({f"lease-{job_id}": self._watch})
         self._keeper = keeper
         self._job_id = job_id
         self._owner = owner
         self._settings = settings
         self._stopping = stopping
         self._state = LeaseState.HELD
-        self._done = threading.Event()
-        self._thread = threading.Thread(
-            target=in_this_context(self._watch), name=f"lease-{job_id}", daemon=True
-        )
 
     @property
     def stop_reason(self) -> StopReason | None:
@@ -86,19 +82,6 @@ class Lease:
     def cancelled(self) -> bool:
         """Return whether to stop, for whatever reason."""
         return self.stop_reason is not None
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._done.set()
-        self._thread.join()
 
     def _watch(self) -> None:
         extended = time.monotonic()

@@ -79,7 +79,6 @@ def run_worker(
 
 def _take_jobs(app: Celery, sweeper: Sweeper, *, settings: Settings, name: str) -> int:
     """Take jobs from the broker until told to stop; return the exit status."""
-    sweeper.start()
     worker = app.Worker(
         pool="solo",
         hostname=name,
@@ -89,8 +88,8 @@ def _take_jobs(app: Celery, sweeper: Sweeper, *, settings: Settings, name: str) 
         without_heartbeat=True,
         quiet=True,
     )
-    worker.start()
-    sweeper.stop()
+    with sweeper:
+        worker.start()
     return int(worker.exitcode or 0)
 
 

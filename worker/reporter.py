@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.metadata import version
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -20,6 +19,7 @@ from store.events import Events
 from store.jobs import Jobs
 from store.settings import Settings
 from store.workers import Workers
+from worker.beside import Beside
 from worker.cores import available_cores
 from worker.meters import Meters
 from worker.observing import observed
@@ -38,7 +38,7 @@ _SURVEY_AFTER_SECONDS = 4.0
 _LEAVING_SECONDS = 5.0
 
 
-class Reporter:
+class Reporter(Beside):
     """Threads beside a worker's jobs, for as long as a context is open.
 
     Args:
@@ -47,6 +47,12 @@ class Reporter:
     """
 
     def __init__(self, settings: Settings, *, name: str) -> None:
+        loops: dict[str, Callable[[], None]] = {
+            "reports": partial(self._repeat, self.report, settings.report_seconds),
+            "webhooks": partial(self._repeat, self._deliver, _WEBHOOK_SECONDS),
+            "survey": self._look_around,
+        }
+        super().__init__(loops, leaving_seconds=_LEAVING_SECONDS)
         self._settings = settings
         self._name = name
         self._version = version("tightrope")
@@ -58,12 +64,6 @@ class Reporter:
         self._tracing = open_tracing(settings, service="tightrope-worker", version=self._version)
         self._deliverer = Deliverer(Deliveries(self._database), settings, self._meters)
         self._survey = Survey()
-        self._done = threading.Event()
-        self._threads = [
-            self._thread("reports", self.report, settings.report_seconds),
-            self._thread("webhooks", self._deliver, _WEBHOOK_SECONDS),
-            threading.Thread(target=self._look_around, name="survey", daemon=True),
-        ]
 
     def observed(self, engines: Engines) -> Engines:
         """Return engines whose work is counted, timed and traced."""
@@ -88,20 +88,8 @@ class Reporter:
         self._counters.count_jobs()
         self._events.prune(datetime.now(UTC) - timedelta(seconds=settings.events_kept_seconds))
 
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._done.set()
-        for thread in self._threads:
-            thread.join(_LEAVING_SECONDS)
+    def _left(self, error: BaseException | None) -> None:
+        del error  # whatever happened to the jobs
         self._guarded(self._leave)
         self._tracing.close()
         self._database.close()
@@ -126,14 +114,11 @@ class Reporter:
         except (NotFoundError, SQLAlchemyError):
             return {}
 
-    def _thread(self, name: str, work: Callable[[], None], seconds: float) -> threading.Thread:
-        def loop() -> None:
-            while True:
-                self._guarded(work)
-                if self._done.wait(seconds):
-                    return
-
-        return threading.Thread(target=loop, name=name, daemon=True)
+    def _repeat(self, work: Callable[[], None], seconds: float) -> None:
+        while True:
+            self._guarded(work)
+            if self._done.wait(seconds):
+                return
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """Do something that has to go on whatever happens: jobs do not depend on it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -11,6 +10,7 @@ from store.jobs import Jobs
 from store.reaper import Reaper
 from store.settings import Settings
 from worker.app import JobQueue
+from worker.beside import Beside
 from worker.logs import job_logged
 
 __all__ = ["Sweeper"]
@@ -18,8 +18,10 @@ __all__ = ["Sweeper"]
 logger = logging.getLogger(__name__)
 
 
-class Sweeper:
-    """Looks through the database now and then; every worker has one, which does no harm.
+class Sweeper(Beside):
+    """Looks through the database at once and then now and then, while a context is open.
+
+    Every worker has one, which does no harm.
 
     Args:
         jobs: The store.
@@ -29,12 +31,11 @@ class Sweeper:
     """
 
     def __init__(self, jobs: Jobs, reaper: Reaper, queue: JobQueue, settings: Settings) -> None:
+        super().__init__({"sweeper": self._loop})
         self._jobs = jobs
         self._reaper = reaper
         self._queue = queue
         self._settings = settings
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="sweeper", daemon=True)
 
     def sweep(self) -> None:
         """Put jobs and chunks of dead workers back, and announce work that is due."""
@@ -43,15 +44,6 @@ class Sweeper:
                 logger.warning("job %s lost a worker; what that had is queued again", job_id)
         for job_id, queue in self._jobs.due(resend_seconds=self._settings.resend_seconds):
             self._queue.send(job_id, queue)
-
-    def start(self) -> None:
-        """Sweep now, then from a thread until `stop`."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop sweeping."""
-        self._done.set()
-        self._thread.join()
 
     def _loop(self) -> None:
         while True:

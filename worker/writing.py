@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from worker.logs import in_this_context
+from worker.beside import Beside
 
 __all__ = ["AnswerWriter"]
 
 _PAUSE_SECONDS = 0.5
 
 
-class AnswerWriter:
+class AnswerWriter(Beside):
     """Writes from a thread of its own while a context is open; on leaving it all is written.
 
     An answer is stored within a fraction of a second, however long the next one takes, and bounds,
@@ -31,16 +30,13 @@ class AnswerWriter:
         *,
         seconds: float = _PAUSE_SECONDS,
     ) -> None:
+        super().__init__({"writer": self._loop})
         self._store = store
         self._seconds = seconds
         self._lock = threading.Lock()
         self._waiting: list[Mapping[str, Any]] = []
         self._news = threading.Event()
-        self._done = threading.Event()
         self._error: Exception | None = None
-        self._thread = threading.Thread(
-            target=in_this_context(self._loop), name="writer", daemon=True
-        )
 
     @property
     def failed(self) -> bool:
@@ -53,19 +49,11 @@ class AnswerWriter:
             self._waiting.append(item)
         self._news.set()
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._done.set()
+    def _stop(self) -> None:
+        super()._stop()
         self._news.set()
-        self._thread.join()
+
+    def _left(self, error: BaseException | None) -> None:
         self._flush()
         if self._error is not None and error is None:
             raise self._error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 from sqlalchemy.exc import OperationalError
 
@@ -34,12 +36,12 @@ def test_it_goes_on_by_itself_until_it_is_stopped(
         failures.append(1)
         raise OperationalError("SELECT", {}, Exception("away"))
 
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, ExitStack() as stack:
         patch.setattr("store.jobs.Jobs.expire", away)
-        sweeper.start()
+        stack.enter_context(sweeper)
         wait_until(lambda: len(failures) > 1)
-    job_id = world.certify().id
-    wait_until(lambda: queue.sent == [(job_id, "bounds")])
-    sweeper.stop()
+        patch.undo()
+        job_id = world.certify().id
+        wait_until(lambda: queue.sent == [(job_id, "bounds")])
     world.certify()
     assert len(queue.sent) == 1
