@@ -28,8 +28,9 @@ SAFE_WORDS = {
     ("numpy", "load"): ("allow_pickle", False),
     ("torch", "load"): ("weights_only", True),
 }
-# What may know of paths in the process that serves HTTP: names of uploads, for people.
-MAY_KNOW_PATHS = {"api/receiving.py", "api/openapi.py"}
+# What may know of paths in the process that serves HTTP: names of uploads, for people, and a proof
+# of the store that another process is to check, in a folder of its own.
+MAY_KNOW_PATHS = {"api/receiving.py", "api/openapi.py", "api/proving.py"}
 
 
 def sources(packages: list[str]) -> Iterator[tuple[str, ast.Module]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from pathlib import PurePath
 from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
@@ -68,7 +67,7 @@ async def _sent(request: Request) -> tuple[str, FileKind]:
     """Return the name of the file of a form, and by it what the file is taken for."""
     file = (await request.form()).get("file")
     name = (file.filename or "") if isinstance(file, UploadFile) else ""
-    return name, "dataset" if PurePath(name).suffix.lower() == DATASETS.suffix else "network"
+    return name, "dataset" if name.lower().endswith(DATASETS.suffix) else "network"
 
 
 def _told(name: str, error: ApiError | StoreError) -> tuple[dict[str, Any], int]:
