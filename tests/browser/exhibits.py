@@ -20,7 +20,7 @@ from tests.helpers.training_results import epoch
 SIDE = 14
 METHODS = ("ibp", "crown", "alpha-crown", "exact")
 _CLASSES = 6
-_INPUTS = 110
+_INPUTS = 60
 _SECONDS = {"attack": 0.05, "ibp": 0.002, "crown": 0.01, "alpha-crown": 0.3, "exact": 2.0}
 _DETAILS: dict[str, Any] = {
     **NETWORK_DETAILS,
