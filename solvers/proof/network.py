@@ -268,7 +268,9 @@ def dense(matrix: Matrix) -> Array:
 
 def _fullest(matrix: Matrix, axis: int) -> int:
     """Return the largest number of coefficients other than 0 along an axis."""
-    return int(sparse.csr_array(matrix).count_nonzero(axis=axis).max())
+    if isinstance(matrix, np.ndarray):
+        return int(np.count_nonzero(matrix, axis=axis).max())
+    return int(matrix.count_nonzero(axis=axis).max())
 
 
 def entries(matrix: Matrix) -> Array:
