@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import statistics
 import tempfile
 from collections.abc import Mapping
@@ -24,7 +25,6 @@ __all__ = ["run"]
 _JOBS = 1000
 _INPUTS = 10_000
 _VISITS = 5
-_CHROMIUM = "/usr/bin/chromium"
 _MEASURE = """() => {
   const [page] = performance.getEntriesByType("navigation");
   const paint = performance.getEntriesByName("first-contentful-paint")[0];
@@ -45,7 +45,7 @@ def run() -> None:
         filled = fill(service.data_dir, jobs=_JOBS, inputs=_INPUTS)
         many = asyncio.run(_queries(service.data_dir, _paths(filled)))
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=_CHROMIUM)
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
             url = str(service.http.base_url)
             rows = [
                 [name, *_visits(browser, url, path), few[name], many[name]]
@@ -75,11 +75,13 @@ def _paths(filled: Filled) -> Mapping[str, str]:
         "filtered, sorted, last page": f"{large}?verdict=verified&sort=lower_down&page=99",
         "an input": f"{large}/inputs/{filled.falsified}",
         "comparisons": "/comparisons",
+        "a comparison": f"/comparisons/{filled.comparison}",
         "trainings": "/trainings",
         "a training": f"/trainings/{filled.training}",
         "new certification": "/new/certification",
         "new comparison": "/new/comparison",
         "new training": "/new/training",
+        "settings": "/settings",
     }
 
 

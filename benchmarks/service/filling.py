@@ -175,8 +175,8 @@ class _Filler:
         return [row, *networks]
 
     def _train(self, name: str, number: int) -> list[Any]:
-        asked = {"architecture": "mlp:8", "dataset_id": self._dataset, "epsilon": 0.05, "epochs": 20,
-                 "name": f"trained-{number}"}  # fmt: skip
+        asked = {"architecture": "mlp:8", "dataset_id": self._dataset, "epsilon": 0.05,
+                 "epochs": 20, "name": f"trained-{number}"}  # fmt: skip
         settings = stored_settings(TrainingCreate.model_validate(asked))
         return [TrainingRow(id=name, dataset_id=self._dataset, settings=settings, arms={})]
 
