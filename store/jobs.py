@@ -16,18 +16,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import ColumnElement, CursorResult, and_, func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import and_, func, or_, select
 
 from store.clock import Clock, database_clock
 from store.database import Database
-from store.errors import ConflictError, NotFoundError, StoreError
-from store.events import note
-from store.identifiers import is_identifier, new_identifier
+from store.errors import ConflictError
+from store.job_rows import (
+    LeaseLostError,
+    add_job,
+    back_to_queue,
+    cancel_idle,
+    claim_whole,
+    finish_job,
+    get_job,
+    guarded_update,
+    hold_job,
+    noted_update,
+    owned,
+    settle_lost,
+)
 from store.states import FINAL_STATES, JobState, Origin
-from store.tables import ChunkRow, JobRow
+from store.tables import JobRow
 
 __all__ = [
     "FINAL_STATES",
@@ -55,70 +66,6 @@ class LeaseState(StrEnum):
     HELD = "held"
     CANCELLED = "cancelled"
     LOST = "lost"
-
-
-class LeaseLostError(StoreError):
-    """The job no longer belongs to the worker that wrote to it."""
-
-
-def get_job(session: Session, identifier: str) -> JobRow:
-    """Return one job.
-
-    Raises:
-        NotFoundError: There is none with that id.
-    """
-    row = session.get(JobRow, identifier) if is_identifier(identifier) else None
-    if row is None:
-        raise NotFoundError("job", identifier)
-    return row
-
-
-def add_job(
-    session: Session,
-    *,
-    kind: str,
-    queue: str,
-    total: int,
-    origin: Origin | None = None,
-    priority: int = 0,
-) -> JobRow:
-    """Add a queued job; what it is about goes into another table, under the same id."""
-    origin = origin or Origin()
-    row = JobRow(
-        id=new_identifier("job"),
-        kind=kind,
-        queue=queue,
-        state=JobState.QUEUED.value,
-        total=total,
-        priority=priority,
-        ready=True,
-        created_at=datetime.now(UTC),
-        webhook_url=origin.webhook_url,
-        context=None if origin.context is None else dict(origin.context),
-    )
-    session.add(row)
-    session.flush()
-    note(session, row.id)
-    return row
-
-
-def hold_job(session: Session, job_id: str, owner: str) -> None:
-    """Lock the owner's running job, inside a transaction that writes a part of its result.
-
-    The job's row comes first: had it been deleted, inserting for it would fail.
-
-    Raises:
-        LeaseLostError: It is no longer the owner's; the transaction has to be given up.
-    """
-    if not guarded_update(session, *_owned(job_id, owner), owner=owner):
-        raise LeaseLostError(f"job {job_id} no longer belongs to worker {owner}")
-
-
-def guarded_update(session: Session, *conditions: ColumnElement[bool], **values: object) -> bool:
-    """Change the one job that meets all conditions; return whether there was one."""
-    statement = update(JobRow).where(*conditions).values(**values)
-    result = session.execute(statement, execution_options={"synchronize_session": False})
-    return cast("CursorResult[Any]", result).rowcount == 1
 
 
 class Jobs:
@@ -183,7 +130,7 @@ class Jobs:
         """Extend the owner's lease."""
         with self._database.write() as session:
             ends = self._clock(session) + self._lease
-            held = guarded_update(session, *_owned(job_id, owner), lease_expires_at=ends)
+            held = guarded_update(session, *owned(job_id, owner), lease_expires_at=ends)
         return self.check(job_id, owner) if held else LeaseState.LOST
 
     def check(self, job_id: str, owner: str) -> LeaseState:
@@ -211,7 +158,7 @@ class Jobs:
             return noted_update(
                 session,
                 job_id,
-                *_owned(job_id, owner),
+                *owned(job_id, owner),
                 attempts=JobRow.attempts - 1,
                 **back_to_queue(self._clock(session)),
             )
@@ -241,7 +188,7 @@ class Jobs:
                     JobRow.cancel_requested.is_(False),
                     cancel_requested=True,
                 )
-                _cancel_idle(session, job_id)
+                cancel_idle(session, job_id)
             session.expire_all()
             row = get_job(session, job_id)
             if row.state in (JobState.SUCCEEDED, JobState.FAILED):
@@ -269,7 +216,7 @@ class Jobs:
                 gone = JobRow.owner.is_not(None) if owner == "*" else JobRow.owner == owner
             running = and_(JobRow.state == JobState.RUNNING, gone)
             rows = session.scalars(select(JobRow).where(running).order_by(JobRow.id)).all()
-            return [row.id for row in rows if _settle(session, row, running, max_attempts)]
+            return [row.id for row in rows if settle_lost(session, row, running, max_attempts)]
 
     def due(self, *, resend_seconds: float, all_queued: bool = False) -> list[tuple[str, str]]:
         """Return `(id, queue)` of jobs with work that nobody has, to tell the queue of them.
@@ -300,120 +247,3 @@ class Jobs:
         later = datetime.now(UTC) + timedelta(seconds=resend_seconds)
         with self._database.write() as session:
             guarded_update(session, JobRow.id == job_id, sends=JobRow.sends + 1, next_send_at=later)
-
-
-def claim_whole(
-    session: Session,
-    job_id: str,
-    owner: str,
-    free: ColumnElement[bool],
-    *,
-    now: datetime,
-    lease: timedelta,
-) -> bool:
-    """Take a job that is free as a whole; return whether it is now the owner's."""
-    return noted_update(
-        session,
-        job_id,
-        free,
-        JobRow.cancel_requested.is_(False),
-        state=JobState.RUNNING,
-        owner=owner,
-        ready=False,
-        lease_expires_at=now + lease,
-        started_at=func.coalesce(JobRow.started_at, now),
-        claimed_at=now,
-        claimed_done=JobRow.done,
-        attempts=JobRow.attempts + 1,
-    )
-
-
-def finish_job(
-    session: Session,
-    job_id: str,
-    owner: str,
-    state: JobState,
-    *,
-    error: dict[str, Any] | None = None,
-) -> None:
-    """Bring the owner's job to an end, inside a transaction that writes its result.
-
-    Raises:
-        LeaseLostError: It is no longer the owner's; the transaction has to be given up.
-    """
-    if not noted_update(
-        session,
-        job_id,
-        *_owned(job_id, owner),
-        state=state,
-        error=error,
-        ready=False,
-        finished_at=datetime.now(UTC),
-        owner=None,
-        lease_expires_at=None,
-    ):
-        raise LeaseLostError(f"job {job_id} no longer belongs to worker {owner}")
-
-
-def noted_update(
-    session: Session, job_id: str, *conditions: ColumnElement[bool], **values: object
-) -> bool:
-    """Change the state of a job that meets all conditions, and write that down."""
-    changed = guarded_update(session, JobRow.id == job_id, *conditions, **values)
-    if changed:
-        note(session, job_id)
-    return changed
-
-
-def _cancel_idle(session: Session, job_id: str) -> None:
-    """Cancel a running job that no worker has anything of: nobody else would."""
-    held = select(ChunkRow.number).where(ChunkRow.job_id == job_id, ChunkRow.state == "running")
-    noted_update(
-        session,
-        job_id,
-        JobRow.state == JobState.RUNNING,
-        JobRow.owner.is_(None),
-        ~held.exists(),
-        state=JobState.CANCELLED,
-        ready=False,
-        finished_at=datetime.now(UTC),
-    )
-
-
-def _owned(job_id: str, owner: str) -> tuple[ColumnElement[bool], ...]:
-    return (JobRow.id == job_id, JobRow.owner == owner, JobRow.state == JobState.RUNNING)
-
-
-def back_to_queue(now: datetime) -> dict[str, object]:
-    """Return what a job that goes back to the queue is set to."""
-    return {
-        "ready": True,
-        "state": JobState.QUEUED,
-        "owner": None,
-        "lease_expires_at": None,
-        "sends": 0,
-        "next_send_at": now,
-    }
-
-
-def _settle(session: Session, row: JobRow, running: ColumnElement[bool], max_attempts: int) -> bool:
-    """Settle one job whose worker is gone; return whether it went back to the queue."""
-    now = datetime.now(UTC)
-    end: dict[str, object] = {
-        "owner": None,
-        "lease_expires_at": None,
-        "ready": False,
-        "finished_at": now,
-    }
-    if row.cancel_requested:
-        noted_update(session, row.id, running, state=JobState.CANCELLED, **end)
-        return False
-    if row.attempts >= max_attempts:
-        message = (
-            f"the job's worker died {row.attempts} times; "
-            "it may need more memory than there is, see the worker's log"
-        )
-        error = {"type": "WorkerLostError", "message": message}
-        noted_update(session, row.id, running, state=JobState.FAILED, error=error, **end)
-        return False
-    return noted_update(session, row.id, running, **back_to_queue(now))
