@@ -136,7 +136,8 @@ def test_clauses_of_several_rows_are_decided_alike(seed: int) -> None:
     plain = search(network, case, NeuronSearchOptions(sharpen=False))[1]
     with always_sharp():
         sharp = search(network, case)[1]
-    assert plain.verdict == sharp.verdict
+    # Splitting alone bounds each row by itself, and stalls where only a sum of rows is positive.
+    assert plain.verdict == sharp.verdict or not plain.decided
     assert sharp.contradiction is None
     assert sharp.lower <= sharp.upper
 
