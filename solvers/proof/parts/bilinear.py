@@ -82,6 +82,8 @@ def _multiply(network: CheckedNetwork, node: Node) -> None:
     if all(known):
         one, two = (network.constants[name] for name in node.inputs)
         node.require(one.dtype == two.dtype == np.int64, "it computes a constant with rounding")
+        small = all((np.abs(part.astype(np.float64)) < 2**31).all() for part in (one, two))
+        node.require(small, "it multiplies whole numbers that may overflow")
         network.constants[node.outputs[0]] = one * two
         return
     if any(known):

@@ -43,6 +43,10 @@ def _sum(network: CheckedNetwork, node: Node) -> None:
         return
     left, right = (network.weight(node, position) for position in (0, 1))
     node.require(left.dtype == right.dtype, "it adds numbers of two types")
+    if left.dtype != np.float64:
+        signed = left.dtype in (np.int32, np.int64)
+        small = all((np.abs(part.astype(np.float64)) < 2**30).all() for part in (left, right))
+        node.require(signed and small, "it adds whole numbers that may overflow")
     right = -right if node.operator == "Sub" else right
     total = left + right
     if total.dtype == np.float64:

@@ -253,25 +253,31 @@ def test_a_final_softmax_is_dropped_and_named() -> None:
     assert network.dropped == "Softmax"
     assert network.output == network.names["z"]
     inside = [*nodes, node("Relu", ["y"], ["r"])]
-    with pytest.raises(UnsupportedProofError, match="Softmax"):
-        read_network(model(inside, shape=(1, 3), weights={"w": normal(3, 4)}, outputs=("r",)))
+    kept = read_network(model(inside, shape=(1, 3), weights={"w": normal(3, 4)}, outputs=("r",)))
+    assert kept.dropped is None
+    assert "the rule of Softmax" in kept.used
 
 
 REFUSED = {
     "operator": ([node("Erf", ["x"], ["y"])], {}, "Erf.*not supported"),
     "attribute": ([node("Relu", ["x"], ["y"], mystery=1)], {}, "mystery.*not understood"),
-    "product": ([node("Mul", ["x", "x"], ["y"])], {}, "not a constant"),
     "division by zero": ([node("Div", ["x", "b"], ["y"])], {"b": np.zeros(3, "f")}, "by zero"),
     "rounded constant": (
-        [node("Add", ["b", "b"], ["c"]), node("Add", ["x", "c"], ["y"])],
-        {"b": normal(1, 3)},
+        [node("Add", ["a", "b"], ["c"]), node("Add", ["x", "c"], ["y"])],
+        {"a": np.full((1, 3), 0.1, "f"), "b": np.full((1, 3), 1e9, "f")},
         "constant with rounding",
     ),
     "whole numbers that overflow": (
         [node("Add", ["u", "u"], ["s"]), node("Cast", ["s"], ["c"], to=TensorProto.FLOAT),
          node("Mul", ["x", "c"], ["y"])],
         {"u": np.full((1, 3), 2**31 - 1, np.int32)},
-        "constant with rounding",
+        "may overflow",
+    ),
+    "factors that overflow": (
+        [node("Mul", ["u", "u"], ["s"]), node("Cast", ["s"], ["c"], to=TensorProto.FLOAT),
+         node("Mul", ["x", "c"], ["y"])],
+        {"u": np.full((1, 3), 2**40, np.int64)},
+        "may overflow",
     ),
     "pads beside auto_pad": (
         [node("Reshape", ["x", "s"], ["r"]),
