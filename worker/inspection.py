@@ -3,9 +3,9 @@
 Loading torch takes seconds, so this process loads everything trusted once and then forks for every
 file. The child limits its own memory, time and files before it reads a byte of what was uploaded,
 answers, and ends. A request is one line of JSON, `{kind, path, name, memory_bytes, seconds}`, or of
-the kind `proof` what `worker.proofs` takes in place of path and name. The answer is `{"details": …}`
-for a good file, `{"error": {"type", "message", "parts"}}` for a bad one, or nothing when the child
-died of the file.
+the kind `proof` what `worker.proofs` takes in place of path and name. The answer is
+`{"details": …}` for a good file, `{"error": {"type", "message", "parts"}}` for a bad one, or
+nothing when the child died of the file.
 """
 
 from __future__ import annotations
