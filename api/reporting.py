@@ -112,7 +112,9 @@ def ending_of(
     )
 
 
-def origin_of(services: Services, row: CertificationRow | ComparisonRow, uri: str | None) -> Origin:
+def origin_of(
+    services: Services, row: CertificationRow | ComparisonRow | TrainingRow, uri: str | None
+) -> Origin:
     """Return what SARIF says of tool and place."""
     return Origin(services.version, uri, row.dataset.sha256)
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from reports.findings import RULES, SUCCEEDED, Ending, Finding, Side, finding_of, radius_text
 from reports.numbers import dump_json
 
-__all__ = ["Origin", "certification_sarif", "comparison_sarif"]
+__all__ = ["Origin", "certification_sarif", "comparison_sarif", "training_sarif"]
 
 Item = Mapping[str, Any]
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -79,6 +79,16 @@ def comparison_sarif(
     )
 
 
+def training_sarif(origin: Origin, ending: Ending = SUCCEEDED) -> str:
+    """Return a run without results: a training whose arms are not compared asks about no inputs.
+
+    Args:
+        origin: Tool and place.
+        ending: How the job ended.
+    """
+    return _document([], origin, ending)
+
+
 def _lost_first(side: Side, proved: set[Any], radius: str, baseline: str) -> Iterator[Finding]:
     for item in side.items:
         finding = finding_of(item, radius)
@@ -104,7 +114,7 @@ def _document(
     results.sort(key=lambda entry: entry[0])
     run = {
         "tool": {"driver": _driver(origin)},
-        "automationDetails": {"id": f"tightrope/{places[0]}/"},
+        "automationDetails": {"id": f"tightrope/{places[0] if places else 'training'}/"},
         "invocations": [_invocation(ending, len(results) - _MOST_RESULTS)],
         "artifacts": [
             {"location": _location(place), "hashes": {"sha-256": str(side.network.get("sha256"))}}
@@ -139,7 +149,8 @@ def _invocation(ending: Ending, left_out: int) -> dict[str, Any]:
     """Return how the run went, with what readers of the results have to know."""
     notes = []
     if ending.state != "succeeded":
-        words = f"{ending.words}; {len(ending.missing)} inputs have no answer."
+        missing = f"; {len(ending.missing)} inputs have no answer" if ending.missing else ""
+        words = f"{ending.words}{missing}."
         notes.append({"level": "error", "message": {"text": words}})
     if left_out > 0:
         words = f"{left_out} results of less weight are left out."

@@ -22,7 +22,7 @@ from api.reporting import (
 from api.services import Services, ServicesDependency
 from reports.findings import Ending, Side
 from reports.junit import certification_junit, comparison_junit, training_junit
-from reports.sarif import certification_sarif, comparison_sarif
+from reports.sarif import certification_sarif, comparison_sarif, training_sarif
 from store.tables import CertificationRow, ComparisonRow
 
 __all__ = ["router"]
@@ -68,6 +68,11 @@ def _compared(services: Services, comparison_id: str) -> tuple[ComparisonRow, li
     sides = comparison_sides(services, row)
     ending = ending_of(row.job, row.settings["indices"], *(side.items for side in sides))
     return row, sides, ending
+
+
+def _comparison_sarif(services: Services, comparison_id: str, uri: str | None) -> str:
+    row, sides, ending = _compared(services, comparison_id)
+    return comparison_sarif(sides, row.settings, origin_of(services, row, uri), ending)
 
 
 @router.get(
@@ -133,10 +138,7 @@ def get_comparison_sarif(
 
     The comparison has to be finished. With several candidates, `uri` is where all of them are.
     """
-    row, sides, ending = _compared(services, comparison_id)
-    origin = origin_of(services, row, uri)
-    text = comparison_sarif(sides, row.settings, origin, ending)
-    return Response(text, media_type=_SARIF)
+    return Response(_comparison_sarif(services, comparison_id, uri), media_type=_SARIF)
 
 
 @router.get(
@@ -148,9 +150,31 @@ def get_comparison_sarif(
 def get_training_junit(training_id: TrainingId, services: ServicesDependency) -> Response:
     """Return a test for each trained network, which passes where training went to an end.
 
-    The training has to be finished. It has no SARIF: it finds nothing about inputs.
+    The training has to be finished.
     """
     row = services.trainings.get(training_id)
     require_finished("training", row.job)
     text = training_junit(training_data(services, row), ending_of(row.job))
     return Response(text, media_type=_JUNIT)
+
+
+@router.get(
+    "/trainings/{training_id}/sarif.json",
+    summary="Get a training as SARIF",
+    response_class=Response,
+    responses=_answers(_SARIF, "SARIF 2.1.0.", _OBJECT),
+)
+def get_training_sarif(
+    training_id: TrainingId, services: ServicesDependency, uri: RepositoryPath = None
+) -> Response:
+    """Return what the comparison of both arms found; no results where they are not compared.
+
+    The training has to be finished, and the comparison that followed it.
+    """
+    row = services.trainings.get(training_id)
+    require_finished("training", row.job)
+    if row.comparison_id is None:
+        text = training_sarif(origin_of(services, row, uri), ending_of(row.job))
+    else:
+        text = _comparison_sarif(services, row.comparison_id, uri)
+    return Response(text, media_type=_SARIF)

@@ -134,15 +134,6 @@ class Results(JobsOfKind[R, J]):
         """Return what came out of a finished one as JUnit XML."""
         return self._ask(document(f"{self.path}/{identifier}/junit.xml"))
 
-
-class Certifying(Results[R, J]):
-    """Jobs that answer for inputs."""
-
-    @operation
-    def csv(self, identifier: str) -> Flow[str]:
-        """Return the answers so far as a table."""
-        return self._ask(document(f"{self.path}/{identifier}/items.csv"))
-
     @operation
     def sarif(self, identifier: str, *, uri: str | None = None) -> Flow[str]:
         """Return what a finished one found as SARIF 2.1.0.
@@ -152,6 +143,15 @@ class Certifying(Results[R, J]):
             uri: Path of the network in its repository, where code scanning shows the results.
         """
         return self._ask(document(f"{self.path}/{identifier}/sarif.json", uri=uri))
+
+
+class Certifying(Results[R, J]):
+    """Jobs that answer for inputs."""
+
+    @operation
+    def csv(self, identifier: str) -> Flow[str]:
+        """Return the answers so far as a table."""
+        return self._ask(document(f"{self.path}/{identifier}/items.csv"))
 
     def _items(self, identifier: str, **filters: str | None) -> Paging[Item]:
         path, read = f"{self.path}/{identifier}/items", page_of(Item)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from store.answers import answer_values
-from store.tables import Base, ComparedItemRow, ItemRow, JobRow
+from store.tables import Base, ComparedItemRow, ItemRow, JobRow, TrainingRow
 from tests.api.checks import problem
 from tests.api.conftest import Api
 from tests.helpers.junit import check_junit, outcomes
@@ -93,11 +93,33 @@ def test_a_comparison(api: Api) -> None:
 
 def test_a_training(api: Api) -> None:
     row = api.world.train(baseline=True)
-    path = f"/v1/trainings/{row.id}/{JUNIT}"
-    problem(api.client.get(path), 409, "is queued")
+    path = f"/v1/trainings/{row.id}"
+    for file in (JUNIT, SARIF):
+        problem(api.client.get(f"{path}/{file}"), 409, "is queued")
     api.client.post(f"/v1/jobs/{row.id}/cancel")
-    root = check_junit(api.client.get(path).text)
+    root = check_junit(api.client.get(f"{path}/{JUNIT}").text)
     assert outcomes(root) == {"candidate": "skipped"}
+    run = check_sarif(api.client.get(f"{path}/{SARIF}").text)
+    (note,) = run["invocations"][0]["toolExecutionNotifications"]
+    assert (run["results"], note["message"]["text"]) == ([], "the job was cancelled.")
+
+
+def test_a_training_finds_what_the_comparison_of_its_arms_found(api: Api) -> None:
+    training, comparison = api.world.train(baseline=True), api.world.compare((0,))
+    path = f"/v1/trainings/{training.id}/{SARIF}"
+    with api.world.database.write() as session:
+        session.get_one(TrainingRow, training.id).comparison_id = comparison.id
+        session.get_one(JobRow, training.id).state = "succeeded"
+    problem(api.client.get(path), 409, f"comparison {comparison.id} is queued")
+    rows = [
+        ComparedItemRow(
+            comparison_id=comparison.id, position=position, **answer_values(item(0, verdict))
+        )
+        for position, verdict in enumerate(("verified", "unknown"))
+    ]
+    answer(api, rows, comparison.id)
+    (result,) = check_sarif(api.client.get(path).text)["results"]
+    assert result["ruleId"] == "lost"
 
 
 @pytest.mark.parametrize("file", [JUNIT, SARIF])
@@ -108,6 +130,7 @@ def test_there_is_nothing_before_the_end(api: Api, kind: str, file: str) -> None
 
 
 @pytest.mark.parametrize("path", ["certifications/x/junit.xml", "certifications/x/sarif.json",
-    "comparisons/x/junit.xml", "comparisons/x/sarif.json", "trainings/x/junit.xml"])  # fmt: skip
+    "comparisons/x/junit.xml", "comparisons/x/sarif.json", "trainings/x/junit.xml",
+    "trainings/x/sarif.json"])  # fmt: skip
 def test_what_is_not_there(api: Api, path: str) -> None:
     problem(api.client.get(f"/v1/{path}"), 404, "x")
