@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 
 from api.keyring import Keyring
 from api.metrics import Metrics
+from api.remembered import Remembered
 from api.throttle import Throttle, open_throttle
 from store.audit import AuditLog
 from store.blobs import BlobStore
@@ -66,6 +67,7 @@ class Services:
     Attributes:
         keys, logins, projects, audit, throttle: Who may do what, who did it, and how often.
         keyring: What was found out about keys and logins a moment ago.
+        remembered: What pages have made of many answers.
         limits: Of the one who asks; None for no limit.
         version: Of the software; part of what makes two questions equal.
         inspections: Keeps few files inspected at once, since each may take much memory.
@@ -92,6 +94,7 @@ class Services:
     inspections: CapacityLimiter
     version: str
     tracing: Tracing = NO_TRACING
+    remembered: Remembered = field(default_factory=Remembered)
     limits: KeyLimits = field(default_factory=KeyLimits)
 
     def of(self, tenant: Tenant, limits: KeyLimits) -> Services:

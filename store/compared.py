@@ -106,7 +106,7 @@ class ComparedReads:
 
         Their counterexamples are left out.
         """
-        payload = without_example(ComparedItemRow.payload, self._database.dialect)
+        payload = without_example(ComparedItemRow, self._database.dialect)
         query = (
             select(ComparedItemRow.position, payload)
             .where(ComparedItemRow.comparison_id == comparison_id)

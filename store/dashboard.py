@@ -191,19 +191,28 @@ class Dashboard:
             found = session.execute(query.order_by(CertificationRow.id.desc()).limit(limit))
             return [(_certified(row), row.network) for row in found]
 
-    def items(self, certification_id: str) -> list[dict[str, Any]]:
-        """Return the answers of a certification in the order of the data set.
+    def items(
+        self, certification_id: str, indices: Sequence[int] | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the answers of a certification.
 
         Their counterexamples are left out: a picture has thousands of values, and lists show none.
+
+        Args:
+            certification_id: Whose.
+            indices: Of the inputs, in this order, those without an answer left out; without them,
+                all in the order of the data set.
         """
-        payload = without_example(ItemRow.payload, self._database.dialect)
-        query = (
-            select(payload)
-            .where(ItemRow.certification_id == certification_id)
-            .order_by(ItemRow.index)
-        )
+        payload = without_example(ItemRow, self._database.dialect)
+        query = select(payload).where(ItemRow.certification_id == certification_id)
+        if indices is not None:
+            query = query.where(ItemRow.index.in_(indices))
         with self._database.read() as session:
-            return list(session.scalars(query))
+            found = list(session.scalars(query.order_by(ItemRow.index)))
+        if indices is None:
+            return found
+        places = {index: place for place, index in enumerate(indices)}
+        return sorted(found, key=lambda item: places[item["index"]])
 
     def answer(self, certification_id: str, index: int) -> Answer:
         """Return the answer for an input.

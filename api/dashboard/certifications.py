@@ -8,19 +8,19 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse
 
 from api import views
+from api.dashboard.digests import digest_of
 from api.dashboard.lines import certified_view, job_view
 from api.dashboard.overview import dashboard_of
 from api.dashboard.rendering import show
-from api.dashboard.selecting import Selection, select_items
+from api.dashboard.selecting import Selection, select_lines
 from api.pagination import CursorParameter, before_id, split
 from api.parameters import CertificationId
 from api.principal import PrincipalDependency, Scope, needs
 from api.services import ServicesDependency
 from reports import charts, curves
 from reports.html import VERDICTS, item_row, run_rows, summary_tiles
-from reports.intervals import interval_chart, time_chart
 from reports.page import region_text
-from reports.summary import EXACT, summarize
+from reports.summary import EXACT
 from store.dashboard import JobLine
 from store.jobs import FINAL_STATES
 from store.tables import CertificationRow
@@ -81,28 +81,29 @@ def show_certification(
 ) -> HTMLResponse:
     """Return the page of one certification."""
     row = services.certifications.get(certification_id)
-    items = dashboard_of(services).items(certification_id)
+    dashboard = dashboard_of(services)
+    digest = digest_of(services, dashboard, row)
     methods = row.settings["methods"]
     bounds = [method for method in methods if method != EXACT]
-    summary = row.summary or summarize(items, methods)
-    selected = select_items(items, chosen, f"/certifications/{certification_id}")
+    selected = select_lines(digest.lines, chosen, f"/certifications/{certification_id}")
+    items = dashboard.items(certification_id, [line.place for line in selected.lines])
     return show(
         request,
         "certification.html",
         principal,
         **certification_frame(row),
-        tiles=summary_tiles(summary) if items else [],
-        accuracy=charts.accuracy_chart(summary) if items else None,
-        gaps=charts.gap_chart(items, methods),
-        intervals=interval_chart(items),
-        times=time_chart(items, methods),
+        tiles=summary_tiles(digest.summary) if digest.lines else [],
+        accuracy=charts.accuracy_chart(digest.summary) if digest.lines else None,
+        gaps=digest.gaps,
+        intervals=digest.intervals,
+        times=digest.times,
         charts=charts,
         curves=curves,
         selected=selected,
         filters=(("Verdict", selected.verdicts), ("Evidence", selected.evidences)),
         most_links=_MOST_LINKS,
-        rows=[item_row(item, bounds) for item in selected.items],
-        has_reasons=any(item.get("reason") for item in selected.items),
+        rows=[item_row(item, bounds) for item in items],
+        has_reasons=any(item.get("reason") for item in items),
         bounds=bounds,
         has_exact=EXACT in methods,
         verdicts=VERDICTS,

@@ -90,7 +90,10 @@ def show_comparison(
 ) -> HTMLResponse:
     """Return the page of one comparison."""
     row = services.comparisons.get(comparison_id)
-    result = row.result or _so_far(row, ComparedReads(services.database).items(comparison_id))
+    reads = ComparedReads(services.database)
+    result = row.result or services.remembered.of(
+        row.job, lambda: _so_far(row, reads.items(comparison_id))
+    )
     compared = None
     if result is not None:
         compared = compared_figures(result["baseline"], result["candidates"])

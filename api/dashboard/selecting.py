@@ -6,19 +6,55 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from reports.html import VERDICTS
 from reports.numbers import finite
 from reports.summary import EVIDENCE, bracket
 
-__all__ = ["Choice", "Selected", "Selection", "Sort", "select_items"]
+__all__ = ["Choice", "Line", "Selected", "Selection", "Sort", "line_of", "select_lines"]
 
-Item = Mapping[str, Any]
 _PAGE = 100
 _FILTERS = ("verdict", "evidence", "label")
 _DOWN = "_down"
+
+
+class Line(NamedTuple):
+    """An input as far as a table is filtered and sorted by it; None where there is no such number.
+
+    Attributes:
+        place: Index in the data set.
+        label: Its class.
+        verdict, evidence: As reports name them.
+        lower, upper: The best bounds on its margin.
+        seconds: Of all methods together.
+    """
+
+    place: int
+    label: int | None
+    verdict: str
+    evidence: str
+    lower: float | None
+    upper: float | None
+    seconds: float | None
+
+
+def line_of(item: Mapping[str, Any]) -> Line:
+    """Return the line of an answer as certifications report it."""
+    lowers = [finite(value) for value in (item.get("lower") or {}).values()]
+    known = [value for value in (*lowers, bracket(item)[0]) if value is not None]
+    seconds = [finite(value) or 0.0 for value in (item.get("seconds") or {}).values()]
+    return Line(
+        place=item["index"],
+        label=item.get("label"),
+        verdict=str(item.get("verdict")),
+        evidence=str(item.get("evidence")),
+        lower=max(known, default=None),
+        upper=finite(item.get("upper")),
+        seconds=math.fsum(seconds) if seconds else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -78,7 +114,7 @@ class Selected:
     """A page of a table with its links.
 
     Attributes:
-        items: To show.
+        lines: To show.
         first, last, total: Which of how many these are, counted from 1.
         verdicts, evidences, labels: Filters.
         others: What a form that chooses a label sends along, by name.
@@ -86,7 +122,7 @@ class Selected:
         before, after: Links to the pages beside this one; empty where there is none.
     """
 
-    items: Sequence[Item]
+    lines: Sequence[Line]
     first: int
     last: int
     total: int
@@ -99,34 +135,34 @@ class Selected:
     after: str
 
 
-def select_items(items: Sequence[Item], chosen: Selection, path: str) -> Selected:
+def select_lines(lines: Sequence[Line], chosen: Selection, path: str) -> Selected:
     """Return the page of a table.
 
     Args:
-        items: All of them.
+        lines: All of them.
         chosen: Which are to be shown; words that mean nothing are as if they were not there.
         path: Of the page.
     """
-    labels = _labels(items)
+    labels = _labels(lines)
     chosen = _known(chosen, labels)
-    passing = _passing(items, chosen)
+    passing = _passing(lines, chosen)
     key = _KEYS[chosen.sort.removesuffix(_DOWN)]
     # Inputs that have no such number come last, whichever way the others are sorted.
-    known = [item for item in passing if key(item) is not None]
-    known.sort(key=lambda item: key(item) or 0.0, reverse=chosen.sort.endswith(_DOWN))
-    ordered = [*known, *(item for item in passing if key(item) is None)]
+    known = [line for line in passing if key(line) is not None]
+    known.sort(key=lambda line: key(line) or 0.0, reverse=chosen.sort.endswith(_DOWN))
+    ordered = [*known, *(line for line in passing if key(line) is None)]
     pages = max(1, math.ceil(len(ordered) / _PAGE))
     number = min(chosen.page, pages)
     start = (number - 1) * _PAGE
     shown = ordered[start : start + _PAGE]
     return Selected(
-        items=shown,
+        lines=shown,
         first=start + 1 if shown else 0,
         last=start + len(shown),
         total=len(ordered),
-        verdicts=_choices(items, chosen, "verdict", VERDICTS, path),
-        evidences=_choices(items, chosen, "evidence", EVIDENCE, path),
-        labels=_choices(items, chosen, "label", labels, path),
+        verdicts=_choices(lines, chosen, "verdict", VERDICTS, path),
+        evidences=_choices(lines, chosen, "evidence", EVIDENCE, path),
+        labels=_choices(lines, chosen, "label", labels, path),
         others=chosen.only("label", "").query,
         sorts={name: _sort(chosen, name, path) for name in _KEYS},
         before=replace(chosen, page=number - 1).href(path) if number > 1 else "",
@@ -134,9 +170,9 @@ def select_items(items: Sequence[Item], chosen: Selection, path: str) -> Selecte
     )
 
 
-def _labels(items: Sequence[Item]) -> list[str]:
+def _labels(lines: Sequence[Line]) -> list[str]:
     """Return all labels in the order of classes."""
-    known = {item["label"] for item in items if item.get("label") is not None}
+    known = {line.label for line in lines if line.label is not None}
     return [str(label) for label in sorted(known)]
 
 
@@ -150,20 +186,22 @@ def _known(chosen: Selection, labels: Sequence[str]) -> Selection:
     )
 
 
-def _passing(items: Sequence[Item], chosen: Selection) -> Sequence[Item]:
+def _passing(lines: Sequence[Line], chosen: Selection) -> Sequence[Line]:
     wanted = [(name, word) for name in _FILTERS if (word := getattr(chosen, name))]
     # Most of the time nothing is filtered, and there may be ten thousand.
     if not wanted:
-        return items
-    return [item for item in items if all(str(item.get(name)) == word for name, word in wanted)]
+        return lines
+    return [
+        line for line in lines if all(str(getattr(line, name)) == word for name, word in wanted)
+    ]
 
 
 def _choices(
-    items: Sequence[Item], chosen: Selection, field: str, words: Sequence[str], path: str
+    lines: Sequence[Line], chosen: Selection, field: str, words: Sequence[str], path: str
 ) -> list[Choice]:
     """Return the filters of one field, those that would show nothing left out."""
     others = chosen.only(field, "")
-    counts = Counter(str(item.get(field)) for item in _passing(items, others))
+    counts = Counter(str(getattr(line, field)) for line in _passing(lines, others))
     now = getattr(chosen, field)
     every = Choice("all", counts.total(), others.href(path), now=not now)
     return [
@@ -184,27 +222,12 @@ def _sort(chosen: Selection, name: str, path: str) -> Sort:
     return Sort(replace(chosen, sort=target, page=1).href(path), now)
 
 
-def _lower(item: Item) -> float | None:
-    lowers = [finite(value) for value in (item.get("lower") or {}).values()]
-    known = [value for value in (*lowers, bracket(item)[0]) if value is not None]
-    return max(known, default=None)
-
-
-def _seconds(item: Item) -> float | None:
-    seconds = [finite(value) for value in (item.get("seconds") or {}).values()]
-    return math.fsum(value or 0.0 for value in seconds) if seconds else None
-
-
-def _verdict(item: Item) -> float | None:
-    word = item.get("verdict")
-    return float(VERDICTS.index(word)) if word in VERDICTS else None
-
-
-_KEYS: Mapping[str, Callable[[Item], float | None]] = {
-    "index": lambda item: finite(item.get("index")),
-    "label": lambda item: finite(item.get("label")),
-    "verdict": _verdict,
-    "lower": _lower,
-    "upper": lambda item: finite(item.get("upper")),
-    "seconds": _seconds,
+_PLACES: Mapping[str, float] = {word: float(place) for place, word in enumerate(VERDICTS)}
+_KEYS: Mapping[str, Callable[[Line], float | None]] = {
+    "index": attrgetter("place"),
+    "label": attrgetter("label"),
+    "verdict": lambda line: _PLACES.get(line.verdict),
+    "lower": attrgetter("lower"),
+    "upper": attrgetter("upper"),
+    "seconds": attrgetter("seconds"),
 }

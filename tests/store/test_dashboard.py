@@ -72,7 +72,8 @@ def test_items_come_without_their_counterexamples(world: World) -> None:
     assert [one["index"] for one in kept] == [0, 1]
     assert [one["verdict"] for one in kept] == ["verified", "falsified"]
     assert kept[0]["lower"] == {"crown": 0.5}
-    assert all("counterexample" not in one for one in kept)
+    assert not any(one.get("counterexample") for one in kept)
+    assert dashboard(world).items(row.id, [1, 7, 0]) == kept[::-1]
     answer = dashboard(world).answer(row.id, 1)
     assert answer.item["counterexample"] == found
     assert (answer.input, answer.proof_bytes) == ([0.0] * 4, None)

@@ -8,30 +8,31 @@ from urllib.parse import parse_qs, urlsplit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.dashboard.selecting import Selected, Selection, select_items
+from api.dashboard.selecting import Line, Selected, Selection, line_of, select_lines
 from reports.html import VERDICTS
 from reports.summary import EVIDENCE
 from tests.helpers.report_items import FIVE_ITEMS, item, items_strategy
 
 PATH = "/certifications/job_x"
-MANY = [item(index, "verified", lower=(0.0, index % 7), upper=8.0) for index in range(250)]
+FIVE = [line_of(one) for one in FIVE_ITEMS]
+MANY = [line_of(item(index, "verified", lower=(0.0, index % 7), upper=8.0)) for index in range(250)]
 
 
-def follow(items: list[dict[str, Any]], href: str) -> Selected:
+def follow(lines: list[Line], href: str) -> Selected:
     """Return what a link shows."""
     parts = urlsplit(href)
     assert (parts.path, parts.fragment) == (PATH, "inputs")
     query = {name: values[0] for name, values in parse_qs(parts.query).items()}
     page = int(query.pop("page", "1"))
-    return select_items(items, Selection(**query, page=page), PATH)  # type: ignore[arg-type]
+    return select_lines(lines, Selection(**query, page=page), PATH)
 
 
 def indices(selected: Selected) -> list[int]:
-    return [one["index"] for one in selected.items]
+    return [line.place for line in selected.lines]
 
 
 def test_everything_in_order() -> None:
-    selected = select_items(FIVE_ITEMS, Selection(), PATH)
+    selected = select_lines(FIVE, Selection(), PATH)
     assert indices(selected) == [0, 1, 2, 3, 4]
     assert (selected.first, selected.last, selected.total) == (1, 5, 5)
     assert (selected.before, selected.after) == ("", "")
@@ -51,30 +52,31 @@ def test_filters_show_as_many_as_they_say(
     items: list[dict[str, Any]], verdict: str, evidence: str, label: str
 ) -> None:
     chosen = Selection(verdict=verdict, evidence=evidence, label=label)
-    selected = select_items(items, chosen, PATH)
+    lines = [line_of(one) for one in items]
+    selected = select_lines(lines, chosen, PATH)
     there = label if label in {str(one["label"]) for one in items} else ""
-    for one in selected.items:
-        assert verdict in ("", one["verdict"])
-        assert evidence in ("", one["evidence"])
-        assert there in ("", str(one["label"]))
+    for line in selected.lines:
+        assert verdict in ("", line.verdict)
+        assert evidence in ("", line.evidence)
+        assert there in ("", str(line.label))
     for choice in (*selected.verdicts, *selected.evidences, *selected.labels):
-        assert follow(items, choice.href).total == choice.count
+        assert follow(lines, choice.href).total == choice.count
     assert sum(choice.now for choice in selected.verdicts) == 1
 
 
 def test_sorting_there_and_back() -> None:
-    down = select_items(FIVE_ITEMS, Selection(sort="lower_down"), PATH)
+    down = select_lines(FIVE, Selection(sort="lower_down"), PATH)
     # The one without bounds comes last either way.
     assert indices(down) == [0, 1, 3, 2, 4]
     assert down.sorts["lower"].now == "descending"
-    up = follow(FIVE_ITEMS, down.sorts["lower"].href)
+    up = follow(FIVE, down.sorts["lower"].href)
     assert indices(up) == [2, 3, 1, 0, 4]
     assert up.sorts["lower"].now == "ascending"
-    assert follow(FIVE_ITEMS, up.sorts["lower"].href) == down
+    assert follow(FIVE, up.sorts["lower"].href) == down
 
 
 def test_pages_hold_everything_once() -> None:
-    selected = select_items(MANY, Selection(sort="lower"), PATH)
+    selected = select_lines(MANY, Selection(sort="lower"), PATH)
     seen = indices(selected)
     assert selected.before == ""
     while selected.after:
@@ -89,13 +91,14 @@ def test_pages_hold_everything_once() -> None:
 
 def test_what_means_nothing_is_ignored() -> None:
     odd = Selection(verdict="odd", evidence="odd", label="77", sort="odd", page=99)
-    assert indices(select_items(FIVE_ITEMS, odd, PATH)) == [0, 1, 2, 3, 4]
-    assert select_items([], odd, PATH).total == 0
+    assert indices(select_lines(FIVE, odd, PATH)) == [0, 1, 2, 3, 4]
+    assert select_lines([], odd, PATH).total == 0
 
 
 def test_classes_are_in_their_order_and_keep_the_other_filters() -> None:
-    items = [item(index, "verified", label=label) for index, label in enumerate([10, 9, 2, 10])]
-    selected = select_items(items, Selection(verdict="verified", sort="label", label="9"), PATH)
+    labels = enumerate([10, 9, 2, 10])
+    lines = [line_of(item(index, "verified", label=label)) for index, label in labels]
+    selected = select_lines(lines, Selection(verdict="verified", sort="label", label="9"), PATH)
     assert [one.word for one in selected.labels] == ["all", "2", "9", "10"]
     assert [one.count for one in selected.labels] == [4, 1, 1, 2]
     assert indices(selected) == [1]
