@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.problems import problem_of, problem_response
+from api.problems import answer, problem_of
 
 __all__ = ["DEEPEST_JSON", "BodyLimit", "NestingLimit", "nests_deeper"]
 
@@ -45,7 +46,7 @@ class BodyLimit:
         announced = Headers(scope=scope).get("content-length", "")
         if announced.isdigit() and int(announced) > limit:
             problem = problem_of("TooLargeError", detail, instance=scope["path"])
-            await problem_response(problem)(scope, receive, send)
+            await answer(Request(scope), problem)(scope, receive, send)
             return
         received = 0
 

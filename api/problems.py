@@ -34,6 +34,7 @@ __all__ = [
     "PROBLEMS",
     "ApiError",
     "ProblemKind",
+    "answer",
     "install",
     "problem_of",
     "problem_response",
@@ -227,10 +228,10 @@ def _api_error(request: Request, error: Exception) -> Response:
         query = request.url.query
         target = quote(request.url.path + (f"?{query}" if query else ""), safe="/")
         return RedirectResponse(f"/login?next={target}", status_code=303, headers=SECURITY_HEADERS)
-    return _answer(request, problem, error.headers)
+    return answer(request, problem, error.headers)
 
 
-def _answer(
+def answer(
     request: Request, problem: Problem, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Return a problem as whoever asks reads it: a page for people, a document for programs."""
@@ -256,10 +257,10 @@ def _is_shown(request: Request) -> bool:
 def _store_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, RejectedFileError):
         name = type(error).__name__
-        return _answer(request, problem_of(name, str(error), instance=request.url.path))
+        return answer(request, problem_of(name, str(error), instance=request.url.path))
     parts = [InvalidPart(location=part["node"], message=_refused(part)) for part in error.parts]
     problem = problem_of(error.kind, str(error), instance=request.url.path, errors=parts)
-    return _answer(request, problem)
+    return answer(request, problem)
 
 
 def _refused(part: Mapping[str, str]) -> str:
@@ -273,7 +274,7 @@ def _http_error(request: Request, error: Exception) -> Response:
         raise error
     if error.status_code == HTTPStatus.BAD_REQUEST:
         detail = f"{error.detail}; send JSON in UTF-8"
-        return _answer(request, problem_of("MalformedBodyError", detail, instance=request.url.path))
+        return answer(request, problem_of("MalformedBodyError", detail, instance=request.url.path))
     problem = Problem(
         type="about:blank",
         title=HTTPStatus(error.status_code).phrase,
@@ -284,7 +285,7 @@ def _http_error(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(_allowed_methods(request))
-    return _answer(request, problem, headers)
+    return answer(request, problem, headers)
 
 
 def _framework_detail(request: Request, error: HTTPException) -> str:
@@ -318,7 +319,7 @@ def _validation_error(request: Request, error: Exception) -> Response:
         for part in error.errors()
     ]
     listed = "; ".join(f"{part.location}: {part.message}" for part in parts)
-    return _answer(
+    return answer(
         request, problem_of("ValidationError", listed, instance=request.url.path, errors=parts)
     )
 
@@ -327,14 +328,14 @@ def _database_error(request: Request, error: Exception) -> Response:
     logger.error("the database failed: %s", error)
     if "disk is full" in str(error):
         detail = "the server's disk is full, nothing was stored; free some space and try again"
-        return _answer(request, problem_of("StoreFullError", detail, instance=request.url.path))
+        return answer(request, problem_of("StoreFullError", detail, instance=request.url.path))
     if isinstance(error, IntegrityError):
         detail = "something this request refers to changed at the same moment; try again"
-        return _answer(request, problem_of("ConflictError", detail, instance=request.url.path))
+        return answer(request, problem_of("ConflictError", detail, instance=request.url.path))
     if not isinstance(error, OperationalError):
         return _unexpected_error(request, error)
     detail = "the database does not answer; try again in a few seconds"
-    return _answer(
+    return answer(
         request, problem_of("UnavailableError", detail, instance=request.url.path), _RETRY_AFTER
     )
 
@@ -342,4 +343,4 @@ def _database_error(request: Request, error: Exception) -> Response:
 def _unexpected_error(request: Request, error: Exception) -> Response:
     logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
     detail = "the service met an error of its own; its log has the details"
-    return _answer(request, problem_of(_INTERNAL, detail, instance=request.url.path))
+    return answer(request, problem_of(_INTERNAL, detail, instance=request.url.path))

@@ -8,7 +8,7 @@ from typing import Any
 
 from reports import charts
 from reports.html import VERDICTS
-from reports.numbers import finite
+from reports.numbers import finite, settled
 from reports.page import MISSING, number, percent, region_text, render, setting_rows
 from reports.paired_charts import GroupedBars, IntervalChart, grouped_bars, interval_chart
 
@@ -129,7 +129,7 @@ def _gap_chart(
     """Return bars of the mean gap by method, where one is known."""
     gaps = [entry["summary"]["mean_gap"] for entry in everyone]
     chart = grouped_bars(
-        [(method, [entry[method] for entry in gaps]) for method in gaps[0]], shares=False
+        [(method, [settled(entry[method]) for entry in gaps]) for method in gaps[0]], shares=False
     )
     lead = "Mean distance of a method's bound from the exact margin, or from the best upper bound."
     return [] if chart is None else [("Gaps", lead, chart)]
@@ -244,8 +244,9 @@ def _rows(baseline: Mapping[str, Any], candidate: Mapping[str, Any]) -> list[_Ro
     ]
     before, after = baseline["summary"]["mean_gap"], candidate["summary"]["mean_gap"]
     for method, change in candidate["difference"].items():
-        gap = {**change["mean_gap"], "difference": change["mean_gap"]["value"], "p_value": None}
-        values = (number(before[method]), number(after[method]))
+        moved = {name: settled(change["mean_gap"][name]) for name in ("low", "value", "high")}
+        gap = {**moved, "difference": moved["value"], "p_value": None}
+        values = (number(settled(before[method])), number(settled(after[method])))
         rows.append(_row(f"mean gap, {method}", values, gap, scale=1.0, less_is_better=True))
     tight, tighter = baseline.get("tightness") or {}, candidate.get("tightness") or {}
     for name, key in (("unstable neurons", "unstable"), ("slack of all layers", "slack")):

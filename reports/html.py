@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from reports import charts
 from reports.examples import Example, example
-from reports.numbers import finite
+from reports.numbers import finite, settled
 from reports.page import (
     MISSING,
     duration,
@@ -165,7 +165,7 @@ def _bound_cell(item: Mapping[str, Any], method: str) -> _Cell:
     bound = finite((item.get("lower") or {}).get(method))
     status = (item.get("status") or {}).get(method, "done")
     notes = [
-        f"gap {number((item.get('gap') or {}).get(method))}",
+        f"gap {number(settled((item.get('gap') or {}).get(method)))}",
         duration(finite((item.get("seconds") or {}).get(method)) or 0.0),
         str((item.get("reasons") or {}).get(method) or status),
     ]

@@ -6,7 +6,10 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 
-__all__ = ["dump_json", "finite", "mean", "strict"]
+__all__ = ["dump_json", "finite", "mean", "settled", "strict"]
+
+# Gaps are differences of logits, whose last digits are lost long before this one.
+_ROUNDING = 1e-12
 
 
 def finite(value: object) -> float | None:
@@ -18,6 +21,12 @@ def finite(value: object) -> float | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
+
+
+def settled(value: object) -> float | None:
+    """Return a gap as a float, or None; what rounding left of equal numbers becomes 0."""
+    number = finite(value)
+    return 0.0 if number is not None and abs(number) < _ROUNDING else number
 
 
 def mean(values: Iterable[object]) -> float | None:

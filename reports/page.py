@@ -20,6 +20,7 @@ __all__ = [
     "region_text",
     "render",
     "setting_rows",
+    "whole",
 ]
 
 MISSING = "–"
@@ -56,6 +57,11 @@ def number(value: object, digits: int = 4) -> str:
     """Return a number for people, or a dash."""
     known = finite(value)
     return MISSING if known is None else f"{known:.{digits}g}".replace("-", "\u2212")
+
+
+def whole(value: float) -> str:
+    """Return a count in groups of three digits."""
+    return f"{value:,.0f}".replace(",", "\u202f")
 
 
 def percent(value: object) -> str:

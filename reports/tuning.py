@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reports import curves
 from reports.charts import nice_ticks
-from reports.curves import AREA, HEIGHT, WIDTH, Mark
-from reports.numbers import finite, strict
+from reports.curves import AREA, Mark
+from reports.numbers import finite, settled, strict
 from reports.page import duration, number, percent, render, setting_rows
 
 __all__ = ["tuning_html", "tuning_report"]
@@ -73,9 +74,7 @@ def tuning_html(report: Mapping[str, Any]) -> str:
         network=report["network"],
         lead=_lead(report),
         plot=_plot(trials, front),
-        width=WIDTH,
-        height=HEIGHT,
-        area=AREA,
+        curves=curves,
         rows=[(trial["number"] in front, _cells(trial)) for trial in trials],
         dataset=setting_rows(report["dataset"]),
         settings=setting_rows(report["settings"]),
@@ -96,7 +95,7 @@ def _cells(trial: Mapping[str, Any]) -> list[str]:
         percent(trial["clean_accuracy"]),
         percent(trial.get("empirical_accuracy")),
         percent(trial["certified_accuracy"]),
-        number(trial.get("mean_gap")),
+        number(settled(trial.get("mean_gap"))),
         number(trial.get("unstable")),
         duration(trial.get("seconds")),
         str(trial.get("network") or trial.get("reason") or ""),

@@ -5,12 +5,12 @@ Lists read columns and not whole rows: settings may name a hundred thousand inpu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, func, select
+from sqlalchemy import ColumnElement, Row, Select, case, func, select
 from sqlalchemy.orm import Session
 
 from store.database import Database
@@ -19,37 +19,21 @@ from store.jobs import FINAL_STATES, JobState, get_job
 from store.payloads import without_example
 from store.tables import (
     CertificationRow,
-    ComparedNetworkRow,
-    ComparisonRow,
     DatasetRow,
     ItemProofRow,
     ItemRow,
     JobRow,
     NetworkRow,
-    TrainingRow,
 )
+from store.titles import JobLine, job_lines
+from store.trainings import KIND as TRAINING
 from store.uploads import NETWORKS, UploadRow, get_upload
 from store.workers import Workers
 
-__all__ = ["Answer", "Certified", "Dashboard", "JobLine", "NetworkLine", "Overview"]
+__all__ = ["Answer", "Certified", "Dashboard", "NetworkLine", "Overview", "QueueLine"]
 
 _LIVE = tuple(state.value for state in JobState if state not in FINAL_STATES)
 _TREND = 12
-
-
-@dataclass(frozen=True)
-class JobLine:
-    """A job in a list.
-
-    Attributes:
-        job: The job.
-        title: What it is about.
-        epsilon: Radius that it asks about.
-    """
-
-    job: JobRow
-    title: str
-    epsilon: float | None
 
 
 @dataclass(frozen=True)
@@ -83,21 +67,39 @@ class NetworkLine:
 
 
 @dataclass(frozen=True)
+class QueueLine:
+    """What waits for the workers of a queue.
+
+    Attributes:
+        name: Of the queue.
+        workers: How many take it.
+        running, queued: Jobs.
+        inputs: That these jobs have not answered yet; a comparison asks every network about each.
+    """
+
+    name: str
+    workers: int
+    running: int
+    queued: int
+    inputs: int
+
+
+@dataclass(frozen=True)
 class Overview:
     """How everything is at this moment.
 
     Attributes:
         live: Jobs that are queued or running, the oldest first.
         recent: Jobs that are finished, the newest first.
-        states: How many jobs there are in each state.
-        workers: How many workers take each queue.
+        workers: How many workers there are.
+        queues: Those that somebody takes or waits in, by name.
         networks: Those that were certified last, the latest first.
     """
 
     live: Sequence[JobLine]
     recent: Sequence[JobLine]
-    states: Mapping[str, int]
-    workers: Mapping[str, int]
+    workers: int
+    queues: Sequence[QueueLine]
     networks: Sequence[NetworkLine]
 
 
@@ -135,18 +137,18 @@ class Dashboard:
         """Return at most `limit` of each list."""
         live = select(JobRow).where(JobRow.state.in_(_LIVE)).order_by(JobRow.id).limit(limit)
         ended = select(JobRow).where(JobRow.state.in_(FINAL_STATES))
-        states = select(JobRow.state, func.count(JobRow.id)).group_by(JobRow.state)
         with self._database.read() as session:
             running = list(session.scalars(live))
             finished = list(session.scalars(ended.order_by(JobRow.id.desc()).limit(limit)))
-            lines = {line.job.id: line for line in _lines(session, [*running, *finished])}
-            counts = {row[0]: row[1] for row in session.execute(states)}
+            lines = {line.job.id: line for line in job_lines(session, [*running, *finished])}
+            waiting = _waiting(session)
             networks = _certified_last(session, limit)
+        living = Workers(self._database).living(seconds=self._alive_seconds)
         return Overview(
             live=[lines[job.id] for job in running],
             recent=[lines[job.id] for job in finished],
-            states=counts,
-            workers=Workers(self._database).alive(seconds=self._alive_seconds),
+            workers=len(living),
+            queues=_queues(waiting, [row.queues.split(",") for row in living]),
             networks=networks,
         )
 
@@ -157,7 +159,7 @@ class Dashboard:
             NotFoundError: There is none with that id.
         """
         with self._database.read() as session:
-            (line,) = _lines(session, [get_job(session, job_id)])
+            (line,) = job_lines(session, [get_job(session, job_id)])
             return line
 
     def networks(self, *, limit: int, before: str | None) -> list[NetworkLine]:
@@ -266,6 +268,37 @@ def _certified(row: Row[Any]) -> Certified:
     return Certified(**{name: values[name] for name in Certified.__dataclass_fields__})
 
 
+def _waiting(session: Session) -> list[Row[Any]]:
+    """Return the live jobs of each queue by state, and the inputs that they have not answered."""
+    left = JobRow.total - JobRow.done - JobRow.parked
+    # What is left of a training are its steps.
+    inputs = func.sum(case((JobRow.kind == TRAINING, 0), else_=left))
+    query = (
+        select(
+            JobRow.queue, JobRow.state, func.count(JobRow.id).label("jobs"), inputs.label("inputs")
+        )
+        .where(JobRow.state.in_(_LIVE))
+        .group_by(JobRow.queue, JobRow.state)
+    )
+    return list(session.execute(query))
+
+
+def _queues(waiting: Sequence[Row[Any]], taken: Sequence[Sequence[str]]) -> list[QueueLine]:
+    """Return what waits in each queue, beside the workers that take it."""
+    names = {row.queue for row in waiting}.union(*taken)
+    jobs = {(row.queue, row.state): row.jobs for row in waiting}
+    return [
+        QueueLine(
+            name,
+            workers=sum(name in queues for queues in taken),
+            running=jobs.get((name, JobState.RUNNING), 0),
+            queued=jobs.get((name, JobState.QUEUED), 0),
+            inputs=sum(row.inputs for row in waiting if row.queue == name),
+        )
+        for name in sorted(names)
+    ]
+
+
 def _certified_last(session: Session, limit: int) -> list[NetworkLine]:
     """Return the networks that were certified last, with their history."""
     latest = func.max(CertificationRow.id)
@@ -300,64 +333,3 @@ def _with_history(session: Session, networks: Sequence[NetworkRow]) -> list[Netw
     for row in session.execute(select(ranked).where(ranked.c.age <= _TREND).order_by("age")):
         history[row.network_id].append(_certified(row))
     return [NetworkLine(row, history[row.id]) for row in networks]
-
-
-def _lines(session: Session, jobs: Iterable[JobRow]) -> Iterator[JobLine]:
-    """Yield jobs with what they are about; one query for each kind."""
-    found = list(jobs)
-    ids = [job.id for job in found]
-    titles: dict[str, tuple[str, float | None]] = {}
-    for read in (_certification_titles, _comparison_titles, _training_titles):
-        titles.update(read(session, ids))
-    for job in found:
-        yield JobLine(job, *titles.get(job.id, (job.kind, None)))
-
-
-_Titles = dict[str, tuple[str, float | None]]
-
-
-def _certification_titles(session: Session, ids: Sequence[str]) -> _Titles:
-    epsilon = CertificationRow.settings["epsilon"].as_float()
-    query = (
-        select(CertificationRow.id, NetworkRow.name, epsilon)
-        .join(NetworkRow, NetworkRow.id == CertificationRow.network_id)
-        .where(CertificationRow.id.in_(ids))
-    )
-    return {row[0]: (row[1], row[2]) for row in session.execute(query)}
-
-
-def _comparison_titles(session: Session, ids: Sequence[str]) -> _Titles:
-    epsilon = ComparisonRow.settings["epsilon"].as_float()
-    query = (
-        select(ComparisonRow.id, NetworkRow.name, epsilon)
-        .join(ComparedNetworkRow, ComparedNetworkRow.comparison_id == ComparisonRow.id)
-        .join(NetworkRow, NetworkRow.id == ComparedNetworkRow.network_id)
-        .where(ComparisonRow.id.in_(ids))
-        .order_by(ComparisonRow.id, ComparedNetworkRow.position)
-    )
-    names: dict[str, list[str]] = {}
-    radii: dict[str, float | None] = {}
-    for identifier, name, radius in session.execute(query):
-        names.setdefault(identifier, []).append(name)
-        radii[identifier] = radius
-    return {one: (" against ".join(reversed(names[one])), radii[one]) for one in names}
-
-
-def _training_titles(session: Session, ids: Sequence[str]) -> _Titles:
-    settings = TrainingRow.settings
-    query = (
-        select(
-            TrainingRow.id,
-            settings["name"].as_string(),
-            settings["architecture"].as_string(),
-            NetworkRow.name,
-            settings["method"].as_string(),
-            settings["epsilon"].as_float(),
-        )
-        .outerjoin(NetworkRow, NetworkRow.id == TrainingRow.network_id)
-        .where(TrainingRow.id.in_(ids))
-    )
-    return {
-        identifier: (name or f"{network or architecture} by {method}", epsilon)
-        for identifier, name, architecture, network, method, epsilon in session.execute(query)
-    }

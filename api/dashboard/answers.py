@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from reports.numbers import settled
 from reports.page import duration, number
 from reports.summary import EXACT
 
@@ -25,7 +26,7 @@ def method_row(item: Mapping[str, Any], method: str) -> dict[str, str]:
     return {
         "method": method,
         "lower": number(lower),
-        "gap": number((item.get("gap") or {}).get(method)),
+        "gap": number(settled((item.get("gap") or {}).get(method))),
         "seconds": duration((item.get("seconds") or {}).get(method)),
         "status": str(reason or status),
     }

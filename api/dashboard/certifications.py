@@ -21,9 +21,9 @@ from reports import charts, curves
 from reports.html import VERDICTS, item_row, run_rows, summary_tiles
 from reports.page import region_text
 from reports.summary import EXACT
-from store.dashboard import JobLine
 from store.jobs import FINAL_STATES
 from store.tables import CertificationRow
+from store.titles import JobLine
 
 __all__ = ["certification_frame", "router"]
 

@@ -26,9 +26,9 @@ from reports.intervals import bounds_chart
 from reports.page import MISSING, norm_text, number, percent, region_text
 from reports.summary import best_certified
 from store.compared import ComparedReads, CompareLine
-from store.dashboard import JobLine
 from store.jobs import FINAL_STATES
 from store.tables import ComparisonRow
+from store.titles import JobLine
 
 __all__ = ["router"]
 

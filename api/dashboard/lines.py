@@ -10,8 +10,9 @@ from api.views import seconds_left
 from reports.html import VERDICTS
 from reports.page import MISSING, duration, norm_text, number, percent
 from reports.summary import best_certified, verdict_counts
-from store.dashboard import Certified, JobLine, NetworkLine
+from store.dashboard import Certified, NetworkLine
 from store.tables import JobRow, NetworkRow
+from store.titles import JobLine
 
 __all__ = ["CertifiedView", "JobView", "NetworkView", "certified_view", "job_view", "network_view"]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
@@ -11,7 +12,8 @@ from api.dashboard.lines import NetworkView, job_view, network_view
 from api.dashboard.rendering import show
 from api.principal import PrincipalDependency, Scope, needs
 from api.services import Services, ServicesDependency
-from store.dashboard import Dashboard, Overview
+from reports.page import whole
+from store.dashboard import Dashboard, Overview, QueueLine
 
 __all__ = ["dashboard_of", "router"]
 
@@ -37,24 +39,52 @@ def home(
         "overview.html",
         principal,
         tiles=_tiles(found, networks),
+        queues=[_queue(line) for line in found.queues],
         live=[job_view(line) for line in found.live],
         recent=[job_view(line) for line in found.recent],
         networks=networks,
     )
 
 
+@dataclass(frozen=True)
+class _QueueView:
+    """A queue in a table; `idle` where jobs are in it that nobody takes."""
+
+    name: str
+    workers: int
+    running: int
+    queued: int
+    inputs: str
+    idle: bool
+
+
+def _queue(line: QueueLine) -> _QueueView:
+    live = line.running + line.queued
+    return _QueueView(
+        line.name,
+        line.workers,
+        line.running,
+        line.queued,
+        whole(line.inputs),
+        idle=bool(live) and not line.workers,
+    )
+
+
 def _tiles(found: Overview, networks: Sequence[NetworkView]) -> list[tuple[str, str, str]]:
-    states: Mapping[str, int] = found.states
     verdicts = {
         word: sum(network.verdicts[word] for network in networks)
         for word in ("verified", "falsified", "unknown")
     }
-    workers = max(found.workers.values(), default=0)
-    queues = ", ".join(f"{count} for {name}" for name, count in found.workers.items())
+    running, queued, inputs = (
+        sum(getattr(queue, name) for queue in found.queues)
+        for name in ("running", "queued", "inputs")
+    )
+    left = f"; {whole(inputs)} inputs left in all" if inputs else ""
+    told = "their queues are below" if found.workers else "none: nothing will be computed"
     return [
-        ("Running", str(states.get("running", 0)), "jobs at this moment"),
-        ("Queued", str(states.get("queued", 0)), "jobs that wait for a worker"),
-        ("Workers alive", str(workers), queues or "none: nothing will be computed"),
+        ("Running", str(running), "jobs at this moment"),
+        ("Queued", str(queued), f"jobs that wait{left}"),
+        ("Workers alive", str(found.workers), told),
         ("Verified", str(verdicts["verified"]), "inputs, in the latest certifications"),
         ("Falsified", str(verdicts["falsified"]), "inputs with a counterexample"),
         ("Unknown", str(verdicts["unknown"]), "inputs still open"),

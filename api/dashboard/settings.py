@@ -29,7 +29,7 @@ from api.routes.access import (
 )
 from api.schemas.access import KeyCreate, KeyPublic, ProjectCreate, ProjectPublic, ScopeName
 from api.services import InstallationDependency, Services, ServicesDependency
-from reports.page import MISSING, duration
+from reports.page import MISSING, duration, whole
 from store.errors import StoreError
 from store.tables import WorkerRow
 from store.workers import Workers
@@ -289,7 +289,7 @@ def _limits(limits: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _amount(name: str, value: float) -> str:
     if name.endswith("_bytes"):
-        return f"{value / 2**20:,.0f}".replace(",", "\u202f") + " MiB"
+        return f"{whole(value / 2**20)} MiB"
     if name.endswith("_seconds"):
         return duration(value)
-    return f"{value:,}".replace(",", "\u202f")
+    return whole(value)

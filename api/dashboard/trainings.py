@@ -17,13 +17,13 @@ from api.principal import PrincipalDependency, Scope, needs
 from api.reporting import training_data
 from api.services import ServicesDependency
 from reports import curves
-from reports.page import number, percent
+from reports.page import number, percent, whole
 from reports.training import epoch_rows, flat_settings, stopped_words, training_tiles
 from reports.training_figures import ACCURACIES, Figure, figures_of, history_of, step_figures
-from store.dashboard import JobLine
 from store.jobs import FINAL_STATES
 from store.learning import Learning, TrainingLine
 from store.tables import ArtifactRow
+from store.titles import JobLine
 
 __all__ = ["router"]
 
@@ -156,4 +156,4 @@ def _results(arms: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _files(rows: list[ArtifactRow]) -> list[tuple[str, str]]:
-    return [(row.name, f"{row.size_bytes:,}".replace(",", "\u202f")) for row in rows]
+    return [(row.name, whole(row.size_bytes)) for row in rows]

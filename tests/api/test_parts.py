@@ -122,7 +122,7 @@ def through_limit(pieces: Sequence[bytes], *, announced: int | None) -> tuple[in
         answered.append(message)
 
     headers = [] if announced is None else [(b"content-length", str(announced).encode())]
-    scope = {"type": "http", "path": "/small", "headers": headers}
+    scope = {"type": "http", "method": "POST", "path": "/small", "headers": headers}
     limit = BodyLimit(application, default_bytes=100, by_path={"/small": 10})
     asyncio.run(limit(scope, receive, send))
     return arrived, answered

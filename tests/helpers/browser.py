@@ -99,14 +99,14 @@ def _listen(reader: Reader, kind: str, text: str) -> None:
 
 
 def serious(page: Page, *, colours_alone: bool = False) -> list[str]:
-    """Return what axe finds on a page that keeps people from using it."""
+    """Return what axe finds on a page that is in the way of people: all that is not minor."""
     rules = ["color-contrast", "link-in-text-block"]
     options = {"runOnly": {"type": "rule", "values": rules}} if colours_alone else None
     found = Axe().run(page, options=options).response["violations"]
     return [
         f"{one['id']} ({one['impact']}): {node['html'][:200]} {node['failureSummary'][:300]}"
         for one in found
-        if one["impact"] in ("serious", "critical")
+        if one["impact"] in ("moderate", "serious", "critical")
         for node in one["nodes"]
     ]
 

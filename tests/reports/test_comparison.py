@@ -109,6 +109,24 @@ def test_a_network_beside_itself_has_no_differences() -> None:
     assert (candidate["gained"], candidate["lost"], candidate["changes"]) == ([], [], [])
 
 
+def test_what_rounding_leaves_of_a_gap_is_none() -> None:
+    noise = {"ibp": 3e-17, "crown": -2e-17, "exact": 1e-17}
+    plain, tight = (
+        [{**one, "gap": {name: scale * value for name, value in noise.items()}} for one in BEFORE]
+        for scale in (1.0, 2.0)
+    )
+    found = comparison_report(
+        side("plain", plain),
+        [side("tight", tight)],
+        region={"norm": "inf", "epsilon": 0.1},
+        settings={"methods": METHODS},
+    )
+    page = comparison_html(found)
+    assert "e\u221217" not in page
+    assert "e-17" not in page
+    assert "mean gap, crown" in page
+
+
 def test_the_seed_moves_the_ends_alone() -> None:
     def changed(seed: int) -> dict[str, Any]:
         items = [item(i, "verified", lower=(-1.0, 0.1), upper=1.0) for i in range(40)]

@@ -28,18 +28,34 @@ def test_an_overview(world: World) -> None:
         comparison: ("m.onnx against n.onnx", 0.1),
         training: ("narrow", 0.05),
     }
-    assert dict(found.states) == {"succeeded": 1, "queued": 3}
-    assert found.workers == {"bounds": 1}
+    assert found.workers == 1
+    (queue,) = found.queues
+    assert (queue.name, queue.workers, queue.running, queue.queued) == ("bounds", 1, 0, 3)
     (line,) = found.networks
     assert (line.network.id, line.history[0].id) == (world.network, done)
     assert line.history[0].summary == SUMMARY
+
+
+def test_what_waits_in_each_queue(world: World) -> None:
+    asked = world.certify([0, 1, 2]).id
+    world.compare([0, 1])
+    world.train()
+    assert world.jobs.claim(asked, "somebody")
+    Certifications(world.database).add_item(asked, "somebody", item(1))
+    for name, queues in (("a", "exact"), ("b", "bounds,exact"), ("c", "idle")):
+        Workers(world.database).seen(name, queues=queues, device="cpu", version="1")
+    found = dashboard(world).overview(limit=9)
+    told = {one.name: (one.workers, one.running, one.queued, one.inputs) for one in found.queues}
+    # Two of the certification, and two for each network of the comparison.
+    assert told == {"bounds": (1, 1, 2, 6), "exact": (2, 0, 0, 0), "idle": (1, 0, 0, 0)}
+    assert found.workers == 3
 
 
 def test_another_project_sees_none_of_it(world: World) -> None:
     done = world.finish()
     foreign = dashboard(world, "elsewhere")
     found = foreign.overview(limit=9)
-    assert (found.live, found.recent, found.states, found.networks) == ([], [], {}, [])
+    assert (found.live, found.recent, found.queues, found.networks) == ([], [], [], [])
     assert foreign.networks(limit=9, before=None) == []
     assert foreign.certifications(limit=9, before=None) == []
     assert foreign.items(done) == []

@@ -51,7 +51,12 @@ def test_the_overview(api: Api) -> None:
     Workers(api.world.database).seen("w", queues="bounds,exact", device="cpu", version="1")
     page = shown(api.client.get("/"))
     text = words(page)
-    assert "1 for bounds, 1 for exact" in text
+    jobs = [api.world.jobs.get(one) for one in (waiting, comparison)]
+    left = sum(job.total for job in jobs)
+    assert f"jobs that wait; {left} inputs left in all" in text
+    assert f"bounds {left} 1 0 3" in text
+    assert "exact 0 1 0 0" in text
+    assert "no worker takes it" not in text
     assert "m.onnx against n.onnx" in text
     assert "narrow" in text
     assert "100.0 %" in text
@@ -59,6 +64,13 @@ def test_the_overview(api: Api) -> None:
     assert set(bars) == {waiting, comparison, training}
     assert bars[waiting]["data-state"] == "queued"
     assert {f"/certifications/{finished}", f"/certifications/{waiting}"} <= set(links(page))
+
+
+def test_a_queue_that_nobody_takes(api: Api) -> None:
+    api.world.certify([0, 1])
+    text = words(shown(api.client.get("/")))
+    assert "bounds no worker takes it 2 0 0 1" in text
+    assert "none: nothing will be computed" in text
 
 
 def test_progress_is_shown(api: Api) -> None:

@@ -8,7 +8,7 @@ import pytest
 from api.authentication import csrf_token
 from api.principal import Scope
 from tests.api.conftest import Api
-from tests.api.dashboard.pages import links, shown, words
+from tests.api.dashboard.pages import links, refuse_inline, shown, words
 from tests.api.test_access import bearer
 from tests.helpers.pages import PageParser, parsed
 
@@ -64,6 +64,17 @@ def test_no_file(api: Api, files: dict[str, tuple[str, bytes]], said: str) -> No
     response = api.client.post("/networks", files=files, headers=PAGE)
     assert response.status_code == 422
     assert said in words(parsed(response.text))
+
+
+def test_a_file_beyond_the_limit_is_told_on_a_page(api: Api) -> None:
+    large = b"0" * 300_000
+    response = send(api, "large.onnx", large)
+    assert response.status_code == 413
+    page = parsed(response.text)
+    refuse_inline(page)
+    assert "larger than the 200000 bytes that this server takes here" in words(page)
+    document = api.client.post("/v1/networks", files={"file": ("large.onnx", large)}, headers=PAGE)
+    assert document.json()["status"] == 413
 
 
 def test_only_keys_that_may_submit_have_the_form(guarded: Api) -> None:
