@@ -19,6 +19,12 @@ def log_in(page: Page, token: str) -> None:
     page.get_by_role("button", name="Log in").click()
 
 
+def end_every_login(guarded: Api) -> None:
+    with guarded.world.database.write() as session:
+        session.execute(delete(LoginRow))
+    guarded.app.state.services.keyring.forget()
+
+
 def test_there_and_back(guarded: Api, stranger: Reader) -> None:
     page = stranger.open("/networks")
     expect(page).to_have_url(re.compile(r"/login\?next=/networks$"))
@@ -50,11 +56,33 @@ def test_a_login_that_ends_while_one_looks(guarded: Api, stranger: Reader) -> No
     log_in(page, guarded.key(Scope.READ).token)
     connection = page.locator("#connection")
     expect(connection).to_have_text("Live")
-    with guarded.world.database.write() as session:
-        session.execute(delete(LoginRow))
+    end_every_login(guarded)
     # Whatever is read next finds nobody logged in.
     assert guarded.world.jobs.claim(row.id, "somebody")
     guarded.world.certifications.succeed(row.id, "somebody", {})
     expect(connection).to_contain_text("Logged out")
     connection.get_by_role("link", name="log in").click()
     expect(page).to_have_url(re.compile("/login"))
+
+
+def test_what_was_typed_survives_a_login_that_ended(guarded: Api, stranger: Reader) -> None:
+    token = guarded.key(Scope.READ, Scope.SUBMIT).token
+    world = guarded.world
+    page = stranger.open(f"/new/certification?network_id={world.network}")
+    log_in(page, token)
+    radius = page.get_by_label("Radius ε")
+    radius.fill("0.0625")
+    end_every_login(guarded)
+    page.get_by_role("button", name="Start the certification").click()
+    expect(page).to_have_url(re.compile("/login"))
+    log_in(page, "trk_nonsense")
+    log_in(page, token)
+    expect(radius).to_have_value("0.0625")
+    expect(page.get_by_label("Network")).to_have_value(world.network)
+    page.get_by_label("Data set").select_option(world.dataset)
+    page.get_by_role("button", name="Start the certification").click()
+    expect(page).to_have_url(re.compile("/certifications/job_"))
+    # It is for that one time.
+    stranger.open("/new/certification")
+    expect(radius).not_to_have_value("0.0625")
+    assert page.evaluate("sessionStorage.length") == 0

@@ -6,6 +6,8 @@
 const FINAL = ["succeeded", "failed", "cancelled"];
 const PAUSE = 1000;
 const LONGEST_PAUSE = 8000;
+// What was typed into a form that was sent; see forms.js.
+const KEPT = "tightrope-form";
 
 function tellTimes(root) {
   const short = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
@@ -128,3 +130,4 @@ function follow(followed) {
 tellTimes(document);
 const followed = document.getElementById("main").dataset.follow;
 if (followed && "EventSource" in window) follow(followed);
+if (!document.querySelector("form[data-check]")) sessionStorage.removeItem(KEPT);

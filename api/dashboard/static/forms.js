@@ -59,5 +59,26 @@ function offerCopies(root) {
   }
 }
 
-for (const form of document.querySelectorAll("form[data-check]")) keepInStep(form);
+// A form that is sent when the login has ended leads to the page that asks for a key, which leads back
+// here. What was typed waits in this window, and nowhere else, until the next page that is shown.
+function keepUntilLoggedIn(form) {
+  form.addEventListener("submit", () => {
+    const query = String(new URLSearchParams(new FormData(form)));
+    sessionStorage.setItem(KEPT, JSON.stringify([location.pathname, query]));
+  });
+}
+
+function fillInAgain() {
+  const [path, query] = JSON.parse(sessionStorage.getItem(KEPT) || "[]");
+  sessionStorage.removeItem(KEPT);
+  const [visit] = performance.getEntriesByType("navigation");
+  // Only the login leads here by a redirect; an answer to the form itself is filled in already.
+  if (path === location.pathname && visit.redirectCount > 0) location.replace(`${path}?${query}`);
+}
+
+for (const form of document.querySelectorAll("form[data-check]")) {
+  keepInStep(form);
+  keepUntilLoggedIn(form);
+}
 offerCopies(document);
+fillInAgain();
