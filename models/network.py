@@ -81,6 +81,7 @@ class Network:
         notes: What the import changed that a reader of results should know.
         dropped: Type of the last operator that import dropped at the end, such as `Softmax`.
         normalization: Applied in front of the ONNX network; already part of `graph`.
+        precision: What to compute in where no parameter says so.
     """
 
     graph: Graph
@@ -92,6 +93,7 @@ class Network:
     notes: tuple[str, ...] = ()
     dropped: str | None = None
     normalization: Normalization | None = None
+    precision: torch.dtype = torch.float32
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -110,11 +112,11 @@ class Network:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Floating-point type of the parameters."""
+        """Floating-point type of the parameters, or `precision` where there are none."""
         for value in self.parameters.values():
             if value.is_floating_point():
                 return value.dtype
-        return torch.float32
+        return self.precision
 
     @property
     def device(self) -> torch.device:
@@ -148,7 +150,7 @@ class Network:
             key: value.to(device=device, dtype=dtype if value.is_floating_point() else None)
             for key, value in self.parameters.items()
         }
-        return replace(self, parameters=moved)
+        return replace(self, parameters=moved, precision=dtype)
 
     def with_parameters(self, parameters: Mapping[str, Tensor]) -> Network:
         """Return the network with some parameters replaced.

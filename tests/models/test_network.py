@@ -24,6 +24,7 @@ def test_what_a_network_says_about_itself() -> None:
     assert (network.dtype, network.device) == (torch.float32, torch.device("cpu"))
     empty = Network(Graph((Node("x", Input(), (), (1, 3)),), "x"), {})
     assert (empty.dtype, empty.device) == (torch.float32, torch.device("cpu"))
+    assert empty.to(torch.float64).dtype == torch.float64
 
 
 def test_a_wrong_shape_is_refused() -> None:

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from models.network import Network
-from solvers.bounds import Interval, Margins, Scene, bound_margins, rounding_allowance
+from models.operators import Add, Multiply, Take
+from solvers.bounds import BoundOptions, Interval, Margins, Scene, bound_margins, rounding_allowance
 from solvers.budget import Budget
+from solvers.ladder import CaseBatch
 from solvers.methods import Method
 from solvers.problem import Box, Case, Clause, Specification
 from solvers.search.neurons import NeuronSearchOptions
-from tests.helpers.graphs import mlp
+from tests.helpers.graphs import GraphBuilder, mlp
 from tests.solvers.search.neurons.support import search
 
 METHODS = [Method.IBP, Method.FORWARD, Method.CROWN, Method.ALPHA_CROWN, Method.FASTC2V]
@@ -77,3 +79,16 @@ def test_outputs_that_do_not_count_may_be_infinite() -> None:
     allowed = rounding_allowance(matrix, torch.ones(2, dtype=torch.float64), outputs)
     assert 0.0 < float(allowed[0]) < 1e-12
     assert torch.isinf(allowed[1])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_network_without_parameters_is_bounded_in_float64(method: Method) -> None:
+    """A product of 4097 with itself takes 25 bits: in float32, 1 is lost of x0 x1 - x2."""
+    builder = GraphBuilder((3,))
+    one, other, less = (builder.add(Take(0, (place,)), "x") for place in range(3))
+    builder.add(Add((1.0, -1.0)), builder.add(Multiply(), one, other), less)
+    network = builder.network().to(torch.float64)
+    at = np.array([4097.0, 4097.0, 4097.0**2 - 1])
+    beyond = Specification((Clause(np.array([[-1.0]]), np.array([-0.5])),))
+    step = CaseBatch(network, [Case(Box(at, at), beyond)]).bound(method, options=BoundOptions())
+    assert -0.501 < step.lower(0) <= -0.5
