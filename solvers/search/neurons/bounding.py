@@ -281,8 +281,10 @@ class Bounder:
             # Not `backward`, which would leave gradients in the network's own parameters.
             sought = [*starts.values(), *([terms.alpha] if terms.moves else [])]
             places = torch.autograd.grad(value.sum(), sought, allow_unused=terms.moves)
-        if terms.moves and places[-1] is not None:
-            traces.steepness = places[-1][:, terms.lower.shape[1] :].nan_to_num()
+        if terms.moves:
+            # None where rows pass by all the lines that could be moved.
+            found = torch.zeros_like(terms.alpha) if places[-1] is None else places[-1]
+            traces.steepness = found[:, terms.lower.shape[1] :].nan_to_num()
         return Passed(
             value.detach(), dict(zip(starts, places, strict=False)), scene, rows, relaxations
         )

@@ -267,13 +267,13 @@ class _AddMultipliers(torch.autograd.Function):
 def _general_loss(note: _Note, a: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
     """Return what the lines of a node lose at z*, and in the middle of its interval.
 
-    Functions of one value are evaluated; for others, such as products, the width times the
-    coefficient stands in.
+    Functions of one value alone are evaluated; for others, such as products or what has a stored
+    slope, the width times the coefficient stands in.
     """
     crossing, slot = note.crossing, note.slot
     lower, upper = crossing.terms.lower[:, slot.part], crossing.terms.upper[:, slot.part]
-    inner = crossing.inner
-    if not isinstance(inner, ElementwiseRelaxation) or note.outputs is None:
+    inner, stored = crossing.inner, crossing.node.operator.references()
+    if not isinstance(inner, ElementwiseRelaxation) or note.outputs is None or stored:
         # What reads several values may read one of them with coefficient zero, as a maximum does.
         spread = (a.abs() + a.abs().mean(1, keepdim=True)) * (upper - lower)
         return spread, spread

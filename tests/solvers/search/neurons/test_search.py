@@ -22,6 +22,7 @@ from models.operators import (
     MaxPool,
     Multiply,
     Operator,
+    PRelu,
     Relu,
     Reshape,
     Sigmoid,
@@ -277,3 +278,30 @@ def test_large_beside_small_weights() -> None:
     assert bracket.proved
     _, bracket = search(network, Case(region, below([1.0], least + 1e-3)))
     assert not bracket.proved
+
+
+def test_stored_slopes_are_split() -> None:
+    """A slope for each value is a parameter, which the values that are open are only some of."""
+    b = GraphBuilder((3,))
+    generator = np.random.default_rng(3)
+    b.add(Linear(b.parameter(generator.normal(size=(6, 3))), b.parameter(np.zeros(6))))
+    b.add(PRelu(b.parameter(generator.uniform(0.1, 1.8, size=6))))
+    b.add(Linear(b.parameter(generator.normal(size=(1, 6))), b.parameter(np.zeros(1))))
+    network, region = b.network(), Box(-np.ones(3), np.array([1.0, 0.5, 1.5]))
+    share = generator.integers(0, 31, size=(20_000, 3)) / 30
+    x = torch.from_numpy(region.lower + share * (region.upper - region.lower))
+    least = float(network.to(torch.float64)(x).min())
+    for missing, proved in ((0.05, True), (-1e-9, False)):
+        _, bracket = search(network, Case(region, below([1.0], least - missing)))
+        assert bracket.proved == proved
+
+
+def test_curves_of_the_input_itself_have_no_lines_to_move() -> None:
+    """Rows end at what they make of the box, which is exact."""
+    b = GraphBuilder((2,))
+    b.add(Tanh())
+    region = Box(-np.ones(2), np.array([0.5, 2.0]))
+    least = float(np.tanh(-1.0) - np.tanh(2.0))
+    for missing, proved in ((1e-6, True), (-1e-6, False)):
+        _, bracket = search(b.network(), Case(region, below([1.0, -1.0], least - missing)))
+        assert bracket.proved == proved
