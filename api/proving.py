@@ -1,18 +1,21 @@
-"""A stored proof, checked anew by a process that trusts nothing but the checker."""
+"""Stored evidence, judged anew by a process that can be spared: proofs and counterexamples."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from anyio.to_thread import run_sync
 
 from api.schemas.proofs import ProofCheck
 from api.services import Services
-from worker.inspector import StoredProof
+from store.tables import CertificationRow
+from worker.inspector import StoredExample, StoredProof
 
-__all__ = ["check_stored"]
+__all__ = ["check_stored", "replay_stored"]
 
 
 async def check_stored(services: Services, certification_id: str, index: int) -> ProofCheck:
@@ -32,17 +35,43 @@ async def check_stored(services: Services, certification_id: str, index: int) ->
     return await run_sync(check, limiter=services.inspections)
 
 
+async def replay_stored(services: Services, certification_id: str, index: int) -> Mapping[str, Any]:
+    """Run the counterexample to an input again; see `worker.replays` for what is told.
+
+    Args:
+        services: Of the request.
+        certification_id: Whose.
+        index: Of the input.
+
+    Raises:
+        NotFoundError: There is no such certification, or no counterexample to that input.
+        RejectedFileError: Running it broke a limit.
+    """
+    again = partial(_replay, services, certification_id, index)
+    return await run_sync(again, limiter=services.inspections)
+
+
+def _replay(services: Services, certification_id: str, index: int) -> Mapping[str, Any]:
+    row = services.certifications.get(certification_id)
+    found = services.certifications.counterexample(certification_id, index)
+    stored = StoredExample(found["x"], found["y"], **_asked(services, row), index=index)
+    return services.inspector.replay(stored)
+
+
+def _asked(services: Services, row: CertificationRow) -> dict[str, Any]:
+    """Return what a certification asked of every input."""
+    return {
+        "network": services.networks.path(row.network),
+        "dataset": services.datasets.path(row.dataset),
+        "settings": {name: one for name, one in row.settings.items() if name != "indices"},
+    }
+
+
 def _check(services: Services, certification_id: str, index: int) -> ProofCheck:
     row = services.certifications.get(certification_id)
     content = services.certifications.proof(certification_id, index)
     with tempfile.TemporaryDirectory(prefix="tightrope-") as folder:
         proof = Path(folder) / "proof"
         proof.write_bytes(content)
-        stored = StoredProof(
-            proof=proof,
-            network=services.networks.path(row.network),
-            dataset=services.datasets.path(row.dataset),
-            settings={name: one for name, one in row.settings.items() if name != "indices"},
-            index=index,
-        )
+        stored = StoredProof(proof, **_asked(services, row), index=index)
         return ProofCheck(**services.inspector.check(stored))

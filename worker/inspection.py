@@ -3,9 +3,9 @@
 Loading torch takes seconds, so this process loads everything trusted once and then forks for every
 file. The child limits its own memory, time and files before it reads a byte of what was uploaded,
 answers, and ends. A request is one line of JSON, `{kind, path, name, memory_bytes, seconds}`, or of
-the kind `proof` what `worker.proofs` takes in place of path and name. The answer is
-`{"details": …}` for a good file, `{"error": {"type", "message", "parts"}}` for a bad one, or
-nothing when the child died of the file.
+the kinds `proof` and `counterexample` what `worker.proofs` and `worker.replays` take in place of
+path and name. The answer is `{"details": …}` for a good file, `{"error": {"type", "message",
+"parts"}}` for a bad one, or nothing when the child died of the file.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from models.network import Network
 from models.onnx_import import load_network
 from worker.describing import layers_of, neurons_of, refusal
 from worker.proofs import check_answer
+from worker.replays import replay_answer
 
 __all__ = [
-    "PROOF",
     "answer",
     "inspect_dataset",
     "inspect_network",
@@ -43,8 +43,6 @@ __all__ = [
     "warm_up",
 ]
 
-PROOF = "proof"
-"""The kind of a request that is not about an uploaded file."""
 _STATUS = Path("/proc/self/status")
 _LARGEST_FILE_BYTES = 2**16
 
@@ -96,6 +94,13 @@ INSPECTIONS: Mapping[str, Callable[[Path, str], dict[str, Any]]] = {
 }
 
 
+# Requests that are about an answer and not about an uploaded file.
+JUDGEMENTS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    "proof": check_answer,
+    "counterexample": replay_answer,
+}
+
+
 def limit(*, memory_bytes: int, seconds: float) -> None:
     """Limit this process, for good.
 
@@ -125,8 +130,8 @@ def _address_space_bytes() -> int:
 def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     """Inspect the file of a request; to be called in a process that can be spared."""
     limit(memory_bytes=request["memory_bytes"], seconds=request["seconds"])
-    if request["kind"] == PROOF:
-        return _checked(request)
+    if request["kind"] in JUDGEMENTS:
+        return _judged(request)
     try:
         return {"details": INSPECTIONS[request["kind"]](Path(request["path"]), request["name"])}
     except TightropeError as error:
@@ -136,14 +141,14 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
         return {"error": {"type": "ResourceLimitError", "message": message}}
 
 
-def _checked(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Check the proof of a request."""
+def _judged(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the proof of a request, or run its counterexample again."""
     try:
-        return {"details": check_answer(request)}
+        return {"details": JUDGEMENTS[request["kind"]](request)}
     except TightropeError as error:
         return {"error": {"type": type(error).__name__, "message": str(error)}}
     except MemoryError:
-        message = "checking the proof takes more memory than the server allows"
+        message = f"checking the {request['kind']} takes more memory than the server allows"
         return {"error": {"type": "ResourceLimitError", "message": message}}
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "Inspector",
     "InspectorUnavailableError",
     "RejectedFileError",
+    "StoredExample",
     "StoredProof",
     "SubprocessInspector",
 ]
@@ -33,7 +34,7 @@ FileKind = Literal["network", "dataset"]
 
 # Passed on to the process; everything else, passwords above all, stays out of its reach.
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR")
-_CHECKED = ("proof", "network", "dataset")
+_JUDGED_BY = ("network", "dataset")
 _START_SECONDS = 120.0
 _RETRY_SECONDS = 0.05
 _GRACE_SECONDS = 10.0
@@ -84,6 +85,14 @@ class Inspector(Protocol):
         """
         ...
 
+    def replay(self, stored: StoredExample) -> Mapping[str, Any]:
+        """Return what comes of running a counterexample again; see `worker.replays`.
+
+        Raises:
+            RejectedFileError: It cannot be run.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class StoredProof:
@@ -96,6 +105,25 @@ class StoredProof:
     """
 
     proof: Path
+    network: Path
+    dataset: Path
+    settings: Mapping[str, Any]
+    index: int
+
+
+@dataclass(frozen=True)
+class StoredExample:
+    """A counterexample and what it has to be one of.
+
+    Attributes:
+        x, y: The input and its outputs, flat.
+        network, dataset: Files.
+        settings: Of the certification.
+        index: Of the input.
+    """
+
+    x: Sequence[float]
+    y: Sequence[float]
     network: Path
     dataset: Path
     settings: Mapping[str, Any]
@@ -157,9 +185,22 @@ class SubprocessInspector:
             RejectedFileError: Its certification cannot be read, or checking it broke a limit.
             InspectorUnavailableError: The process cannot be reached.
         """
-        files = {name: str(getattr(stored, name).resolve()) for name in _CHECKED}
+        files = {name: str(getattr(stored, name).resolve()) for name in ("proof", *_JUDGED_BY)}
         what = {"kind": "proof", **files, "settings": stored.settings, "index": stored.index}
         return self._asked(what, "checking the proof")
+
+    def replay(self, stored: StoredExample) -> Mapping[str, Any]:
+        """Return what comes of running a counterexample again; see `worker.replays`.
+
+        Raises:
+            RejectedFileError: Its certification cannot be read, or running it broke a limit.
+            InspectorUnavailableError: The process cannot be reached.
+        """
+        files = {name: str(getattr(stored, name).resolve()) for name in _JUDGED_BY}
+        values = {"x": list(stored.x), "y": list(stored.y)}
+        asked = {"settings": stored.settings, "index": stored.index}
+        what = {"kind": "counterexample", **files, **values, **asked}
+        return self._asked(what, "running the counterexample")
 
     def _asked(self, what: Mapping[str, Any], words: str) -> Mapping[str, Any]:
         """Return what the process answers.

@@ -1,7 +1,8 @@
-"""One input of a certification: its bounds, its evidence, and its proof, checked on demand."""
+"""One input of a certification: its bounds, its evidence, and that judged anew on demand."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
@@ -12,11 +13,11 @@ from api.authentication import Principal
 from api.dashboard.answers import asked_methods, method_row
 from api.dashboard.certifications import certification_frame
 from api.dashboard.overview import dashboard_of
+from api.dashboard.posting import PostedForm
 from api.dashboard.rendering import show
 from api.parameters import CertificationId
 from api.principal import PrincipalDependency, Scope, needs, needs_form
-from api.problems import PROBLEMS
-from api.proving import check_stored
+from api.proving import check_stored, replay_stored
 from api.schemas.proofs import ProofCheck
 from api.services import Services, ServicesDependency
 from reports import charts
@@ -62,16 +63,39 @@ async def check_input(
     index: ItemIndex,
     services: ServicesDependency,
     principal: PrincipalDependency,
+    sent: PostedForm,
 ) -> HTMLResponse:
-    """Have the proof of an input checked, and return its page with what came of it."""
+    """Have the evidence of an input judged anew, and return its page with what came of it."""
     principal.require(Scope.READ)
+    judged = {}
+    if sent.get("what") == "counterexample":
+        judged["replayed"] = await _replayed(services, certification_id, index)
+    else:
+        judged["checked"] = await _checked(services, certification_id, index)
+    page = partial(_page, request, services, principal, certification_id, index, **judged)
+    return await run_sync(page)
+
+
+async def _checked(services: Services, certification_id: str, index: int) -> dict[str, Any]:
+    """Return what the checker says of a proof, as the page writes it."""
     try:
-        found = _told(await check_stored(services, certification_id, index))
+        return _told(await check_stored(services, certification_id, index))
     except RejectedFileError as error:
-        found = {"accepted": None, "problem": PROBLEMS[error.kind].title, "reason": str(error)}
-    return await run_sync(
-        lambda: _page(request, services, principal, certification_id, index, checked=found)
-    )
+        return {"accepted": None, "reason": str(error)}
+
+
+async def _replayed(services: Services, certification_id: str, index: int) -> dict[str, Any]:
+    """Return what comes of running a counterexample again, as the page writes it."""
+    try:
+        found = await replay_stored(services, certification_id, index)
+    except RejectedFileError as error:
+        return {"confirmed": None, "reason": str(error)}
+    return {
+        **found,
+        "margin": number(found["margin"]),
+        "difference": number(found["difference"], 2),
+        "seconds": duration(found["seconds"]),
+    }
 
 
 def _page(
@@ -82,6 +106,7 @@ def _page(
     index: int,
     *,
     checked: dict[str, Any] | None = None,
+    replayed: dict[str, Any] | None = None,
 ) -> HTMLResponse:
     row = services.certifications.get(certification_id)
     answer = dashboard_of(services).answer(certification_id, index)
@@ -96,6 +121,7 @@ def _page(
         meaning=_MEANINGS.get(str(answer.item.get("verdict")), ""),
         answer=answer,
         checked=checked,
+        replayed=replayed,
         bounds=bounds_chart(answer.item, methods),
         charts=charts,
         methods=[method_row(answer.item, one) for one in asked_methods(answer.item, methods)],

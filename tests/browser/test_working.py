@@ -93,6 +93,9 @@ def test_a_network_is_dropped_certified_and_its_proof_checked(
     with page.expect_download() as download:
         page.get_by_role("link", name="Download the proof").click()
     assert download.value.path().stat().st_size > 0
+    page.get_by_role("link", name="Input 1").click()
+    page.get_by_role("button", name="Run this counterexample again").click()
+    expect(page.locator("#example")).to_contain_text("Confirmed", timeout=LONG)
 
 
 def test_a_file_that_is_none_is_refused_in_words(reader: Reader, tmp_path: Path) -> None:

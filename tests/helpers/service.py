@@ -36,7 +36,7 @@ from store.tables import Base, CertificationRow, ComparisonRow, TrainingRow
 from store.tenancy import DEFAULT_PROJECT, Tenant
 from store.trainings import NewTraining, Trainings
 from store.uploads import DATASETS, NETWORKS, Uploads
-from worker.inspector import FileKind, RejectedFileError, StoredProof
+from worker.inspector import FileKind, RejectedFileError, StoredExample, StoredProof
 
 NETWORK_DETAILS: dict[str, Any] = {
     "input_shape": [1, 4],
@@ -68,6 +68,14 @@ JUDGEMENT: dict[str, Any] = {
     "leaves": 3,
     "margin": 0.25,
     "deployment_margin": 0.125,
+    "seconds": 0.5,
+}
+REPLAY: dict[str, Any] = {
+    "confirmed": True,
+    "reason": None,
+    "answer": 2,
+    "margin": -0.25,
+    "difference": 0.0,
     "seconds": 0.5,
 }
 SETTINGS: dict[str, Any] = {
@@ -276,6 +284,7 @@ class FakeInspector:
     def __init__(self) -> None:
         self.seen: list[str] = []
         self.judged: list[StoredProof] = []
+        self.replayed: list[StoredExample] = []
         self.judgement: dict[str, Any] | Exception = {}
         self.details: dict[str, dict[str, Any]] = {}
         self.reset()
@@ -284,6 +293,8 @@ class FakeInspector:
         """Forget everything."""
         self.seen.clear()
         self.judged.clear()
+        self.replayed.clear()
+        self.replay_found: dict[str, Any] | Exception = dict(REPLAY)
         self.judgement = dict(JUDGEMENT)
         self.details = {"network": dict(NETWORK_DETAILS), "dataset": dict(DATASET_DETAILS)}
 
@@ -312,6 +323,13 @@ class FakeInspector:
         if isinstance(self.judgement, Exception):
             raise self.judgement
         return self.judgement
+
+    def replay(self, stored: StoredExample) -> Mapping[str, Any]:
+        """Return fixed findings, or raise them."""
+        self.replayed.append(stored)
+        if isinstance(self.replay_found, Exception):
+            raise self.replay_found
+        return self.replay_found
 
 
 class FakeQueue:

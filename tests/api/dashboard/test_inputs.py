@@ -135,3 +135,69 @@ def test_a_login_checks_with_the_token_of_the_page(guarded: Api) -> None:
     sent = guarded.client.post(f"{path}/0", headers=ours, data={"csrf": tokens.pop()})
     assert "Accepted." in words(shown(sent))
     assert guarded.client.post(f"{path}/0", headers=ours).status_code == 403
+
+
+def refuted(api: Api) -> str:
+    """Store a certification whose input 0 has a counterexample and whose input 1 has none."""
+    made = api.world.certify([0, 1]).id
+    assert api.world.jobs.claim(made, "somebody")
+    found = {"x": [0.1, 0.2, 0.3, 0.4], "y": [2.0, 1.0, 0.0]}
+    for one in (item(0, "falsified", label=0, counterexample=found), item(1)):
+        api.world.certifications.add_item(made, "somebody", one)
+    return f"/certifications/{made}/inputs"
+
+
+def run_again(api: Api, path: str) -> str:
+    page = shown(api.client.post(path, data={"what": "counterexample"}))
+    return words(page).replace("\u202f", " ")
+
+
+def test_a_counterexample_is_run_again_in_one_click(api: Api) -> None:
+    path = refuted(api)
+    waiting = shown(api.client.get(f"{path}/0"))
+    assert f"{path}/0#example" in forms(waiting)
+    assert "Run this counterexample again" in words(waiting)
+    text = run_again(api, f"{path}/0")
+    assert "Confirmed." in text
+    assert "the answer is 2 in place of 0, the margin −0.25" in text
+    assert "by at most 0." in text
+    (stored,) = api.inspector.replayed
+    assert (list(stored.x), list(stored.y)) == ([0.1, 0.2, 0.3, 0.4], [2.0, 1.0, 0.0])
+    assert (stored.index, stored.settings["epsilon"]) == (0, 0.1)
+    assert stored.network.read_bytes() == b"network"
+    assert api.inspector.judged == []
+
+
+def test_a_tie_is_told_apart(api: Api) -> None:
+    api.inspector.replay_found = {**vars(api.inspector)["replay_found"], "answer": 0, "margin": 0.0}
+    assert "another class ties with the label, the margin 0" in run_again(api, f"{refuted(api)}/0")
+
+
+def test_what_is_no_counterexample_says_why(api: Api) -> None:
+    path = f"{refuted(api)}/0"
+    refused = {"confirmed": False, "reason": "it lies outside the <b>region</b>"}
+    nothing = dict.fromkeys(("answer", "margin", "difference"))
+    api.inspector.replay_found = {**refused, **nothing, "seconds": 0.1}
+    assert "Not confirmed. It is no counterexample here: it lies" in run_again(api, path)
+    api.inspector.replay_found = RejectedFileError("ResourceLimitError", "running was stopped")
+    text = run_again(api, path)
+    assert "Not run. Running was stopped." in text
+    assert "Not confirmed" not in text
+
+
+def test_what_has_no_counterexample_is_not_found(api: Api) -> None:
+    path = refuted(api)
+    assert not [one for one in forms(shown(api.client.get(f"{path}/1"))) if one.startswith(path)]
+    sent = api.client.post(f"{path}/1", data={"what": "counterexample"}, headers=PAGE)
+    assert sent.status_code == 404
+    assert "counterexample to input" in words(parsed(sent.text))
+
+
+def test_who_may_run_counterexamples(guarded: Api) -> None:
+    path = refuted(guarded)
+    reads = bearer(guarded.key(Scope.READ).token)
+    page = shown(guarded.client.get(f"{path}/0", headers=reads))
+    assert not [one for one in forms(page) if one.startswith(path)]
+    assert any(one.endswith("/items/0/counterexample") for one in links(page))
+    data = {"what": "counterexample"}
+    assert guarded.client.post(f"{path}/0", headers=reads, data=data).status_code == 403
