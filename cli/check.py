@@ -169,7 +169,7 @@ def _words(result: CheckResult, *, asked: bool) -> tuple[str, ...]:
         lines.append("asked    this covers every case of the specification given")
     lines.append(f"leaves   {result.leaves}")
     lines.append(f"margin   at least {result.margin:.6g} in every leaf")
-    lines.append(f"trusted  {core_words(result.parts)}")
+    lines.append(f"trusted  {core_words(result.parts, asked=asked)}")
     if result.deployment is None:
         lines.append("float32  nothing is known about how float32 inference differs")
     elif result.deployment.sound:

@@ -46,6 +46,7 @@ class _Vouched(Enclosure):
     hurried: bool = False
 
     @classmethod
+    @np.errstate(over="ignore", invalid="ignore")  # what overflows is refused
     def enclosing(
         cls, network: CheckedNetwork, region: Region, bounds: Mapping[int, Ends], budget: Budget
     ) -> _Vouched:
@@ -60,9 +61,9 @@ class _Vouched(Enclosure):
         Raises:
             ProofError: A bound overflows.
         """
-        self = cls(network, region)
+        self = cls.unbounded(network, region)
         self.budget = budget
-        self.append(region.lower, region.upper)
+        self.meet(0, region.lower, region.upper)
         for operation in network.operations:
             low, high = self.interval(operation)
             if operation.output in bounds:
@@ -70,7 +71,7 @@ class _Vouched(Enclosure):
                 low, high = np.maximum(low, closer[0]), np.minimum(high, closer[1])
                 # Intervals that miss each other by a rounding have no inside.
                 low, high = np.minimum(low, high), np.maximum(low, high)
-            self.append(low, high)
+            self.meet(operation.output, low, high)
         return self
 
     def chunks(self, vector: int, rows: int) -> Iterator[slice]:

@@ -1,6 +1,8 @@
 """Proofs that a small independent checker accepts."""
 
+from solvers.proof.asked import AskedCase
 from solvers.proof.container import (
+    Ball,
     Balls,
     BoundGroup,
     InputTree,
@@ -13,9 +15,8 @@ from solvers.proof.container import (
 from solvers.proof.network import CheckedNetwork
 from solvers.proof.onnx_file import UnsupportedProofError
 from solvers.proof.parts import PARTS, check_proof, core_words, read_network
-from solvers.proof.parts.balls import Ball
 from solvers.proof.rooting import bound_boxes, root_bounds
-from solvers.proof.stated import AskedCase, CheckResult, Deployment
+from solvers.proof.stated import CheckResult, Deployment
 from solvers.proof.writing import write_proof
 
 __all__ = [

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 __all__ = [
     "FORMAT",
     "VERSION",
+    "Ball",
     "Balls",
     "BoundGroup",
     "InputTree",
@@ -34,6 +35,7 @@ __all__ = [
     "arrays_of",
     "check_tree",
     "read_proof",
+    "require",
 ]
 
 FORMAT, VERSION = "tightrope-proof", 1
@@ -47,6 +49,12 @@ SLOPES = "|u1 <u2"
 
 class ProofError(Exception):
     """A proof cannot be used; the message says what is wrong and where."""
+
+
+def require(condition: object, reason: str) -> None:
+    """Reject a proof unless a condition holds."""
+    if not condition:
+        raise ProofError(reason)
 
 
 class ProofFormatError(ProofError):
@@ -72,6 +80,19 @@ class Balls:
     norm: int
     center: Array = field(metadata=_array("<f8", "cases inputs"))
     radius: Array = field(metadata=_array("<f8", "cases inputs"))
+
+    def of(self, case: int) -> Ball:
+        """Return the ball that the region of a case lies in."""
+        return Ball(self.norm, self.center[case], self.radius[case])
+
+
+@dataclass(frozen=True, eq=False)
+class Ball:
+    """One of them; shapes `(inputs,)`."""
+
+    norm: int
+    center: Array
+    radius: Array
 
 
 @dataclass(frozen=True, eq=False)

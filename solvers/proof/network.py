@@ -5,13 +5,12 @@ affine map is a sum of products of matrices with vectors, and a bias. Matrices h
 where the real coefficient is none, such as a factor of BatchNormalization, it lies within a stated
 share of what is held.
 
-Only ReLU is known here. What other operators are is said by parts, which a caller names; what none
-of them understands is refused.
+What operators are is said by parts, which a caller names; what none of them understands is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
@@ -24,19 +23,15 @@ from scipy import sparse
 from solvers.proof.onnx_file import Graph, Node, UnsupportedProofError
 
 if TYPE_CHECKING:
-    from solvers.proof.bounds import BallRule, Enclosure, Function
-
-__all__ = [
-    "UNIT", "Affine", "Array", "CheckedNetwork", "Matrix", "Nonlinear", "Part", "Shape", "Term",
-    "dense", "entries",
-]  # fmt: skip
+    from solvers.proof.bounds import Enclosure, Function, Region
+    from solvers.proof.container import Balls, Proof
 
 UNIT = 2.0**-53
 INEXACT = 8 * UNIT
 """More than a few operations lose, such as a quotient or a factor of BatchNormalization."""
 MAX_VALUES, MAX_ENTRIES = 1 << 22, 1 << 26
 """Of one vector, and of one matrix. Error bounds rely on sums of fewer than 2²⁶ numbers."""
-DENSE_SHARE, DENSE_ENTRIES = 0.2, 1 << 23
+MALFORMED = ValueError, IndexError, KeyError, TypeError, ArithmeticError, RuntimeError
 NORMALIZATION = "(x - mean) / std"
 """Name of what is applied to inputs first; no operator of ONNX is called so."""
 
@@ -44,6 +39,7 @@ Array = NDArray[Any]
 Shape = tuple[int, ...]
 Matrix = Array | sparse.csr_array
 Translator = Callable[["CheckedNetwork", Node], None]
+Leaves = Iterator[tuple[Array, Array, int]]
 
 
 @dataclass(frozen=True)
@@ -53,13 +49,16 @@ class Part:
     Attributes:
         name: In words.
         operators: How nodes become steps, by operator.
-        ball: What a proof about balls needs.
+        balls: Puts boxes of a case into its ball.
+        splits: Gives rows and bounds of leaves of a box that values inside the network split, and
+            how many more are empty.
         watch: What is told of all leaves: bounds, rows that are positive, and their margins.
     """
 
     name: str
     operators: Mapping[str, Translator] = field(default_factory=dict)
-    ball: BallRule | None = None
+    balls: Callable[[Region, Balls, int], Region] | None = None
+    splits: Callable[[Enclosure, Proof, int, slice], Leaves] | None = None
     watch: Callable[[Enclosure, Array, Array], None] | None = None
 
 
@@ -101,8 +100,8 @@ class Affine:
     @cached_property
     def summed(self) -> tuple[int, int]:
         """Of how many numbers sums consist at most, forward and back, and some more."""
-        most = [[_fullest(t.matrix, axis) + 1 for t in self.terms] for axis in (1, 0)]
-        return 8 + sum(most[0]), 8 + sum(most[1])
+        forward, back = (sum(fullest(t.matrix, axis) + 1 for t in self.terms) for axis in (1, 0))
+        return 8 + forward, 8 + back
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,13 +109,13 @@ class Nonlinear:
     """output = f(sources), element by element; all vectors have one length.
 
     Bounds matter for it of the named vector `read`: its source, or what sources are taken from.
-    What a part says of f is `function`; None for ReLU.
+    What is known of f is `function`.
     """
 
     output: int
     sources: tuple[int, ...]
     read: int
-    function: Function | None
+    function: Function
     name: str
 
 
@@ -125,7 +124,7 @@ class CheckedNetwork:
 
     Args:
         content: Of the ONNX file.
-        parts: What operators are, but for ReLU.
+        parts: What operators are.
         normalization: Mean and standard deviation, one number or one per channel, of what is
             applied to the input first, or None.
 
@@ -154,10 +153,7 @@ class CheckedNetwork:
         self.vectors = {graph.input_name: (0, self.input_shape)}
         self.dropped: str | None = None
         self.used: set[str] = set()
-        table: dict[str, tuple[str, Translator]] = {"Relu": ("", _relu)}
-        table |= {
-            name: (part.name, rule) for part in parts for name, rule in part.operators.items()
-        }
+        table = {name: (p.name, rule) for p in parts for name, rule in p.operators.items()}
         if normalization is not None:
             mean, std = normalization
             names, numbers = [graph.input_name], {"mean": mean, "std": std}
@@ -175,28 +171,19 @@ class CheckedNetwork:
     def _translate(self, node: Node, table: Mapping[str, tuple[str, Translator]]) -> None:
         node.require(node.operator in table, "the operator is not supported")
         part, translator = table[node.operator]
-        self.used |= {part} - {""}
+        self.used.add(part)
         try:
             translator(self, node)
-        except (
-            ValueError,
-            IndexError,
-            KeyError,
-            TypeError,
-            ArithmeticError,
-            RuntimeError,
-        ) as error:
+        except MALFORMED as error:
             node.require(False, f"it is malformed: {error}")
         left = ", ".join(sorted(node.attributes))
         node.require(not left, f"attributes {left} are not understood")
 
     def constant(self, node: Node, position: int) -> Array | None:
         """Return an input that must be a constant, None where there is none."""
-        if position >= len(node.inputs) or not node.inputs[position]:
-            return None
-        name = node.inputs[position]
-        node.require(name in self.constants, f"its input {name!r} is not a constant")
-        return self.constants[name]
+        name = node.inputs[position] if position < len(node.inputs) else ""
+        node.require(not name or name in self.constants, f"its input {name!r} is not a constant")
+        return self.constants[name] if name else None
 
     def weight(self, node: Node, position: int) -> Array:
         """Return an input that must be there and be a constant."""
@@ -214,21 +201,15 @@ class CheckedNetwork:
         self, node: Node, shape: Shape, terms: Sequence[Term], bias: Array | None = None, *,
         inexact: Array | None = None, output: int | None = 0,
     ) -> int:  # fmt: skip
-        """Append an affine step and return the number of its result.
+        """Append an affine step and return the number of its result, which no `output` may get.
 
-        Args:
-            node: Where it comes from.
-            shape: Of the result.
-            terms: What is added up.
-            bias: As many values as the shape has; None for zeros.
-            inexact: Where numbers are not those of the file: magnitudes of which the real bias
-                is within a share INEXACT; so are coefficients of those held.
-            output: Which output of the node gets it; None for none.
+        Bias and coefficients are those of the file, or there are magnitudes in `inexact` of which
+        the real bias is within a share INEXACT, as real coefficients are of those held.
         """
         held = np.zeros(prod(shape)) if bias is None else np.asarray(bias, np.float64).ravel()
         error = np.zeros(prod(shape)) if inexact is None else INEXACT * inexact.ravel()
         share = 0.0 if inexact is None else INEXACT
-        own = tuple(replace(t, matrix=_stored(t.matrix), share=max(t.share, share)) for t in terms)
+        own = tuple(replace(t, share=max(t.share, share)) for t in terms)
         for part in (held, error, *(entries(term.matrix) for term in own)):
             node.require(np.isfinite(part).all(), "its coefficients are not finite")
             node.require(part.size <= MAX_ENTRIES, f"its matrix has {part.size} entries")
@@ -237,11 +218,12 @@ class CheckedNetwork:
         return result
 
     def nonlinear(
-        self, node: Node, sources: Sequence[int], function: Function | None, shape: Shape
+        self, node: Node, function: Function, sources: Sequence[int] = (), shape: Shape = ()
     ) -> None:
-        """Append a function of vectors that are taken from the node's input."""
-        read, result = self.vector(node)[0], self._new(node, shape, node.outputs[0])
-        self.operations.append(Nonlinear(result, tuple(sources), read, function, node.name))
+        """Append a function of a node's input, or of vectors that are taken from it."""
+        read, own = self.vector(node)
+        step = self._new(node, shape or own, node.outputs[0]), tuple(sources) or (read,), read
+        self.operations.append(Nonlinear(*step, function, node.name))
 
     def _new(self, node: Node, shape: Shape, name: str) -> int:
         node.require(0 < prod(shape) <= MAX_VALUES, f"its result has {prod(shape)} values")
@@ -251,14 +233,9 @@ class CheckedNetwork:
         return len(self.sizes) - 1
 
 
-def _relu(network: CheckedNetwork, node: Node) -> None:
-    source, shape = network.vector(node)
-    network.nonlinear(node, [source], None, shape)
-
-
 def absolute(matrix: Matrix) -> Matrix:
     """Return the absolute value of every coefficient."""
-    return np.abs(matrix) if isinstance(matrix, np.ndarray) else sparse.csr_array(abs(matrix))
+    return abs(matrix)  # type: ignore[return-value]
 
 
 def dense(matrix: Matrix) -> Array:
@@ -266,20 +243,12 @@ def dense(matrix: Matrix) -> Array:
     return np.asarray(matrix.toarray() if sparse.issparse(matrix) else matrix)
 
 
-def _fullest(matrix: Matrix, axis: int) -> int:
-    """Return the largest number of coefficients other than 0 along an axis."""
-    if isinstance(matrix, np.ndarray):
-        return int(np.count_nonzero(matrix, axis=axis).max())
-    return int(matrix.count_nonzero(axis=axis).max())
+def fullest(matrix: Matrix, axis: int) -> int:
+    """Return the largest number of coefficients along an axis."""
+    counts = matrix.count_nonzero(axis=axis) if sparse.issparse(matrix) else matrix.shape[axis]
+    return int(np.max(counts))
 
 
 def entries(matrix: Matrix) -> Array:
     """Return the coefficients of a matrix, without those that are known to be 0."""
     return np.asarray(matrix.data if sparse.issparse(matrix) else matrix)
-
-
-def _stored(matrix: Matrix) -> Matrix:
-    """Return a matrix in the form in which products with it are cheap."""
-    size = prod(matrix.shape)
-    narrow = size > DENSE_ENTRIES or np.count_nonzero(entries(matrix)) <= DENSE_SHARE * size
-    return sparse.csr_array(matrix) if narrow else np.ascontiguousarray(dense(matrix), np.float64)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from solvers.proof.bounds import RELU
 from solvers.proof.container import BoundGroup, NeuronTree, Proof, ProofError, read_proof
 from solvers.proof.dyadic import Dyadic
 from solvers.proof.network import Affine, CheckedNetwork, Nonlinear, dense
@@ -127,7 +128,7 @@ class _Exact:
         for operation in network.operations:
             if isinstance(operation, Affine):
                 self.layers[operation.output] = _layer_of(operation)
-            elif operation.function is not None:
+            elif operation.function is not RELU:
                 raise UnsupportedProofError(
                     f"exact arithmetic covers ReLUs; {operation.name} is none"
                 )

@@ -14,10 +14,10 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from solvers.proof.asked import AskedCase
 from solvers.proof.bounds import Enclosure, Region
 from solvers.proof.container import ProofError
 from solvers.proof.parts import read_network
-from solvers.proof.stated import AskedCase
 
 __all__ = ["MARKER", "CounterexampleError", "RealNumbers", "Replay", "replay"]
 

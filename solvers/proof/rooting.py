@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers.proof.bounds import Array, Enclosure, Region
-from solvers.proof.checker import HELD_VALUES, Values, apply_group
-from solvers.proof.container import BoundGroup
+from solvers.proof.checker import HELD_VALUES
+from solvers.proof.container import Ball, BoundGroup, require
 from solvers.proof.network import CheckedNetwork
-from solvers.proof.parts.balls import Ball, BallRegion
+from solvers.proof.parts.balls import BallRegion
+from solvers.proof.parts.splits import apply_group, columns_of
 
 __all__ = ["bound_boxes", "region_of", "root_bounds"]
 
@@ -80,9 +81,12 @@ def root_bounds(
         ProofError: A group does not fit the network, or a bound overflows.
     """
     enclosure = Enclosure.of(network, region_of(lower[None], upper[None], ball))
-    values = Values(network, *(layout or ((), np.zeros(0, np.int32))))
+    values, index = layout or ((), np.zeros(0, np.int32))
+    parts = columns_of(network, values, index)
     for group in groups:
-        apply_group(enclosure, group, values)
+        fit = group.alpha is None or group.alpha.shape[1] == len(index)
+        require(fit, "slopes do not fit the values they belong to")
+        apply_group(enclosure, group, parts)
     return {
         name: (enclosure.lower[vector][0], enclosure.upper[vector][0])
         for name, vector in network.names.items()

@@ -1,33 +1,17 @@
-"""What a specification asks of a proof, what a check answers, and what was proved, in words."""
+"""What a check answers, and what was proved, in words."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from solvers.proof.container import Proof
 
-__all__ = ["AskedCase", "CheckResult", "Deployment", "statement"]
+__all__ = ["CheckResult", "Deployment", "statement"]
 
-Array = NDArray[np.float64]
 SHOWN_CASES, SHOWN_INPUTS = 10, 8
-
-
-class AskedCase(NamedTuple):
-    """What a specification asks: a box in a ball where there is one, and clauses.
-
-    All arrays are float64: corners of shape `(inputs,)`, clauses as C and d. What a ball is, a part
-    of the checker knows.
-    """
-
-    lower: Array
-    upper: Array
-    clauses: Sequence[tuple[Array, Array]]
-    ball: Any = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +34,7 @@ class CheckResult:
     """What came of a check.
 
     Attributes:
-        accepted: Whether the proof shows what it says, and that is what was asked.
+        accepted: Whether the proof shows what it states, and covers what was asked, if anything.
         reason: Why not, and where; None if accepted.
         margin: Least proved lower bound of a leaf's row; minus infinity if rejected.
         leaves: Number of leaves, once for every clause.
@@ -103,7 +87,7 @@ def _region(proof: Proof, case: int) -> str:
     return words
 
 
-def _row(row: Array, offset: float) -> str:
+def _row(row: NDArray[np.float64], offset: float) -> str:
     terms = [f"{_digits(value, '+')}*Y_{i}" for i, value in enumerate(row) if value]
     return f"{' '.join(terms) or '0'} <= {_digits(offset)}"
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers.proof import CheckedNetwork, InputTree, NeuronTree, Proof, read_network
+from solvers.proof.bounds import RELU
 from solvers.proof.network import Affine, dense
 from tests.helpers import networks
 
@@ -57,7 +58,7 @@ def exact_vectors(network: CheckedNetwork, x: Array) -> list[list[Fraction]]:
     values = [[Fraction(float(v)) for v in x]]
     for operation in network.operations:
         if not isinstance(operation, Affine):
-            assert operation.function is None
+            assert operation.function is RELU
             values.append([max(v, Fraction(0)) for v in values[operation.sources[0]]])
             continue
         total = [Fraction(float(b)) for b in operation.bias]

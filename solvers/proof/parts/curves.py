@@ -18,7 +18,6 @@ from solvers.proof.parts.relaxed import (
     TINY,
     Lines,
     Relaxed,
-    elementwise,
     highest,
 )
 
@@ -122,7 +121,7 @@ def _tanh_place(slope: Array) -> Array:
 
 
 def _function(curve: _Curve) -> Relaxed:
-    return Relaxed(curve.values, curve.lines, curve.slopes, float32=4 * 2.0**-23)
+    return Relaxed(curve.values, curve.lines, slopes=curve.slopes, float32=4 * 2.0**-23)
 
 
 SIGMOID = _function(_Curve(_sigmoid, _sigmoid_slope, _sigmoid_place, 1.0))
@@ -130,7 +129,7 @@ TANH = _function(_Curve(np.tanh, _tanh_slope, _tanh_place, 0.0))
 CURVES = Part(
     "the rules of Sigmoid and Tanh",
     {
-        "Sigmoid": lambda network, node: elementwise(network, node, SIGMOID),
-        "Tanh": lambda network, node: elementwise(network, node, TANH),
+        "Sigmoid": lambda network, node: network.nonlinear(node, SIGMOID),
+        "Tanh": lambda network, node: network.nonlinear(node, TANH),
     },
 )

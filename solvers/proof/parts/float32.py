@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from solvers.proof.bounds import SPARE, TINY, Array, Enclosure, Ends, dot, gamma
+from solvers.proof.bounds import RELU, SPARE, TINY, Array, Enclosure, Ends, dot, gamma
 from solvers.proof.network import UNIT, Affine, CheckedNetwork, Nonlinear, Part, Term, entries
 from solvers.proof.parts.relaxed import Relaxed
 from solvers.proof.stated import Deployment
@@ -215,7 +215,7 @@ def _answer(operation: Nonlinear, ends: Ends) -> tuple[Array, Array, Array]:
     low, high = ends[0]
     own = np.full_like(low, LEAST32)
     function = operation.function
-    if function is None:
+    if function is RELU:
         return (low >= 0).astype(np.float64), (high > 0).astype(np.float64), own
     if not isinstance(function, Relaxed):
         return np.zeros_like(low), np.full_like(low, np.inf), own

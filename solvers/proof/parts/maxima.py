@@ -49,7 +49,7 @@ def _unit_slopes(ends: Ends) -> tuple[Array, Array]:
     return np.zeros_like(ends[0][0]), np.ones_like(ends[0][0])
 
 
-MAXIMUM = Relaxed(_max_image, _max_lines, _unit_slopes)
+MAXIMUM = Relaxed(_max_image, _max_lines, slopes=_unit_slopes)
 
 
 def _max_pool(network: CheckedNetwork, node: Node) -> None:
@@ -65,7 +65,7 @@ def _max_pool(network: CheckedNetwork, node: Node) -> None:
     for place in np.where(met >= 0, met, some):
         matrix = selection(channel + place, channels * prod(spatial))
         sources.append(network.affine(node, shape, [Term(source, matrix)], output=None))
-    network.nonlinear(node, sources, MAXIMUM, shape)
+    network.nonlinear(node, MAXIMUM, sources, shape)
 
 
 MAXIMA = Part("the rule of MaxPool", {"MaxPool": _max_pool})

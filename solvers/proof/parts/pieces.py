@@ -18,7 +18,6 @@ from solvers.proof.parts.relaxed import (
     TINY,
     Lines,
     Relaxed,
-    elementwise,
     highest,
 )
 
@@ -35,7 +34,7 @@ class _Pieces:
 
     def function(self, *, corner: bool = False, rounded: bool = False) -> Relaxed:
         """Return what bounds need of it."""
-        return Relaxed(self._values, self._lines, self._slopes, corner=corner, rounded=rounded)
+        return Relaxed(self._values, self._lines, corner, slopes=self._slopes, rounded=rounded)
 
     def _points(self, low: Array, high: Array) -> list[Array]:
         inner = [np.minimum(np.maximum(c, low), high) for c in self.corners]
@@ -93,7 +92,7 @@ def clip(least: float, most: float) -> Relaxed:
 def _leaky(network: CheckedNetwork, node: Node) -> None:
     slope = float(node.take("alpha", np.float32(0.01)))
     node.require(0 <= slope <= 1, f"its slope {slope} is not in [0, 1]")
-    elementwise(network, node, leaky(slope))
+    network.nonlinear(node, leaky(slope))
 
 
 def _clip(network: CheckedNetwork, node: Node) -> None:
@@ -102,14 +101,14 @@ def _clip(network: CheckedNetwork, node: Node) -> None:
         given = network.constant(node, position)
         ends.append(float(node.take(key, default) if given is None else given.item()))
     node.require(ends[0] < ends[1] and np.isfinite(ends[0]), f"it clips to {ends}")
-    elementwise(network, node, clip(*ends))
+    network.nonlinear(node, clip(*ends))
 
 
 PIECES = Part(
     "the rules of LeakyRelu, Abs and Clip",
     {
         "LeakyRelu": _leaky,
-        "Abs": lambda network, node: elementwise(network, node, absolute()),
+        "Abs": lambda network, node: network.nonlinear(node, absolute()),
         "Clip": _clip,
     },
 )

@@ -14,6 +14,9 @@ from solvers.proof.parts.selections import sparse_matrix
 
 __all__ = ["PRODUCTS", "convolution_matrix", "windows"]
 
+DENSE_SHARE = 0.2
+"""Of coefficients other than 0: from there on, matrices that are not sparse are faster."""
+
 
 def _product(network: CheckedNetwork, node: Node) -> None:
     """Gemm, and MatMul with a constant on either side."""
@@ -28,7 +31,8 @@ def _product(network: CheckedNetwork, node: Node) -> None:
     node.require(fit, "shapes do not fit")
     result, rows = (*shape[:-1], len(matrix)), prod(shape[:-1])
     held = np.broadcast_to(0.0 if bias is None else beta * bias, result)
-    by_row = matrix if rows == 1 else sparse.csr_array(sparse.kron(sparse.eye_array(rows), matrix))
+    full = rows == 1 and np.count_nonzero(matrix) > DENSE_SHARE * matrix.size
+    by_row = matrix if full else sparse.csr_array(sparse.kron(sparse.eye_array(rows), matrix))
     inexact = None if alpha == beta == 1.0 else np.abs(held)
     network.affine(node, result, [Term(source, by_row)], held, inexact=inexact)
 

@@ -16,7 +16,7 @@ from solvers.proof.bounds import Array, Ends
 from solvers.proof.network import CheckedNetwork, Part
 from solvers.proof.onnx_file import Node
 from solvers.proof.parts.curves import CURVE
-from solvers.proof.parts.relaxed import ROUNDING, TINY, Lines, Relaxed, elementwise
+from solvers.proof.parts.relaxed import ROUNDING, TINY, Lines, Relaxed
 
 __all__ = ["COS", "CUBE", "EXP", "INVERSE", "SIN", "SMOOTH", "SQUARE", "WIDEST", "Smooth"]
 
@@ -48,7 +48,7 @@ class Smooth:
 
     def function(self, float32: float = np.inf) -> Relaxed:
         """Return it as a part of the checker; little is known of what runtimes make of it."""
-        return Relaxed(self.image, self.lines, self.slopes, float32=float32)
+        return Relaxed(self.image, self.lines, slopes=self.slopes, float32=float32)
 
     def image(self, ends: Ends) -> tuple[Array, Array]:
         """Return bounds of values."""
@@ -161,11 +161,11 @@ def _power(network: CheckedNetwork, node: Node) -> None:
     node.require(exponent.size == 1 and alike, "it has several exponents, or more axes than values")
     known = {2.0: SQUARE, 3.0: CUBE}
     node.require(exponent.item() in known, f"its exponent is {exponent.item()}")
-    elementwise(network, node, known[exponent.item()].function())
+    network.nonlinear(node, known[exponent.item()].function())
 
 
 def _simple(curve: Smooth) -> Callable[[CheckedNetwork, Node], None]:
-    return lambda network, node: elementwise(network, node, curve.function())
+    return lambda network, node: network.nonlinear(node, curve.function())
 
 
 SMOOTH = Part(

@@ -17,10 +17,9 @@ from solvers.bounds.ibp import propagate
 from solvers.bracket import Witness
 from solvers.problem import Box
 from solvers.proof.bounds import Enclosure
-from solvers.proof.container import BoundGroup
+from solvers.proof.container import Ball, BoundGroup
 from solvers.proof.network import CheckedNetwork
 from solvers.proof.parts import read_network
-from solvers.proof.parts.balls import Ball
 from solvers.proof.parts.float32 import float32_error
 from solvers.proof.producing.tensors import tensors_of
 from solvers.proof.producing.values import Values
@@ -140,7 +139,7 @@ class Ground:
             Shape `(boxes, rows)`.
         """
         parts = self._enclosures(corners, ball)
-        return np.concatenate([self._rows(part, matrix) for part in parts]) - offset
+        return np.concatenate([part.rows(matrix) for part in parts]) - offset
 
     def box_rows_and_errors(
         self,
@@ -156,7 +155,7 @@ class Ground:
         """
         rows, errors = [], []
         for part in self._enclosures(corners, ball):
-            rows.append(self._rows(part, matrix) - offset)
+            rows.append(part.rows(matrix) - offset)
             known = self.checked.graph.single and self.checked.dropped is None
             errors.append(float32_error(part, matrix) if known else np.zeros_like(rows[-1]))
         return np.concatenate(rows), np.concatenate(errors)
@@ -169,14 +168,6 @@ class Ground:
         for first in range(0, len(corners[0]), step):
             lower, upper = (corner[first : first + step] for corner in corners)
             yield Enclosure.of(self.checked, region_of(lower, upper, ball))
-
-    def _rows(self, enclosure: Enclosure, matrix: FloatArray) -> FloatArray:
-        count = len(enclosure.region.lower)
-        domain, rows = np.repeat(np.arange(count), len(matrix)), np.tile(matrix, (count, 1))
-        bounds = np.empty(len(rows))
-        for part in enclosure.chunks(self.checked.output, len(rows)):
-            bounds[part] = enclosure.backward(self.checked.output, rows[part], domain=domain[part])
-        return bounds.reshape(count, -1)
 
     def region_rows(
         self, regions: Sequence[Box], matrix: FloatArray, offset: FloatArray

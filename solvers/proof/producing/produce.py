@@ -17,6 +17,7 @@ from models.network import Network, Normalization
 from solvers.budget import Budget
 from solvers.devices import resolve_device
 from solvers.problem import Box, Case, Problem
+from solvers.proof.asked import AskedCase
 from solvers.proof.container import Balls, InputTree, NeuronTree, Proof
 from solvers.proof.onnx_file import UnsupportedProofError
 from solvers.proof.parts import check_proof
@@ -25,7 +26,7 @@ from solvers.proof.producing.box_tree import BoxTree
 from solvers.proof.producing.ground import Ground, ball_of
 from solvers.proof.producing.neuron_search import NeuronCloser
 from solvers.proof.producing.trace import Trace
-from solvers.proof.stated import AskedCase, CheckResult
+from solvers.proof.stated import CheckResult
 from solvers.proof.writing import write_proof
 from solvers.search.boxes import suits_boxes
 

@@ -19,7 +19,7 @@ from solvers.proof import (
     read_network,
     root_bounds,
 )
-from solvers.proof.bounds import Choice, Enclosure, Region
+from solvers.proof.bounds import Choices, Enclosure, Region
 from solvers.proof.parts.float32 import float32_error
 from tests.helpers.networks import cnn, model, node, resnet
 from tests.helpers.proofs import exact_vectors, random_layers, relu_net
@@ -87,18 +87,60 @@ def test_slopes_and_multipliers_of_any_value_keep_bounds_sound(seed: int) -> Non
     network = read_network(relu_net(random_layers((2, 5, 5, 1), seed)))
     enclosure = enclosure_of(network, -np.ones(2), np.ones(2))
     z = [network.names["z0"], network.names["z1"]]
-    own = np.arange(5)
-    factors = rng.normal(size=(2, 4, 5)) * rng.integers(0, 2, (2, 4, 5))
+    slopes = {v: rng.integers(0, 256, (4, 5)) / 255 for v in z}
+    factors = {v: rng.normal(size=(4, 5)) * rng.integers(0, 2, (4, 5)) for v in z}
     bounds = enclosure.backward(
         network.output,
         np.ones((4, 1)),
-        choices={
-            v: Choice(own, rng.integers(0, 256, (4, 5)) / 255, factors[i]) for i, v in enumerate(z)
-        },
+        choices=Choices(slopes, factors),
     )
     for x in rng.uniform(-1, 1, (20, 2)):
         (value,) = exact_vectors(network, x)[-1]
         assert all(Fraction(float(bound)) <= value for bound in bounds)
+
+
+@settings(max_examples=20, deadline=None)
+@given(SEEDS)
+def test_multipliers_of_values_with_several_readers_keep_bounds_sound(seed: int) -> None:
+    """Coefficients meet at a value that a ReLU and two sums read; some slopes are left open."""
+    rng = np.random.default_rng(seed)
+    nodes = [
+        node("Gemm", ["x", "w", "b"], ["z"], transB=1),
+        node("Relu", ["z"], ["a"]),
+        node("Add", ["a", "z"], ["s"]),
+        node("Gemm", ["s", "v", "b"], ["t"], transB=1),
+        node("Relu", ["t"], ["r"]),
+        node("Add", ["r", "z"], ["y"]),
+    ]
+    weights = {name: rng.normal(size=(4, n)).astype(np.float32) for name, n in (("w", 2), ("v", 4))}
+    weights["b"] = rng.normal(size=4).astype(np.float32)
+    network = read_network(model(nodes, shape=(1, 2), weights=weights))
+    enclosure = enclosure_of(network, -np.ones(2), np.ones(2))
+    z = [network.names["z"], network.names["t"]]
+    slopes = {v: rng.integers(0, 256, (5, 4)) / 255 for v in z}
+    slopes[z[0]][:, :2] = np.nan
+    factors = {v: 10.0 ** rng.integers(-3, 4) * rng.normal(size=(5, 4)) for v in z}
+    matrix = rng.normal(size=(5, 4)) * 10.0 ** rng.integers(-6, 7, (5, 1))
+    bounds = enclosure.backward(network.output, matrix, choices=Choices(slopes, factors))
+    assert np.isfinite(bounds).all()
+    for x in (*rng.uniform(-1, 1, (10, 2)), -np.ones(2), np.ones(2)):
+        y = exact_vectors(network, x)[network.output]
+        for row, bound in zip(matrix, bounds, strict=True):
+            exact = sum((Fraction(float(c)) * v for c, v in zip(row, y, strict=True)), Fraction(0))
+            assert Fraction(float(bound)) <= exact
+
+
+def test_slopes_that_are_left_open_are_those_of_least_area() -> None:
+    network = read_network(relu_net(random_layers((2, 5, 5, 1), 4)))
+    enclosure, row = enclosure_of(network, -np.ones(2), np.ones(2)), np.ones((1, 1))
+    z = [network.names["z0"], network.names["z1"]]
+    slopes = {v: (enclosure.upper[v] > -enclosure.lower[v]).astype(float) for v in z}
+    left = enclosure.backward(network.output, row)
+    assert left == enclosure.backward(network.output, row, choices=Choices(slopes, {}))
+    turned = {v: 1.0 - slope for v, slope in slopes.items()}
+    assert left != enclosure.backward(network.output, row, choices=Choices(turned, {}))
+    none = {v: np.full_like(slope, np.nan) for v, slope in slopes.items()}
+    assert left == enclosure.backward(network.output, row, choices=Choices(none, {}))
 
 
 def test_many_boxes_at_once_have_the_bounds_of_each() -> None:

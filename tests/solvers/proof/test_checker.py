@@ -286,6 +286,16 @@ def test_a_ball_is_proved_as_a_ball(norm: int, tmp_path: Path) -> None:
     assert results == [True, False, False, False]
 
 
+@pytest.mark.parametrize("norm", [1, 2])
+def test_the_sign_of_a_radius_makes_no_ball_smaller(norm: int, tmp_path: Path) -> None:
+    """‖(x − c) / r‖ ≤ 1 says the same of r and −r: x0 + x1 + 0.5 is negative in either ball."""
+    content = relu_net([(np.ones((1, 2)), np.array([0.5]))])
+    for sign in (1, -1):
+        balls = Balls(norm, np.zeros((1, 2)), sign * np.ones((1, 2)))
+        proof = proof_of(content, LOW, HIGH, balls=balls)
+        assert "proves nothing" in str(check(tmp_path, proof, content=content).reason)
+
+
 def test_what_was_asked_is_about_the_network_behind_its_own_normalisation(tmp_path: Path) -> None:
     """Behind (x − 0) / 1e30 every network is constant, which says nothing of the network."""
     content = relu_net([(np.ones((1, 2)), np.array([1.5]))])

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from solvers.proof.bounds import relu_lines
+from solvers.proof.bounds import RELU, Function, relu_lines
 from solvers.proof.parts.curves import SIGMOID, TANH
 from solvers.proof.parts.maxima import MAXIMUM
 from solvers.proof.parts.pieces import absolute, clip, leaky
-from solvers.proof.parts.relaxed import Lines, Relaxed
+from solvers.proof.parts.relaxed import Relaxed
 
 Array = NDArray[np.float64]
 getcontext().prec = 60
@@ -34,22 +34,14 @@ def exponential(z: Fraction) -> Fraction:
     return Fraction((Decimal(z.numerator) / Decimal(z.denominator)).exp())
 
 
-EXACT: dict[str, tuple[Relaxed | None, Callable[[Fraction], Fraction]]] = {
-    "relu": (None, lambda z: max(z, Fraction(0))),
+EXACT: dict[str, tuple[Function, Callable[[Fraction], Fraction]]] = {
+    "relu": (RELU, lambda z: max(z, Fraction(0))),
     "leaky": (leaky(0.1), lambda z: max(z, Fraction(0.1) * z)),
     "abs": (absolute(), abs),
     "clip": (clip(-1.0, 2.5), lambda z: min(max(z, Fraction(-1)), Fraction(2.5))),
     "sigmoid": (SIGMOID, sigmoid),
     "tanh": (TANH, tanh),
 }
-
-
-def lines_of(function: Relaxed | None, ends: list[tuple[Array, Array]]) -> Lines:
-    """Return lines of a function; None is ReLU, which the core has lines of."""
-    if function is not None:
-        return function.lines(ends)
-    lower, upper, above, _ = relu_lines(ends)
-    return Lines([lower], [upper], np.zeros_like(above), above)
 
 
 ENDS = st.floats(-40, 40) | st.floats(-1e-6, 1e-6) | st.sampled_from([0.0, -1.0, 2.5, 5e-324])
@@ -64,7 +56,7 @@ def test_no_point_crosses_a_line_or_an_image(
     relaxed, function = EXACT[kind]
     low, high = min(first, second), max(first, second)
     ends = [(np.array([[low]]), np.array([[high]]))]
-    lines = lines_of(relaxed, ends)
+    lines = relaxed.lines(ends)
     lower, upper = Fraction(lines.lower[0].item()), Fraction(lines.upper[0].item())
     below, above = Fraction(lines.below.item()), Fraction(lines.above.item())
     tiny = Fraction(10) ** -40  # what 60 digits of exp leave in doubt, and more
@@ -74,11 +66,10 @@ def test_no_point_crosses_a_line_or_an_image(
     for z, value in zip(points, values, strict=True):
         assert lower * z + below <= value + tiny
         assert value <= upper * z + above + tiny
-        if relaxed is not None:
-            image = [Fraction(end.item()) for end in relaxed.image(ends)]
-            assert image[0] <= value + tiny
-            assert value <= image[1] + tiny
-    if relaxed is None:
+        image = [Fraction(end.item()) for end in relaxed.image(ends)]
+        assert image[0] <= value + tiny
+        assert value <= image[1] + tiny
+    if not isinstance(relaxed, Relaxed):
         return
     slopes = [Fraction(end.item()) for end in relaxed.slopes(ends)]
     for z, value in zip(points[1:], values[1:], strict=True):
@@ -125,6 +116,7 @@ def test_lines_of_curves_leave_little_room(kind: str, ends: tuple[float, float])
 
 def test_the_adaptive_slope_of_an_unstable_relu_is_that_of_the_larger_side() -> None:
     ends = [(np.array([[-1.0, -2.0, 1.0, -3.0]]), np.array([[2.0, 1.0, 2.0, -1.0]]))]
-    lower, _, _, free = relu_lines(ends)
-    assert lower.tolist() == [[1.0, 0.0, 1.0, 0.0]]
-    assert free.tolist() == [[True, True, False, False]]
+    lines = relu_lines(ends)
+    assert lines.lower[0].tolist() == [[1.0, 0.0, 1.0, 0.0]]
+    assert lines.free is not None
+    assert lines.free.tolist() == [[True, True, False, False]]

@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from solvers.proof import read_network
 from solvers.proof.bounds import Enclosure, Region
-from solvers.proof.network import CheckedNetwork
 from solvers.proof.onnx_file import UnsupportedProofError
-from solvers.proof.parts import PARTS
 
 FloatArray = NDArray[np.float64]
 seeds = st.integers(0, 2**32 - 1)
@@ -132,7 +131,7 @@ def test_no_sample_crosses_a_bound(name: str, seed: int, width: float) -> None:
     size = int(np.prod(shape))
     lower = generator.normal(size=(1, size)).astype(np.float32).astype(np.float64)
     upper = lower + width * generator.random((1, size))
-    network = CheckedNetwork(content, PARTS)
+    network = read_network(content)
     enclosure = Enclosure.of(network, Region(lower, upper))
     x = lower + generator.random((40, size)) * (upper - lower)
     x[0], x[1] = lower[0], upper[0]
@@ -174,7 +173,7 @@ def test_bounds_hold_in_rational_arithmetic(name: str, seed: int, width: float) 
     generator = np.random.default_rng(seed)
     lower = generator.normal(size=(1, 4)) * 10.0 ** generator.integers(-3, 3)
     upper = lower + width * generator.random((1, 4)) * np.abs(lower)
-    network = CheckedNetwork(content, PARTS)
+    network = read_network(content)
     enclosure = Enclosure.of(network, Region(lower, upper))
     row = generator.normal(size=(1, len(EXACT[name]([Fraction(1)] * 4))))
     least = Fraction(enclosure.backward(network.output, row).item())
@@ -194,7 +193,7 @@ def test_bounds_hold_in_rational_arithmetic(name: str, seed: int, width: float) 
 def test_bounds_of_products_are_as_close_as_planes_allow() -> None:
     """Planes through two corners lie half of width·width below the other two."""
     content, _ = NETWORKS["product"]
-    network = CheckedNetwork(content, PARTS)
+    network = read_network(content)
     enclosure = Enclosure.of(network, Region(-np.ones((1, 4)), np.ones((1, 4))))
     assert enclosure.lower[network.output] == pytest.approx(-1.0)
     narrow = Enclosure.of(network, Region(np.full((1, 4), 0.9), np.ones((1, 4))))
@@ -228,7 +227,7 @@ def shapes_model() -> bytes:
 
 def test_shapes_are_computed() -> None:
     content = shapes_model()
-    network = CheckedNetwork(content, PARTS)
+    network = read_network(content)
     x = np.array([[1.0, 2.0, 3.0, 4.0]])
     enclosure = Enclosure.of(network, Region(x, x))
     assert enclosure.lower[network.output] == pytest.approx(outputs(content, x), rel=1e-6)
@@ -236,7 +235,7 @@ def test_shapes_are_computed() -> None:
 
 def refused(nodes: Nodes, constants: Mapping[str, Any], reason: str) -> None:
     with pytest.raises(UnsupportedProofError, match=reason):
-        CheckedNetwork(model(nodes, [1, 4], constants), PARTS)
+        read_network(model(nodes, [1, 4], constants))
 
 
 def test_what_is_not_understood_is_refused() -> None:
