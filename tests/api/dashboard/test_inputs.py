@@ -158,9 +158,9 @@ def test_a_counterexample_is_run_again_in_one_click(api: Api) -> None:
     assert f"{path}/0#example" in forms(waiting)
     assert "Run this counterexample again" in words(waiting)
     text = run_again(api, f"{path}/0")
-    assert "Confirmed." in text
-    assert "the answer is 2 in place of 0, the margin −0.25" in text
-    assert "by at most 0." in text
+    assert "Confirmed in 500 ms." in text
+    assert "the network answers 2 in place of 0: the margin is −0.25." in text
+    assert "the ones that are stored, to the last digit" in text
     (stored,) = api.inspector.replayed
     assert (list(stored.x), list(stored.y)) == ([0.1, 0.2, 0.3, 0.4], [2.0, 1.0, 0.0])
     assert (stored.index, stored.settings["epsilon"]) == (0, 0.1)
@@ -169,8 +169,11 @@ def test_a_counterexample_is_run_again_in_one_click(api: Api) -> None:
 
 
 def test_a_tie_is_told_apart(api: Api) -> None:
-    api.inspector.replay_found = {**vars(api.inspector)["replay_found"], "answer": 0, "margin": 0.0}
-    assert "another class ties with the label, the margin 0" in run_again(api, f"{refuted(api)}/0")
+    tie = {"answer": 0, "margin": 0.0, "difference": 0.001}
+    api.inspector.replay_found = {**vars(api.inspector)["replay_found"], **tie}
+    text = run_again(api, f"{refuted(api)}/0")
+    assert "another class ties with the label: the margin is 0." in text
+    assert "differ from the ones that are stored by up to 0.001" in text
 
 
 def test_what_is_no_counterexample_says_why(api: Api) -> None:
