@@ -169,6 +169,7 @@ class Enclosure:
                 domain, index = np.nonzero(self.undecided(vector))
                 side = np.repeat([0, 1], len(index))
                 self.improve(vector, np.tile(domain, 2), np.tile(index, 2), side)
+                self.meet(vector, self.lower[vector], self.upper[vector])
 
     def interval(self, operation: Affine | Nonlinear) -> tuple[Array, Array]:
         """Return bounds of a step's result that follow from those of its sources."""
