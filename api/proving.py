@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from anyio.to_thread import run_sync
 
-from api.schemas.proofs import ProofCheck
+from api.schemas.proofs import CounterexampleReplay, ProofCheck
 from api.services import Services
 from store.tables import CertificationRow
 from worker.inspector import StoredExample, StoredProof
@@ -35,8 +34,10 @@ async def check_stored(services: Services, certification_id: str, index: int) ->
     return await run_sync(check, limiter=services.inspections)
 
 
-async def replay_stored(services: Services, certification_id: str, index: int) -> Mapping[str, Any]:
-    """Run the counterexample to an input again; see `worker.replays` for what is told.
+async def replay_stored(
+    services: Services, certification_id: str, index: int
+) -> CounterexampleReplay:
+    """Run the counterexample to an input again.
 
     Args:
         services: Of the request.
@@ -51,11 +52,11 @@ async def replay_stored(services: Services, certification_id: str, index: int) -
     return await run_sync(again, limiter=services.inspections)
 
 
-def _replay(services: Services, certification_id: str, index: int) -> Mapping[str, Any]:
+def _replay(services: Services, certification_id: str, index: int) -> CounterexampleReplay:
     row = services.certifications.get(certification_id)
     found = services.certifications.counterexample(certification_id, index)
     stored = StoredExample(found["x"], found["y"], **_asked(services, row), index=index)
-    return services.inspector.replay(stored)
+    return CounterexampleReplay(**services.inspector.replay(stored))
 
 
 def _asked(services: Services, row: CertificationRow) -> dict[str, Any]:

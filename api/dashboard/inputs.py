@@ -91,10 +91,10 @@ async def _replayed(services: Services, certification_id: str, index: int) -> di
     except RejectedFileError as error:
         return {"confirmed": None, "reason": str(error)}
     return {
-        **found,
-        "margin": number(found["margin"]),
-        "difference": number(found["difference"], 2),
-        "seconds": duration(found["seconds"]),
+        **found.model_dump(),
+        "margin": number(found.margin),
+        "difference": number(found.difference, 2),
+        "seconds": duration(found.seconds),
     }
 
 

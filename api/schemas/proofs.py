@@ -1,4 +1,4 @@
-"""Checks of stored proofs on the wire."""
+"""Evidence judged anew, on the wire: checks of stored proofs, counterexamples run again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pydantic import Field
 
 from api.schemas.base import Wire, example
 
-__all__ = ["ProofCheck"]
+__all__ = ["CounterexampleReplay", "ProofCheck"]
 
 
 class ProofCheck(Wire):
@@ -39,3 +39,33 @@ class ProofCheck(Wire):
         description="What float32 inference leaves of it; null where nothing is known about that."
     )
     seconds: float = Field(description="How long the check took.")
+
+
+class CounterexampleReplay(Wire):
+    """What came of running a stored counterexample again."""
+
+    model_config = example(
+        {
+            "confirmed": True,
+            "reason": None,
+            "answer": 4,
+            "margin": -0.0312,
+            "difference": 0.0,
+            "seconds": 0.2,
+        }
+    )
+
+    confirmed: bool = Field(
+        description="Whether its input lies in the region that was asked about and its outputs, "
+        "by onnxruntime, change the answer, both exactly."
+    )
+    reason: str | None = Field(description="Why not; null where it was confirmed.")
+    answer: int | None = Field(
+        description="The class of the largest output; the label itself where another ties with it."
+    )
+    margin: float | None = Field(description="Of the label over the others that count, at most 0.")
+    difference: float | None = Field(
+        description="Largest distance of an output from the one that is stored; null where those "
+        "are of another number."
+    )
+    seconds: float = Field(description="How long it took, with all that had to be read.")

@@ -97,7 +97,7 @@ def test_figures_are_there_while_answers_come(api: Api) -> None:
     assert "No input is answered for every network yet" in words(shown(api.client.get(path)))
     api.world.comparisons.add_items(claims[1], [item(1)])
     page = shown(api.client.get(path))
-    assert "Of the 1 inputs that every network has answered so far" in words(page)
+    assert "Of the 1 input that every network has answered so far" in words(page)
     assert "1 gained, 0 lost" in words(page)
     (main,) = [attrs for tag, attrs in page.tags if tag == "main"]
     assert main["data-follow"] == made
@@ -154,3 +154,17 @@ def test_the_number_of_queries_is_constant(api: Api, suffix: str) -> None:
     assert queries(f"/comparisons/{small}{suffix}") == queries(f"/comparisons/{large}{suffix}")
     assert queries("/comparisons") == few
     assert few < 10
+
+
+def test_figures_so_far_are_made_once(api: Api) -> None:
+    made, claims = claimed(api)
+    for claim in claims:
+        api.world.comparisons.add_items(claim, [item(0)])
+    path = f"/comparisons/{made}"
+    assert "Of the 1 input that every network has answered" in words(shown(api.client.get(path)))
+    with counted(api) as statements:
+        assert "Of the 1 input " in words(shown(api.client.get(path)))
+    assert not [one for one in statements if "compared_items" in one]
+    for claim in claims:
+        api.world.comparisons.add_items(claim, [item(1, "unknown")])
+    assert "Of the 2 inputs" in words(shown(api.client.get(path)))

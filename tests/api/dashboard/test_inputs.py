@@ -204,3 +204,13 @@ def test_who_may_run_counterexamples(guarded: Api) -> None:
     assert any(one.endswith("/items/0/counterexample") for one in links(page))
     data = {"what": "counterexample"}
     assert guarded.client.post(f"{path}/0", headers=reads, data=data).status_code == 403
+
+
+def test_the_interface_runs_counterexamples(api: Api) -> None:
+    url = f"/v1{refuted(api)}".replace("inputs", "items")
+    found = api.client.post(f"{url}/0/counterexample/replay")
+    assert found.status_code == 200
+    assert found.json() == api.inspector.replay_found
+    problem(api.client.post(f"{url}/1/counterexample/replay"), 404, "counterexample to input")
+    api.inspector.replay_found = RejectedFileError("ResourceLimitError", "running was stopped")
+    problem(api.client.post(f"{url}/0/counterexample/replay"), 422, "running was stopped")
