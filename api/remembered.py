@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from store.states import FINAL_STATES
 from store.tables import JobRow
 
 __all__ = ["Remembered"]
@@ -38,15 +39,16 @@ class Remembered:
     def of(self, job: JobRow, make: Callable[[], Value]) -> Value:
         """Return what was made of a job's answers, and make it where they are others by now.
 
-        Up to a hundred answers of a running job each counts, beyond that each hundredth part. A job
-        that has ended has all answers that it will ever have.
+        While a job goes on, each of up to a hundred answers counts, beyond that each hundredth
+        part of them.
 
         Args:
             job: Whose.
             make: Makes the value, of the same type for all jobs of a kind; two who ask at once may
                 both make it.
         """
-        name = (job.id, job.state, job.done // max(1, job.total // _STEPS))
+        step = 1 if job.state in FINAL_STATES else max(1, job.total // _STEPS)
+        name = (job.id, job.state, job.done // step)
         with self._lock:
             if name in self._known:
                 self._known.move_to_end(name)

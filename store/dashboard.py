@@ -7,19 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, case, func, select
+from sqlalchemy import Row, case, func, select
 from sqlalchemy.orm import Session
 
+from store.certified import Certified, certified_of, certified_query
 from store.database import Database
 from store.errors import NotFoundError
 from store.jobs import FINAL_STATES, JobState, get_job
 from store.payloads import without_example
 from store.tables import (
     CertificationRow,
-    DatasetRow,
     ItemProofRow,
     ItemRow,
     JobRow,
@@ -30,27 +29,10 @@ from store.trainings import KIND as TRAINING
 from store.uploads import NETWORKS, UploadRow, get_upload
 from store.workers import Workers
 
-__all__ = ["Answer", "Certified", "Dashboard", "NetworkLine", "Overview", "QueueLine"]
+__all__ = ["Answer", "Dashboard", "NetworkLine", "Overview", "QueueLine"]
 
 _LIVE = tuple(state.value for state in JobState if state not in FINAL_STATES)
 _TREND = 12
-
-
-@dataclass(frozen=True)
-class Certified:
-    """A certification in the history of a network; `summary` is None until it has succeeded."""
-
-    id: str
-    network_id: str
-    dataset: str
-    epsilon: float | None
-    norm: str | None
-    state: str
-    done: int
-    total: int
-    created_at: datetime
-    finished_at: datetime | None
-    summary: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -178,20 +160,20 @@ class Dashboard:
         """
         with self._database.read() as session:
             network = get_upload(session, NETWORKS, network_id)
-            query = _certifications(CertificationRow.network_id == network_id)
+            query = certified_query(CertificationRow.network_id == network_id)
             found = session.execute(query.order_by(CertificationRow.id.desc()).limit(limit))
-            return network, [_certified(row) for row in found]
+            return network, [certified_of(row) for row in found]
 
     def certifications(self, *, limit: int, before: str | None) -> list[tuple[Certified, str]]:
         """Return certifications with the names of their networks, the newest first."""
         older = [] if before is None else [CertificationRow.id < before]
-        query = _certifications(*older).join(
+        query = certified_query(*older).join(
             NetworkRow, NetworkRow.id == CertificationRow.network_id
         )
         query = query.add_columns(NetworkRow.name.label("network"))
         with self._database.read() as session:
             found = session.execute(query.order_by(CertificationRow.id.desc()).limit(limit))
-            return [(_certified(row), row.network) for row in found]
+            return [(certified_of(row), row.network) for row in found]
 
     def items(
         self, certification_id: str, indices: Sequence[int] | None = None
@@ -239,33 +221,6 @@ class Dashboard:
                 before=session.scalar(before),
                 after=session.scalar(after),
             )
-
-
-def _certifications(*conditions: ColumnElement[bool]) -> Select[Any]:
-    """Return the query of what `Certified` tells."""
-    return (
-        select(
-            CertificationRow.id,
-            CertificationRow.network_id,
-            DatasetRow.name.label("dataset"),
-            CertificationRow.settings["epsilon"].as_float().label("epsilon"),
-            CertificationRow.settings["norm"].as_string().label("norm"),
-            JobRow.state,
-            JobRow.done,
-            JobRow.total,
-            JobRow.created_at,
-            JobRow.finished_at,
-            CertificationRow.summary,
-        )
-        .join(JobRow, JobRow.id == CertificationRow.id)
-        .join(DatasetRow, DatasetRow.id == CertificationRow.dataset_id)
-        .where(*conditions)
-    )
-
-
-def _certified(row: Row[Any]) -> Certified:
-    values = row._mapping
-    return Certified(**{name: values[name] for name in Certified.__dataclass_fields__})
 
 
 def _waiting(session: Session) -> list[Row[Any]]:
@@ -322,7 +277,7 @@ def _with_history(session: Session, networks: Sequence[NetworkRow]) -> list[Netw
     )
     # Whose networks these are was asked already: conditions of a project do not reach a subquery.
     ranked = (
-        _certifications(
+        certified_query(
             CertificationRow.network_id.in_([row.id for row in networks]),
             CertificationRow.summary.is_not(None),
         )
@@ -331,5 +286,5 @@ def _with_history(session: Session, networks: Sequence[NetworkRow]) -> list[Netw
     )
     history: dict[str, list[Certified]] = {row.id: [] for row in networks}
     for row in session.execute(select(ranked).where(ranked.c.age <= _TREND).order_by("age")):
-        history[row.network_id].append(_certified(row))
+        history[row.network_id].append(certified_of(row))
     return [NetworkLine(row, history[row.id]) for row in networks]

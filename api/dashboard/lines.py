@@ -10,7 +10,8 @@ from api.views import seconds_left
 from reports.html import VERDICTS
 from reports.page import MISSING, duration, norm_text, number, percent
 from reports.summary import best_certified, verdict_counts
-from store.dashboard import Certified, NetworkLine
+from store.certified import Certified
+from store.dashboard import NetworkLine
 from store.tables import JobRow, NetworkRow
 from store.titles import JobLine
 

@@ -19,7 +19,7 @@ from reports import curves
 from reports.curves import CurveChart, Series, curve_chart
 from reports.page import number
 from reports.summary import best_certified
-from store.dashboard import Certified
+from store.certified import Certified
 
 __all__ = ["list_page", "router"]
 
