@@ -104,6 +104,15 @@ class Scene:
             box = rule.interval(following.operator, [box], parameters)
             node = following
 
+    @cached_property
+    def front(self) -> frozenset[str]:
+        """Names of the nodes from the input to the entry, where passes end and bounds are exact."""
+        graph = self.network.graph
+        names = [graph.input.name]
+        while names[-1] != self.entry.node.name:
+            names += [node.name for node in graph.nodes if names[-1] in node.inputs]
+        return frozenset(names)
+
     @property
     def batch(self) -> int:
         """Number of regions."""
@@ -213,7 +222,7 @@ def unit_rows(scene: Scene, node: Node, indices: Tensor, signs: Tensor | None = 
 
 def _unit_rows(scene: Scene, node: Node, indices: Tensor) -> Rows:
     network = scene.network
-    rule = rule_for(node.operator)
+    rule = None if node is network.graph.input else rule_for(node.operator)
     single = len(node.inputs) == 1 and node.size == node.shape[-1]
     if isinstance(rule, AffineRule) and single and node.name not in scene.drifts:
         direct = rule.rows(node.operator, indices, network.parameters)

@@ -104,6 +104,8 @@ class Focuser:
         task = _Task(domains, functions, cutoff)
         lower, upper, chosen = domains.lower, domains.upper, self._chosen(task, most)
         for slot in self._layout.slots:
+            if slot.node.name in self._bounder.scene.front:
+                continue
             wanted = torch.zeros_like(chosen)
             wanted[:, slot.part] = chosen[:, slot.part]
             wanted &= self._layout.undecided(lower, upper) & ~(lower > upper).any(1, keepdim=True)

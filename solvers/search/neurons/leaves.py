@@ -97,6 +97,9 @@ class LeafSolver:
             mine = (depth == position).nonzero().squeeze(1)
             if len(mine) == 0:
                 continue
+            if slot.node.name in self._bounder.scene.front:
+                table[mine.cpu().numpy()] = np.inf  # passes end behind it
+                continue
             index = slot.indices[values[mine] - slot.part.start]
             # One row at a time has slopes of the domain; the lines are exact, so any would do.
             terms = _free(domain.terms[:1])
@@ -126,7 +129,8 @@ class LeafSolver:
         if not np.isfinite(objective).all():
             return None, np.full(inputs, np.nan)
         values, signs, table = constraints
-        # A curve that leaves its domain has no finite line; leaving a cut out is always sound.
+        # Where no finite line is known, as of a curve that leaves its domain, a cut is left out,
+        # which is always sound.
         usable = np.isfinite(table).all(1)
         kept = torch.from_numpy(usable).to(values.device)
         values, signs, table = values[kept], signs[kept], table[usable]

@@ -74,7 +74,8 @@ class Refiner:
         return emptied(domains, lower, upper, infinity)
 
     def _behind(self) -> tuple[Slot, ...]:
-        return self._layout.slots[1:]
+        front = self._bounder.scene.front
+        return tuple(slot for slot in self._layout.slots[1:] if slot.node.name not in front)
 
     def _rows(self, slot: Slot, lower: Tensor, upper: Tensor) -> Tensor:
         """Return domain, value and side of every bound worth a row, shape `(rows, 3)`."""

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from models.errors import InvalidInputError
 from models.network import Network
-from models.operators import Sigmoid
+from models.operators import Linear, Relu, Sigmoid
 from solvers.balls import Norm
 from solvers.bracket import Bracket, Witness
 from solvers.budget import Budget
@@ -24,7 +24,7 @@ from solvers.problem import Box, Case, Clause, Specification, norm_ball
 from solvers.search.boxes import BoxSearchOptions, search_boxes, suits_boxes
 from solvers.search.contract import SearchProgress, SearchStatus
 from tests.helpers.coupled_graphs import coupled_network
-from tests.helpers.graphs import mlp
+from tests.helpers.graphs import GraphBuilder, mlp
 from tests.helpers.programs import brute_force_margin
 from tests.helpers.rational import exact_margin_of
 from tests.solvers.search.boxes.support import (
@@ -429,3 +429,29 @@ def test_suits_boxes_in_few_inputs_only() -> None:
 def test_options_must_be_positive(build: Callable[[], BoxSearchOptions]) -> None:
     with pytest.raises(InvalidInputError, match="positive"):
         build()
+
+
+def test_what_bends_the_input_itself_is_blamed_for_nothing() -> None:
+    generator = np.random.default_rng(5)
+    for first in (Relu(), Sigmoid()):
+        b = GraphBuilder((3,))
+        b.add(first)
+        for shape in ((8, 3), (8, 8), (1, 8)):
+            weight = b.parameter(generator.normal(size=shape))
+            b.add(Linear(weight, b.parameter(np.zeros(shape[0]))))
+            b.add(Sigmoid())
+        network, region = b.network(), Box(-np.ones(3), np.ones(3))
+        share = torch.from_numpy(generator.integers(0, 9, size=(10_000, 3)) / 8)
+        least = float(network.to(torch.float64)(2 * share - 1).min())
+        for missing, proved in ((0.02, True), (-1e-9, False)):
+            clause = Clause(np.array([[1.0]]), np.array([least - missing]))
+            case, options = Case(region, Specification((clause,))), BoxSearchOptions(probe=False)
+            bracket = Bracket(case)
+            search_boxes(
+                network.to(torch.float64),
+                [bracket],
+                Witness(network.to(torch.float64), TorchRuntime(network)),
+                options=options,
+                budget=Budget.of_seconds(5.0 if proved else 0.5),
+            )
+            assert bracket.proved == proved

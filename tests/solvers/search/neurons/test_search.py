@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from models.operators import (
     Add,
     Clip,
     Convolution,
+    LeakyRelu,
     Linear,
     MaxPool,
     Multiply,
@@ -35,6 +37,7 @@ from solvers.search.contract import SearchProgress, SearchStatus
 from solvers.search.neurons import NeuronSearchOptions, search_neurons
 from tests.helpers.graphs import GraphBuilder, mlp
 from tests.solvers.search.neurons.support import (
+    always_sharp,
     below,
     crown_bounds,
     least_on_segment,
@@ -305,3 +308,26 @@ def test_curves_of_the_input_itself_have_no_lines_to_move() -> None:
     for missing, proved in ((1e-6, True), (-1e-6, False)):
         _, bracket = search(b.network(), Case(region, below([1.0, -1.0], least - missing)))
         assert bracket.proved == proved
+
+
+@pytest.mark.parametrize("first", [Relu(), LeakyRelu(0.2), Tanh()])
+@pytest.mark.parametrize("sharp", [False, True])
+def test_what_bends_the_input_itself_is_not_bounded_anew(first: Operator, *, sharp: bool) -> None:
+    """Passes end behind it: the box is exact there, whatever was split in front."""
+    for seed in range(4):
+        generator = np.random.default_rng(seed)
+        b = GraphBuilder((3,))
+        b.add(first)
+        for shape in ((6, 3), (6, 6)):
+            b.add(Linear(b.parameter(generator.normal(size=shape)), b.parameter(np.zeros(6))))
+            b.add(Tanh())
+        b.add(Linear(b.parameter(generator.normal(size=(1, 6))), b.parameter(np.zeros(1))))
+        network, region = b.network(), Box(-np.ones(3), generator.random(3))
+        share = generator.integers(0, 9, size=(20_000, 3)) / 8
+        x = torch.from_numpy(region.lower + share * (region.upper - region.lower))
+        least = float(network.to(torch.float64)(x).min())
+        case, budget = Case(region, below([1.0], least + 1e-9)), Budget.of_seconds(0.5)
+        with always_sharp() if sharp else nullcontext():
+            _, bracket = search(network, case, NeuronSearchOptions(falsify=False), budget=budget)
+        assert not bracket.proved
+        assert bracket.lower > -np.inf
