@@ -94,9 +94,9 @@ def survives_float32(network: Network, run: Run) -> bool | None:
         None where that is not known: the file is not in float32, has an operator that the analysis
         does not cover, or takes too long.
     """
-    budget = _budget(run)
+    budget, front = _budget(run), network.normalization
     try:
-        checked = read_network(network.source)
+        checked = read_network(network.source, None if front is None else (front.mean, front.std))
     except ProofError:
         return None
     if not checked.graph.single or checked.dropped is not None:

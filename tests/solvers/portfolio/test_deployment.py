@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from models import load_network
-from models.network import Network
+from models.network import Network, Normalization
 from solvers.bracket import Bracket
 from solvers.budget import Budget
 from solvers.portfolio import DecideOptions, Run, decide, deployment, members
@@ -43,6 +43,22 @@ def network() -> Network:
 def test_margins_far_above_rounding_survive_it(network: Network) -> None:
     run = _run(network, _case(network, 1e3), Budget())
     assert deployment.survives_float32(network, run) is True
+
+
+def test_rounding_of_a_normalization_counts(network: Network) -> None:
+    """Divided by a small number, inputs are large, and so is what float32 loses of them."""
+    front = Normalization((0.0,), (1e-6,))
+    large = Run.of(
+        network.with_normalization(front),
+        [Bracket(_case(network, 1e3))],
+        device=torch.device("cpu"),
+        budget=Budget(),
+    )
+    large.brackets[0].clause_lower[:] = 1e-2
+    assert deployment.survives_float32(network.with_normalization(front), large) is False
+    plain = _run(network, _case(network, 1e3), Budget())
+    plain.brackets[0].clause_lower[:] = 1e-2
+    assert deployment.survives_float32(network, plain) is True
 
 
 def test_margins_below_rounding_do_not(network: Network) -> None:
