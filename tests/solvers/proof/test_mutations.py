@@ -71,7 +71,7 @@ def proofs() -> list[Proved]:
         if seed % 2:
             patch.setattr(produce, "suits_boxes", lambda *_: False)
         prover = produce.Prover(load_network(network), "cpu")
-        outcome = prover.prove(problem, Budget.of_seconds(30.0))
+        outcome = prover.prove(problem, Budget.of_seconds(300.0))
         patch.undo()
         assert isinstance(outcome, produce.Proven), outcome
         found.append(Proved(network, layers, outcome.content))

@@ -29,7 +29,7 @@ def proved(seed: int, folder: Path, *, by_boxes: bool) -> tuple[Path, Trap, Prob
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(produce, "suits_boxes", lambda *_: by_boxes)
         prover = produce.Prover(load_network(trap.network), "cpu")
-        outcome = prover.prove(problem, Budget.of_seconds(10.0))
+        outcome = prover.prove(problem, Budget.of_seconds(300.0))
     assert isinstance(outcome, produce.Proven), outcome
     path = folder / "proof"
     path.write_bytes(outcome.content)
