@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 
 from solvers.errors import StoppedError
 
@@ -34,13 +34,13 @@ class Budget:
         cls, seconds: float | None, cancelled: Callable[[], bool] = never_cancelled
     ) -> Budget:
         """Return a budget that starts now; None means no limit."""
-        deadline = math.inf if seconds is None else time.monotonic() + seconds
+        deadline = math.inf if seconds is None else monotonic() + seconds
         return cls(deadline, cancelled)
 
     @property
     def remaining_seconds(self) -> float:
         """Seconds left, never negative."""
-        return max(0.0, self.deadline - time.monotonic())
+        return max(0.0, self.deadline - monotonic())
 
     @property
     def exhausted(self) -> bool:
@@ -52,7 +52,7 @@ class Budget:
         """`cancelled`, `timeout`, or None while work may go on."""
         if self.cancelled():
             return "cancelled"
-        return "timeout" if time.monotonic() >= self.deadline else None
+        return "timeout" if monotonic() >= self.deadline else None
 
     def check(self) -> None:
         """Go on only while there is time.
@@ -68,8 +68,8 @@ class Budget:
         """Return a budget that ends after that share of the time left."""
         if math.isinf(self.deadline):
             return self
-        return Budget(time.monotonic() + fraction * self.remaining_seconds, self.cancelled)
+        return Budget(monotonic() + fraction * self.remaining_seconds, self.cancelled)
 
     def at_most(self, seconds: float) -> Budget:
         """Return a budget that ends after `seconds`, or with this one if that is sooner."""
-        return Budget(min(self.deadline, time.monotonic() + seconds), self.cancelled)
+        return Budget(min(self.deadline, monotonic() + seconds), self.cancelled)

@@ -14,7 +14,7 @@ from solvers.errors import StoppedError
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Return a one-element list that holds the time."""
     now = [100.0]
-    monkeypatch.setattr("solvers.budget.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("solvers.budget.monotonic", lambda: now[0])
     return now
 
 

@@ -109,7 +109,7 @@ def test_splitting_begins_within_a_tenth_of_the_time_however_long_its_forerunner
 ) -> None:
     """Every step takes all it may have, and CROWN as long as it likes."""
     now = [100.0]
-    monkeypatch.setattr("solvers.budget.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("solvers.budget.monotonic", lambda: now[0])
     run = _run(wide)
     for step in steps(run):
         name = step.member.__name__
