@@ -67,7 +67,8 @@ def train(
         checkpoint: A folder; a run that finds a checkpoint of the same settings there goes on
             from it, exactly as if it had never stopped. None for no checkpoints.
         cancelled: Asked before every step; True ends the run with the best so far.
-        progress: Called after every step and every epoch.
+        progress: Called after every step and every epoch. A run that goes on tells the epochs of
+            its checkpoint again first: whoever listened before may have missed the last ones.
 
     Raises:
         UntrainableError: Network, data and options do not go together.
@@ -144,6 +145,8 @@ class _Run:
         self, cancelled: Callable[[], bool], progress: Callable[[TrainingEvent], None]
     ) -> StopReason:
         """Train to the end, or until told to stop."""
+        for metrics in self.state.history:
+            progress(self._ending(metrics))
         while self.state.step < self.steps:
             if cancelled():
                 self.save()
@@ -239,13 +242,17 @@ class _Run:
         if best is None or not is_better(best, metrics, self.options.method):
             state.best_epoch, self.best = metrics.epoch, self._tensors()
         _LOG.info("epoch %d: certified accuracy %.4f", metrics.epoch, metrics.certified_accuracy)
+        return self._ending(metrics)
+
+    def _ending(self, metrics: EpochMetrics) -> TrainingEvent:
+        """Return the event that an epoch ends with."""
         return TrainingEvent(
-            step=event.step,
-            steps=event.steps,
-            epoch=event.epoch,
-            epochs=event.epochs,
-            epsilon=event.epsilon,
-            kappa=event.kappa,
+            step=metrics.epoch * self.feed.batches,
+            steps=self.steps,
+            epoch=metrics.epoch,
+            epochs=self.options.epochs,
+            epsilon=metrics.epsilon,
+            kappa=metrics.kappa,
             loss=metrics.loss,
             metrics=metrics,
         )

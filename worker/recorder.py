@@ -69,11 +69,13 @@ class Recorder:
         Raises:
             LeaseLostError: The job is no longer the worker's.
         """
-        now = self._clock()
         ends_epoch = event["metrics"] is not None
         position = 2 * int(event["step"]) + ends_epoch
+        if position <= self._position:
+            return
+        now = self._clock()
         pause = max(self._seconds, (now - self._began) / _STEPS_TOLD)
-        if position > self._position and (ends_epoch or now - self._told >= pause):
+        if ends_epoch or now - self._told >= pause:
             payload = json_object({"arm": self._arm, **event})
             self._waiting.append(Metric(self._arm, position, payload))
             self._position = position

@@ -108,6 +108,19 @@ def test_what_is_repeated_after_a_death_is_not_stored_again(
     assert [entry["index"] for entry in found] == list(range(5))
 
 
+def test_an_epoch_that_was_missed_is_stored_when_told_again(
+    world: World, training: str, clock: Clock
+) -> None:
+    record = recorder(world, training, clock)
+    record(event(3, ends_epoch=True))
+    again = recorder(world, training, clock)
+    again(event(3, ends_epoch=True))
+    assert world.jobs.get(training).done == 3
+    again(event(6, ends_epoch=True))  # in the checkpoint, but whoever was told of it died
+    assert steps_of(world, training) == [(3, True), (6, True)]
+    assert world.jobs.get(training).done == 6
+
+
 def test_arms_have_positions_of_their_own(world: World, training: str, clock: Clock) -> None:
     recorder(world, training, clock)(event(5))
     recorder(world, training, clock, arm="baseline", before=1, arms=2)(event(1))

@@ -102,7 +102,8 @@ def test_training_goes_on_from_its_checkpoint(work: TrainingWork, tmp_path: Path
     assert halted.result["best_epoch"] == 1
     rest: list[Mapping[str, Any]] = []
     resumed = trained(work, rest)
-    assert rest[0]["step"] == steps[-1]["step"] + 1
+    assert rest[0]["metrics"] == steps[6]["metrics"] is not None
+    assert rest[1]["step"] == steps[-1]["step"] + 1
     assert resumed.onnx == whole.onnx
     assert resumed.validation_indices == whole.validation_indices
 
