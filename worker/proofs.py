@@ -8,13 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from models.data import fit_dataset, load_dataset
-from models.onnx_import import load_network
-from solvers.certification.cases import case_of
 from solvers.problem import Problem
 from solvers.proof import CheckResult, check_proof
 from solvers.proof.producing.produce import asked
-from worker.certification import options_of
+from worker.evidence import asked_of
 
 __all__ = ["check_answer"]
 
@@ -34,15 +31,12 @@ def check_answer(request: Mapping[str, Any]) -> dict[str, Any]:
         TightropeError: Network, data set and settings do not fit each other.
     """
     began = time.perf_counter()
-    options = options_of(request["settings"], device="cpu")
-    network = load_network(Path(request["network"]), check=False)
-    dataset = fit_dataset(load_dataset(Path(request["dataset"])), network)
-    case = case_of(dataset, request["index"], options, network.output_size)
-    before = options.normalization
+    named = asked_of(request)
+    before = named.normalization
     result = check_proof(
         Path(request["proof"]),
-        network.source,
-        asked(Problem((case,))),
+        named.network.source,
+        asked(Problem((named.case,))),
         normalization=None if before is None else (before.mean, before.std),
     )
     return {**_told(result), "seconds": time.perf_counter() - began}

@@ -5,20 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data import fit_dataset, load_dataset
-from models.onnx_import import load_network
 from models.runtime import OnnxRuntime
-from solvers.certification.cases import case_of
 from solvers.float32_region import runnable_box
 from solvers.problem import Box, Case
 from solvers.replay import confirm
-from worker.certification import options_of
+from worker.evidence import asked_of
 
 __all__ = ["replay_answer"]
 
@@ -44,14 +40,12 @@ def replay_answer(request: Mapping[str, Any]) -> dict[str, Any]:
         TightropeError: Network, data set and settings do not fit each other.
     """
     began = time.perf_counter()
-    options = options_of(request["settings"], device="cpu")
-    network = load_network(Path(request["network"]), check=False)
-    dataset = fit_dataset(load_dataset(Path(request["dataset"])), network)
-    case = case_of(dataset, request["index"], options, network.output_size)
-    if options.normalization is not None:
-        network = network.with_normalization(options.normalization)
+    asked = asked_of(request)
+    network = asked.network
+    if asked.normalization is not None:
+        network = network.with_normalization(asked.normalization)
     x, y = (np.asarray(request[name], np.float64) for name in ("x", "y"))
-    told = _replayed(OnnxRuntime(network), case, x, y)
+    told = _replayed(OnnxRuntime(network), asked.case, x, y)
     return {**told, "seconds": time.perf_counter() - began}
 
 
