@@ -6,16 +6,27 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, TypeVar
+from operator import attrgetter
+from typing import Annotated, Protocol, TypeVar
 
 from fastapi import Query
 
 from api.problems import ApiError
 from store.identifiers import is_identifier
 
-__all__ = ["CursorParameter", "LimitParameter", "after_index", "before_id", "encode", "split"]
+__all__ = [
+    "CursorParameter",
+    "LimitParameter",
+    "Newest",
+    "after_index",
+    "before_id",
+    "encode",
+    "newest",
+    "split",
+]
 
 Entry = TypeVar("Entry")
+Listed_co = TypeVar("Listed_co", covariant=True)
 _INDEX = re.compile(r"[0-9]{1,10}")
 
 LimitParameter = Annotated[int, Query(ge=1, le=1000, description="Entries of one page.")]
@@ -73,3 +84,31 @@ def split(
     """
     page = entries[:limit]
     return page, encode(position(page[-1])) if len(entries) > limit else None
+
+
+class Newest(Protocol[Listed_co]):
+    """Reads entries of the store, the newest first."""
+
+    def __call__(self, *, limit: int, before: str | None) -> Sequence[Listed_co]:
+        """Return at most `limit` of them, older than the one with the id `before`."""
+
+
+def newest(
+    entries: Newest[Entry],
+    limit: int,
+    cursor: str | None,
+    *,
+    position: Callable[[Entry], str] = attrgetter("id"),
+) -> tuple[Sequence[Entry], str | None]:
+    """Return a page of what the store lists, and the cursor of the next one.
+
+    Args:
+        entries: Reads them.
+        limit: Entries of a page.
+        cursor: Where the page before ended; None at the start.
+        position: The id of an entry.
+
+    Raises:
+        ApiError: It is no cursor.
+    """
+    return split(entries(limit=limit + 1, before=before_id(cursor)), limit, position)

@@ -11,9 +11,9 @@ from api import views
 from api.dashboard.digests import digest_of
 from api.dashboard.lines import certified_view, job_view
 from api.dashboard.overview import dashboard_of
-from api.dashboard.rendering import show
+from api.dashboard.rendering import listed, show
 from api.dashboard.selecting import Selection, select_lines
-from api.pagination import CursorParameter, before_id, split
+from api.pagination import CursorParameter
 from api.parameters import CertificationId
 from api.principal import PrincipalDependency, Scope, needs
 from api.services import ServicesDependency
@@ -29,7 +29,6 @@ __all__ = ["certification_frame", "router"]
 
 router = APIRouter(include_in_schema=False, dependencies=[needs(Scope.READ)])
 
-_SHOWN = 50
 # More classes than these are chosen from a list that folds out.
 _MOST_LINKS = 12
 
@@ -59,15 +58,15 @@ def list_certifications(
     cursor: CursorParameter = None,
 ) -> HTMLResponse:
     """Return the page of all certifications."""
-    found = dashboard_of(services).certifications(limit=_SHOWN + 1, before=before_id(cursor))
-    lines, following = split(found, _SHOWN, lambda line: line[0].id)
+    lines, around = listed(
+        dashboard_of(services).certifications, cursor, position=lambda line: line[0].id
+    )
     return show(
         request,
         "certifications.html",
         principal,
         certifications=[(certified_view(row), row.network_id, name) for row, name in lines],
-        following=following,
-        first=cursor is None,
+        **around,
     )
 
 

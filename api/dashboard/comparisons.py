@@ -13,8 +13,8 @@ from fastapi.responses import HTMLResponse
 from api import views
 from api.dashboard.answers import asked_methods, method_row
 from api.dashboard.lines import job_view
-from api.dashboard.rendering import show
-from api.pagination import CursorParameter, before_id, split
+from api.dashboard.rendering import listed, show
+from api.pagination import CursorParameter
 from api.parameters import ComparisonId
 from api.principal import PrincipalDependency, Scope, needs
 from api.services import ServicesDependency
@@ -34,7 +34,6 @@ __all__ = ["router"]
 
 router = APIRouter(include_in_schema=False, dependencies=[needs(Scope.READ)])
 
-_SHOWN = 50
 # While answers come in, intervals are drawn again and again, and need not be fine.
 _RESAMPLES_SO_FAR = 300
 
@@ -69,15 +68,13 @@ def list_comparisons(
     cursor: CursorParameter = None,
 ) -> HTMLResponse:
     """Return the page of all comparisons."""
-    found = ComparedReads(services.database).page(limit=_SHOWN + 1, before=before_id(cursor))
-    lines, following = split(found, _SHOWN, lambda line: line.id)
+    lines, around = listed(ComparedReads(services.database).page, cursor)
     return show(
         request,
         "comparisons.html",
         principal,
         comparisons=[_view(line) for line in lines],
-        following=following,
-        first=cursor is None,
+        **around,
     )
 
 

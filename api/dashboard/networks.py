@@ -11,8 +11,8 @@ from fastapi.responses import HTMLResponse
 from api.authentication import Principal
 from api.dashboard.lines import certified_view, network_view
 from api.dashboard.overview import dashboard_of
-from api.dashboard.rendering import show
-from api.pagination import CursorParameter, before_id, split
+from api.dashboard.rendering import listed, show
+from api.pagination import CursorParameter
 from api.principal import PrincipalDependency, Scope, needs
 from api.services import Services, ServicesDependency
 from reports import curves
@@ -25,7 +25,6 @@ __all__ = ["list_page", "router"]
 
 router = APIRouter(include_in_schema=False, dependencies=[needs(Scope.READ)])
 
-_SHOWN = 50
 _HISTORY = 200
 _KINDS = ("certified", "empirical", "clean", "verified", "falsified", "misclassified")
 
@@ -65,16 +64,16 @@ def list_page(
             that are why.
         status: Of the answer.
     """
-    found = dashboard_of(services).networks(limit=_SHOWN + 1, before=before_id(cursor))
-    lines, following = split(found, _SHOWN, lambda line: line.network.id)
+    lines, around = listed(
+        dashboard_of(services).networks, cursor, position=lambda line: line.network.id
+    )
     return show(
         request,
         "networks.html",
         principal,
         status=status,
         networks=[network_view(line) for line in lines],
-        following=following,
-        first=cursor is None,
+        **around,
         recognised=recognised,
         refused=refused,
         most_bytes=services.limits.upload_bytes or services.settings.max_upload_bytes,

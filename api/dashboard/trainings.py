@@ -10,8 +10,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from api.dashboard.lines import JobView, job_view
-from api.dashboard.rendering import show
-from api.pagination import CursorParameter, before_id, split
+from api.dashboard.rendering import listed, show
+from api.pagination import CursorParameter
 from api.parameters import TrainingId
 from api.principal import PrincipalDependency, Scope, needs
 from api.reporting import training_data
@@ -29,7 +29,6 @@ __all__ = ["router"]
 
 router = APIRouter(include_in_schema=False, dependencies=[needs(Scope.READ)])
 
-_SHOWN = 50
 _STEPS = 400
 
 
@@ -52,15 +51,15 @@ def list_trainings(
     cursor: CursorParameter = None,
 ) -> HTMLResponse:
     """Return the page of all trainings."""
-    found = Learning(services.database).page(limit=_SHOWN + 1, before=before_id(cursor))
-    lines, following = split(found, _SHOWN, lambda line: line.job.id)
+    lines, around = listed(
+        Learning(services.database).page, cursor, position=lambda line: line.job.id
+    )
     return show(
         request,
         "trainings.html",
         principal,
         trainings=[_view(line) for line in lines],
-        following=following,
-        first=cursor is None,
+        **around,
     )
 
 

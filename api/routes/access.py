@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 
 from api.authentication import Principal, keys_needed
-from api.pagination import CursorParameter, LimitParameter, before_id, split
+from api.pagination import CursorParameter, LimitParameter, newest
 from api.principal import PrincipalDependency, Scope, needs
 from api.problems import problems
 from api.receiving import require_json
@@ -110,8 +111,7 @@ def list_keys(
 ) -> KeyPage:
     """Return the keys of a project, newest first, also those that are worth nothing any more."""
     services = _of_project(installed, principal, project)
-    rows = services.keys.page(limit=limit + 1, before=before_id(cursor))
-    page, following = split(rows, limit, lambda row: row.id)
+    page, following = newest(services.keys.page, limit, cursor)
     return KeyPage(items=[KeyPublic(**_key(row)) for row in page], next_cursor=following)
 
 
@@ -156,8 +156,7 @@ def list_projects(
     installed: InstallationDependency, limit: LimitParameter = 100, cursor: CursorParameter = None
 ) -> ProjectPage:
     """Return all projects, newest first; `default`, which is always there, comes last."""
-    rows = installed.projects.page(limit=limit + 1, before=before_id(cursor))
-    page, following = split(rows, limit, lambda row: row.id)
+    page, following = newest(installed.projects.page, limit, cursor)
     return ProjectPage(items=[_project(row) for row in page], next_cursor=following)
 
 
@@ -189,8 +188,8 @@ def list_audit(
 ) -> AuditPage:
     """Return who changed what in a project, when, and from where, newest first."""
     services = _of_project(installed, principal, project)
-    rows = services.audit.page(limit=limit + 1, before=before_id(cursor), key_id=key, action=action)
-    page, following = split(rows, limit, lambda row: row.id)
+    found = partial(services.audit.page, key_id=key, action=action)
+    page, following = newest(found, limit, cursor)
     return AuditPage(items=[_entry(row) for row in page], next_cursor=following)
 
 

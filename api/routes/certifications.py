@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -9,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from api import views
 from api.caching import FinalResult, state_tag
 from api.certifying import answer_known, new_certification
-from api.pagination import CursorParameter, LimitParameter, after_index, before_id, split
+from api.pagination import CursorParameter, LimitParameter, after_index, newest, split
 from api.parameters import CertificationId, IdempotencyKey, WaitSeconds
 from api.principal import Scope, needs
 from api.problems import problems
@@ -81,10 +82,8 @@ def list_certifications(
     cursor: CursorParameter = None,
 ) -> CertificationPage:
     """Return certifications, newest first."""
-    rows = services.certifications.page(
-        limit=limit + 1, before=before_id(cursor), state=state, network_id=network
-    )
-    page, following = split(rows, limit, lambda row: row.id)
+    found = partial(services.certifications.page, state=state, network_id=network)
+    page, following = newest(found, limit, cursor)
     return CertificationPage(
         items=[views.certification(row) for row in page], next_cursor=following
     )

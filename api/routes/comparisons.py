@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -9,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from api import views
 from api.caching import state_tag
 from api.comparing import new_comparison
-from api.pagination import CursorParameter, LimitParameter, after_index, before_id, split
+from api.pagination import CursorParameter, LimitParameter, after_index, newest, split
 from api.parameters import ComparisonId, IdempotencyKey, WaitSeconds
 from api.principal import Scope, needs
 from api.problems import problems
@@ -74,10 +75,8 @@ def list_comparisons(
     cursor: CursorParameter = None,
 ) -> ComparisonPage:
     """Return comparisons, newest first; `network` finds it as baseline and as candidate."""
-    rows = services.comparisons.page(
-        limit=limit + 1, before=before_id(cursor), state=state, network_id=network
-    )
-    page, following = split(rows, limit, lambda row: row.id)
+    found = partial(services.comparisons.page, state=state, network_id=network)
+    page, following = newest(found, limit, cursor)
     return ComparisonPage(items=[views.comparison(row) for row in page], next_cursor=following)
 
 

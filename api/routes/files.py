@@ -5,12 +5,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import FileResponse
 
-from api.pagination import CursorParameter, LimitParameter, before_id, split
+from api.pagination import CursorParameter, LimitParameter, newest
 from api.parameters import ContentHash, IdempotencyKey, UploadName
 from api.principal import Scope, needs
 from api.problems import problems
@@ -101,10 +102,8 @@ def _add_list(router: APIRouter, resource: FileResource) -> None:
         limit: LimitParameter = 100,
         cursor: CursorParameter = None,
     ) -> Any:  # noqa: ANN401 (the page of either resource)
-        rows = uploads_of(services, resource.kind).page(
-            limit=limit + 1, before=before_id(cursor), sha256=sha256
-        )
-        page, following = split(rows, limit, lambda row: row.id)
+        found = partial(uploads_of(services, resource.kind).page, sha256=sha256)
+        page, following = newest(found, limit, cursor)
         return resource.page(items=[resource.view(row) for row in page], next_cursor=following)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
 from api import views
 from api.caching import state_tag
-from api.pagination import CursorParameter, LimitParameter, before_id, split
+from api.pagination import CursorParameter, LimitParameter, newest
 from api.parameters import JobId, WaitSeconds
 from api.principal import PrincipalDependency, Scope, needs
 from api.problems import problems
@@ -37,8 +38,7 @@ def list_jobs(
     cursor: CursorParameter = None,
 ) -> JobPage:
     """Return jobs, newest first."""
-    rows = services.jobs.page(limit=limit + 1, before=before_id(cursor), state=state)
-    page, following = split(rows, limit, lambda row: row.id)
+    page, following = newest(partial(services.jobs.page, state=state), limit, cursor)
     return JobPage(items=[views.job(row) for row in page], next_cursor=following)
 
 

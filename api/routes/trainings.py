@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api import views
 from api.caching import state_tag
-from api.pagination import CursorParameter, LimitParameter, before_id, split
+from api.pagination import CursorParameter, LimitParameter, newest
 from api.parameters import IdempotencyKey, TrainingId, WaitSeconds
 from api.principal import Scope, needs
 from api.problems import problems
@@ -80,10 +81,8 @@ def list_trainings(
     cursor: CursorParameter = None,
 ) -> TrainingPage:
     """Return trainings, newest first; `network` filters by what was fine-tuned."""
-    rows = services.trainings.page(
-        limit=limit + 1, before=before_id(cursor), state=state, network_id=network
-    )
-    page, following = split(rows, limit, lambda row: row.id)
+    found = partial(services.trainings.page, state=state, network_id=network)
+    page, following = newest(found, limit, cursor)
     return TrainingPage(items=[views.training(row) for row in page], next_cursor=following)
 
 

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
 from api.limits import BodyLimit
-from api.pagination import after_index, before_id, encode, split
+from api.pagination import after_index, before_id, encode, newest, split
 from api.problems import ApiError
 from api.receiving import clean_name
 from api.replaying import replay_of
@@ -57,6 +57,24 @@ def test_pages_cover_everything_once(entries: list[int], limit: int) -> None:
         assert after_index(cursor) == page[-1]
         assert len(page) == limit
     assert found == entries
+
+
+@given(count=st.integers(0, 12), limit=st.integers(1, 5))
+def test_lists_of_the_store_are_paged_to_their_end(count: int, limit: int) -> None:
+    kept = sorted((new_identifier("job") for _ in range(count)), reverse=True)
+
+    def older(*, limit: int, before: str | None) -> list[str]:
+        return [one for one in kept if before is None or one < before][:limit]
+
+    found: list[str] = []
+    cursor: str | None = None
+    while True:
+        page, cursor = newest(older, limit, cursor, position=str)
+        found += page
+        if cursor is None:
+            break
+        assert len(page) == limit
+    assert found == kept
 
 
 @given(st.text(max_size=300))
