@@ -12,7 +12,16 @@ from typing import Any
 
 from benchmarks.shared import print_table, shared_folder
 
-__all__ = ["Row", "beside_abcrown", "cactus", "joined", "missing", "summary", "why_open"]
+__all__ = [
+    "Row",
+    "beside_abcrown",
+    "cactus",
+    "joined",
+    "missing",
+    "peer_rows",
+    "summary",
+    "why_open",
+]
 
 Row = dict[str, Any]
 PENALTY = 2.0
@@ -98,14 +107,18 @@ def _cell(value: object) -> object:
     return _stem(value) if isinstance(value, str) and "/" in value else value
 
 
+def peer_rows() -> list[dict[str, str]]:
+    """Return what is known of α,β-CROWN on two cores."""
+    with (shared_folder() / "peers" / "abcrown_cpu_quiet.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def beside_abcrown(rows: Sequence[Row], timeout_seconds: float) -> None:
     """Print both tools over the instances that α,β-CROWN was run on with as many cores."""
     ours = {(row["category"], row["onnx"], row["vnnlib"]): row for row in rows}
-    with (shared_folder() / "peers" / "abcrown_cpu_quiet.csv").open(newline="") as file:
-        peers = list(csv.DictReader(file))
     pairs = [
         (peer, ours[peer["benchmark"], peer["onnx"], peer["vnnlib"]])
-        for peer in peers
+        for peer in peer_rows()
         if (peer["benchmark"], peer["onnx"], peer["vnnlib"]) in ours
     ]
     table, theirs_total = [], 0.0
