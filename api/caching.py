@@ -16,8 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.services import ServicesDependency
 from store.errors import NotFoundError
-from store.jobs import FINAL_STATES
-from store.tables import JobRow
+from store.job_tables import JobRow
+from store.states import FINAL_STATES
 
 __all__ = ["Caching", "FinalResult", "state_tag"]
 

@@ -12,7 +12,7 @@ from api.services import Services
 from reports.numbers import strict
 from reports.summary import summarize
 from store.certifications import NewCertification
-from store.jobs import JobState
+from store.states import JobState
 from store.tables import CertificationRow
 from store.uploads import UploadRow
 

@@ -7,8 +7,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from store.job_tables import JobRow
 from store.states import FINAL_STATES
-from store.tables import JobRow
 
 __all__ = ["Remembered"]
 

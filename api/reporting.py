@@ -12,9 +12,10 @@ from reports.report import certification_report
 from reports.sarif import Origin
 from reports.training import training_report
 from store.errors import ConflictError
-from store.jobs import FINAL_STATES
+from store.job_tables import JobRow
 from store.learning import Learning
-from store.tables import CertificationRow, ComparisonRow, JobRow, TrainingRow
+from store.states import FINAL_STATES
+from store.tables import CertificationRow, ComparisonRow, TrainingRow
 from store.uploads import UploadRow
 
 __all__ = [

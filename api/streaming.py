@@ -18,8 +18,8 @@ from api.feed import Feed, Watcher
 from api.problems import problem_of
 from store.errors import NotFoundError
 from store.events import Event, Events, Topic
+from store.job_tables import JobRow
 from store.jobs import Jobs
-from store.tables import JobRow
 
 __all__ = ["MEDIA_TYPE", "Clock", "Life", "follow_job", "follow_project", "snapshot"]
 

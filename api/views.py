@@ -26,8 +26,9 @@ from api.schemas.trainings import (
     TrainingSettings,
 )
 from api.schemas.uploads import DatasetPublic, NetworkPublic
-from store.jobs import JobState
-from store.tables import ArtifactRow, CertificationRow, ComparisonRow, JobRow, TrainingRow
+from store.job_tables import JobRow
+from store.states import JobState
+from store.tables import ArtifactRow, CertificationRow, ComparisonRow, TrainingRow
 from store.uploads import UploadRow
 
 __all__ = [

@@ -9,7 +9,7 @@ from fastapi import Request
 from api.feed import feed_of
 from api.services import Services
 from api.shared import read_once
-from store.jobs import FINAL_STATES
+from store.states import FINAL_STATES
 
 __all__ = ["HELD_SECONDS", "wait_for_change"]
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from store.tables import Base
+from store.columns import Base
 
 __all__ = ["ApiKeyRow", "AuditRow", "LoginRow", "ProjectRow"]
 

@@ -10,8 +10,9 @@ from sqlalchemy import ColumnElement, Executable, Select, Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from store.jobs import guarded_update
-from store.tables import ComparedItemRow, ItemRow, JobRow
+from store.job_rows import guarded_update
+from store.job_tables import JobRow
+from store.tables import ComparedItemRow, ItemRow
 
 __all__ = ["add_done", "answer_values", "insert_once", "select_answers"]
 

@@ -9,8 +9,8 @@ from sqlalchemy import func, select
 
 from store.database import Database
 from store.figures import series
+from store.job_tables import ChunkRow, DeliveryRow, JobRow
 from store.states import FINAL_STATES, JobState
-from store.tables import ChunkRow, DeliveryRow, JobRow
 from store.workers import Workers
 
 __all__ = ["Census"]

@@ -18,10 +18,12 @@ from store.chunks import Claim, hold
 from store.errors import NotFoundError
 from store.events import note_items
 from store.job_parts import JobParts
-from store.jobs import JobState, Origin, add_job, finish_job, noted_update
+from store.job_rows import add_job, finish_job, noted_update
+from store.job_tables import JobRow
 from store.known import known_answers, question_of
 from store.reuse import reuse_certification
-from store.tables import CertificationRow, ItemProofRow, ItemRow, JobRow
+from store.states import JobState, Origin
+from store.tables import CertificationRow, ItemProofRow, ItemRow
 from store.uploads import DATASETS, NETWORKS, get_upload
 
 __all__ = ["Certifications", "NewCertification", "fingerprint"]

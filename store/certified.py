@@ -9,7 +9,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, select
 
-from store.tables import CertificationRow, DatasetRow, JobRow
+from store.job_tables import JobRow
+from store.tables import CertificationRow, DatasetRow
 
 __all__ = ["Certified", "certified_of", "certified_query"]
 

@@ -11,11 +11,12 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from store.jobs import JobState, LeaseLostError, back_to_queue, guarded_update, noted_update
+from store.job_rows import LeaseLostError, back_to_queue, guarded_update, noted_update
+from store.job_tables import ChunkRow, JobRow
 from store.plans import ITEMS, Piece
 from store.ranges import to_indices, to_ranges
 from store.sizing import BATCH
-from store.tables import ChunkRow, JobRow
+from store.states import JobState
 
 __all__ = [
     "ATTEMPTS",

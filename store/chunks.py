@@ -38,10 +38,12 @@ from store.chunk_rows import (
 from store.claiming import Claim, take_work
 from store.clock import Clock, database_clock
 from store.database import Database
-from store.jobs import JobState, LeaseState, hold_job, noted_update
+from store.job_rows import hold_job, noted_update
+from store.job_tables import ChunkRow, JobRow
+from store.jobs import LeaseState
 from store.plans import ITEMS, answered
 from store.ranges import to_indices
-from store.tables import ChunkRow, JobRow
+from store.states import JobState
 
 __all__ = ["ATTEMPTS", "ChunkLease", "ChunkState", "Chunks", "Claim", "Parked", "hold"]
 

@@ -12,11 +12,12 @@ from sqlalchemy.orm import Session
 from store.chunk_rows import ChunkState, add_chunk, add_pieces, count_chunks, next_chunk, shrink
 from store.clock import Clock
 from store.events import note
-from store.jobs import JobState, claim_whole, guarded_update
+from store.job_rows import claim_whole, guarded_update
+from store.job_tables import ChunkRow, JobRow
 from store.plans import ITEMS, PLANS, grain
 from store.ranges import cut, to_indices
 from store.sizing import Cost, chunk_size
-from store.tables import ChunkRow, JobRow
+from store.states import JobState
 from store.turns import busy_workers, fairest, is_waiting, note_turn, one_at_a_time
 
 __all__ = ["Claim", "take_work"]

@@ -12,15 +12,9 @@ from sqlalchemy.orm import Session
 
 from store.database import Database
 from store.errors import NotFoundError
+from store.job_tables import JobRow
 from store.payloads import without_example
-from store.tables import (
-    ComparedItemRow,
-    ComparedNetworkRow,
-    ComparisonRow,
-    DatasetRow,
-    JobRow,
-    NetworkRow,
-)
+from store.tables import ComparedItemRow, ComparedNetworkRow, ComparisonRow, DatasetRow, NetworkRow
 
 __all__ = ["CompareLine", "ComparedAnswer", "ComparedReads"]
 

@@ -15,9 +15,10 @@ from store.certifications import fingerprint
 from store.chunks import Claim, hold
 from store.events import note_items
 from store.job_parts import JobParts
-from store.jobs import JobState, Origin, add_job, finish_job
+from store.job_rows import add_job, finish_job
 from store.known import known_answers, question_of
 from store.reuse import reuse_comparison, reuse_tightness
+from store.states import JobState, Origin
 from store.tables import ComparedItemRow, ComparedNetworkRow, ComparisonRow
 from store.uploads import DATASETS, NETWORKS, get_upload
 

@@ -18,8 +18,8 @@ from sqlalchemy.orm import Session
 from store.database import Database
 from store.events import Topic
 from store.figures import counted, timed
+from store.job_tables import CounterRow, EventRow
 from store.states import FINAL_STATES, JobState
-from store.tables import CounterRow, EventRow
 
 __all__ = ["Counters"]
 

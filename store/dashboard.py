@@ -15,15 +15,11 @@ from sqlalchemy.orm import Session
 from store.certified import Certified, certified_of, certified_query
 from store.database import Database
 from store.errors import NotFoundError
-from store.jobs import FINAL_STATES, JobState, get_job
+from store.job_rows import get_job
+from store.job_tables import JobRow
 from store.payloads import without_example
-from store.tables import (
-    CertificationRow,
-    ItemProofRow,
-    ItemRow,
-    JobRow,
-    NetworkRow,
-)
+from store.states import FINAL_STATES, JobState
+from store.tables import CertificationRow, ItemProofRow, ItemRow, NetworkRow
 from store.titles import JobLine, job_lines
 from store.trainings import KIND as TRAINING
 from store.uploads import NETWORKS, UploadRow, get_upload

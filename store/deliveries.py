@@ -16,8 +16,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from store.database import Database
-from store.jobs import get_job
-from store.tables import DeliveryRow, JobRow
+from store.job_rows import get_job
+from store.job_tables import DeliveryRow, JobRow
 
 __all__ = ["Deliveries", "Delivery"]
 

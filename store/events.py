@@ -20,8 +20,8 @@ from sqlalchemy.orm import Session
 
 from store.database import Database
 from store.identifiers import new_identifier
+from store.job_tables import DeliveryRow, EventRow, JobRow
 from store.states import FINAL_STATES, JobState
-from store.tables import DeliveryRow, EventRow, JobRow
 
 __all__ = ["Event", "Events", "Topic", "note", "note_items", "note_metrics"]
 

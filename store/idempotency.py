@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from store.errors import IdempotencyMismatchError
-from store.tables import IdempotencyRow
+from store.job_tables import IdempotencyRow
 from store.tenancy import project_of
 
 __all__ = ["KEPT", "Replay", "find_replay", "forget", "remember"]

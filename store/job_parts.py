@@ -12,9 +12,10 @@ from store.database import Database
 from store.errors import ConflictError, NotFoundError
 from store.idempotency import Replay, find_replay, forget, remember
 from store.identifiers import is_identifier
-from store.jobs import FINAL_STATES
+from store.job_tables import JobRow
 from store.quota import refuse_beyond_quota
-from store.tables import CertificationRow, ComparisonRow, JobRow, TrainingRow
+from store.states import FINAL_STATES
+from store.tables import CertificationRow, ComparisonRow, TrainingRow
 
 __all__ = ["JobParts", "delete_with_job"]
 

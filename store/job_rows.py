@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 from store.errors import NotFoundError, StoreError
 from store.events import note
 from store.identifiers import is_identifier, new_identifier
+from store.job_tables import ChunkRow, JobRow
 from store.states import JobState, Origin
-from store.tables import ChunkRow, JobRow
 
 __all__ = [
     "LeaseLostError",

@@ -24,38 +24,20 @@ from store.clock import Clock, database_clock
 from store.database import Database
 from store.errors import ConflictError
 from store.job_rows import (
-    LeaseLostError,
-    add_job,
     back_to_queue,
     cancel_idle,
     claim_whole,
     finish_job,
     get_job,
     guarded_update,
-    hold_job,
     noted_update,
     owned,
     settle_lost,
 )
-from store.states import FINAL_STATES, JobState, Origin
-from store.tables import JobRow
+from store.job_tables import JobRow
+from store.states import JobState
 
-__all__ = [
-    "FINAL_STATES",
-    "JobState",
-    "Jobs",
-    "LeaseLostError",
-    "LeaseState",
-    "Origin",
-    "add_job",
-    "back_to_queue",
-    "claim_whole",
-    "finish_job",
-    "get_job",
-    "guarded_update",
-    "hold_job",
-    "noted_update",
-]
+__all__ = ["Jobs", "LeaseState"]
 
 _LONGEST_RESEND = timedelta(hours=1)
 

@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import Select, null, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from store.job_tables import JobRow
 from store.narrowing import narrowed
 from store.tables import (
     CertificationRow,
@@ -24,7 +25,6 @@ from store.tables import (
     ComparedNetworkRow,
     ComparisonRow,
     ItemRow,
-    JobRow,
 )
 
 __all__ = ["KnownAnswer", "known_answers", "question_of"]

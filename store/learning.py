@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import func, select
 
 from store.database import Database
-from store.tables import DatasetRow, JobRow, MetricRow, NetworkRow, TrainingRow
+from store.job_tables import JobRow
+from store.tables import DatasetRow, MetricRow, NetworkRow, TrainingRow
 
 __all__ = ["Learning", "TrainingLine"]
 

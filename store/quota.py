@@ -6,8 +6,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from store.errors import QuotaError
+from store.job_tables import JobRow
 from store.states import JobState
-from store.tables import JobRow
 from store.tenancy import tenant_of
 
 __all__ = ["refuse_beyond_quota"]

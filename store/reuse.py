@@ -10,7 +10,9 @@ from sqlalchemy import ColumnElement, Executable, insert, literal, select
 from sqlalchemy.orm import Session
 
 from store.events import note, note_items
-from store.jobs import JobState, get_job
+from store.job_rows import get_job
+from store.job_tables import JobRow
+from store.states import JobState
 from store.tables import (
     CertificationRow,
     ComparedItemRow,
@@ -18,7 +20,6 @@ from store.tables import (
     ComparisonRow,
     ItemProofRow,
     ItemRow,
-    JobRow,
 )
 
 __all__ = ["reuse_certification", "reuse_comparison", "reuse_tightness"]

@@ -15,41 +15,22 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from store.columns import Base, UtcDateTime
-from store.job_tables import (
-    ChunkRow,
-    CounterRow,
-    DeliveryRow,
-    EventRow,
-    IdempotencyRow,
-    JobRow,
-    TurnRow,
-    WorkerRow,
-)
+from store.columns import Base
+from store.job_tables import JobRow
 
 __all__ = [
     "ArtifactRow",
-    "Base",
     "CertificationRow",
-    "ChunkRow",
     "ComparedItemRow",
     "ComparedNetworkRow",
     "ComparisonRow",
-    "CounterRow",
     "DatasetRow",
-    "DeliveryRow",
-    "EventRow",
-    "IdempotencyRow",
     "ItemProofRow",
     "ItemRow",
-    "JobRow",
     "MetricRow",
     "NetworkRow",
     "TrainingRow",
-    "TurnRow",
     "UploadMixin",
-    "UtcDateTime",
-    "WorkerRow",
 ]
 
 

@@ -26,9 +26,10 @@ from sqlalchemy.orm import (
     with_loader_criteria,
 )
 
-from store import access_tables  # noqa: F401 (its tables have to be known wherever these are)
+from store import access_tables, tables  # noqa: F401 (what relationships name has to be known)
+from store.columns import Base
 from store.errors import StoreError
-from store.tables import Base, JobRow
+from store.job_tables import JobRow
 
 __all__ = [
     "ALL_PROJECTS",
@@ -102,8 +103,8 @@ def _keep_to_project(state: ORMExecuteState) -> None:
         return
     # A statement that selects no table's columns, such as a bare count, may still name any table.
     named = state.all_mappers or Base.registry.mappers
-    tables: list[type[Base]] = [mapper.class_ for mapper in named]
-    options = (_option(table, tenant.project_id) for table in tables)
+    mapped: list[type[Base]] = [mapper.class_ for mapper in named]
+    options = (_option(table, tenant.project_id) for table in mapped)
     state.statement = state.statement.options(*(one for one in options if one is not None))
 
 

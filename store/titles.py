@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from store.job_tables import JobRow
 from store.tables import (
     CertificationRow,
     ComparedNetworkRow,
     ComparisonRow,
-    JobRow,
     NetworkRow,
     TrainingRow,
 )

@@ -18,8 +18,10 @@ from store.database import Database
 from store.errors import NotFoundError
 from store.events import note_metrics
 from store.job_parts import JobParts, delete_with_job
-from store.jobs import JobState, Origin, add_job, finish_job, guarded_update, hold_job
-from store.tables import ArtifactRow, JobRow, MetricRow, TrainingRow
+from store.job_rows import add_job, finish_job, guarded_update, hold_job
+from store.job_tables import JobRow
+from store.states import JobState, Origin
+from store.tables import ArtifactRow, MetricRow, TrainingRow
 from store.uploads import DATASETS, NETWORKS, get_upload
 
 __all__ = ["KIND", "Metric", "NewArtifact", "NewTraining", "Trainings"]

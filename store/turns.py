@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
+from store.job_tables import ChunkRow, JobRow, TurnRow
 from store.states import JobState
-from store.tables import ChunkRow, JobRow, TurnRow
 
 __all__ = ["busy_workers", "fairest", "is_waiting", "note_turn", "one_at_a_time"]
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import delete, select
 
 from store.database import Database
-from store.tables import WorkerRow
+from store.job_tables import WorkerRow
 
 __all__ = ["Workers"]
 

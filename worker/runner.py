@@ -19,9 +19,11 @@ from store.blobs import BlobStore
 from store.chunks import ChunkLease, Chunks, Claim
 from store.database import Database
 from store.errors import NotFoundError, StoreError
-from store.jobs import Jobs, JobState, LeaseLostError
+from store.job_rows import LeaseLostError
+from store.jobs import Jobs
 from store.reaper import Reaper
 from store.settings import Settings
+from store.states import JobState
 from worker.engines import chunk_handlers, handlers
 from worker.errors import EngineDiedError, RemoteError
 from worker.lease import Lease, LeaseKeeper, StopReason

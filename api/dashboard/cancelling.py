@@ -19,7 +19,7 @@ from api.routes.trainings import cancel_training
 from api.schemas.jobs import JobBase
 from api.services import Services, ServicesDependency
 from store.errors import NotFoundError
-from store.jobs import FINAL_STATES
+from store.states import FINAL_STATES
 
 __all__ = ["router"]
 

@@ -21,7 +21,7 @@ from reports import charts, curves
 from reports.html import VERDICTS, item_row, run_rows, summary_tiles
 from reports.page import region_text
 from reports.summary import EXACT
-from store.jobs import FINAL_STATES
+from store.states import FINAL_STATES
 from store.tables import CertificationRow
 from store.titles import JobLine
 

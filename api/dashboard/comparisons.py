@@ -26,7 +26,7 @@ from reports.intervals import bounds_chart
 from reports.page import MISSING, norm_text, number, percent, region_text
 from reports.summary import best_certified
 from store.compared import ComparedReads, CompareLine
-from store.jobs import FINAL_STATES
+from store.states import FINAL_STATES
 from store.tables import ComparisonRow
 from store.titles import JobLine
 

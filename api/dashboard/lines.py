@@ -12,7 +12,8 @@ from reports.page import MISSING, duration, norm_text, number, percent
 from reports.summary import best_certified, verdict_counts
 from store.certified import Certified
 from store.dashboard import NetworkLine
-from store.tables import JobRow, NetworkRow
+from store.job_tables import JobRow
+from store.tables import NetworkRow
 from store.titles import JobLine
 
 __all__ = ["CertifiedView", "JobView", "NetworkView", "certified_view", "job_view", "network_view"]

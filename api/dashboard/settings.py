@@ -31,7 +31,7 @@ from api.schemas.access import KeyCreate, KeyPublic, ProjectCreate, ProjectPubli
 from api.services import InstallationDependency, Services, ServicesDependency
 from reports.page import MISSING, duration, whole
 from store.errors import StoreError
-from store.tables import WorkerRow
+from store.job_tables import WorkerRow
 from store.workers import Workers
 
 __all__ = ["router"]

@@ -20,8 +20,8 @@ from reports import curves
 from reports.page import number, percent, whole
 from reports.training import epoch_rows, flat_settings, stopped_words, training_tiles
 from reports.training_figures import ACCURACIES, Figure, figures_of, history_of, step_figures
-from store.jobs import FINAL_STATES
 from store.learning import Learning, TrainingLine
+from store.states import FINAL_STATES
 from store.tables import ArtifactRow
 from store.titles import JobLine
 

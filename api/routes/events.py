@@ -17,7 +17,7 @@ from api.problems import ApiError, problems
 from api.services import InstallationDependency, ServicesDependency
 from api.streaming import MEDIA_TYPE, Clock, Life, follow_job, follow_project, snapshot
 from store.events import Events
-from store.jobs import FINAL_STATES
+from store.states import FINAL_STATES
 
 __all__ = ["router"]
 

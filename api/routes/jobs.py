@@ -17,7 +17,7 @@ from api.schemas.jobs import JobPage, JobPublic, State
 from api.services import ServicesDependency
 from api.shared import Shown, show_once
 from api.waiting import wait_for_change
-from store.tables import JobRow
+from store.job_tables import JobRow
 from store.trainings import KIND as TRAINING
 
 __all__ = ["router"]

@@ -28,7 +28,7 @@ from api.services import ServicesDependency
 from api.shared import Shown, read_once, show_once
 from api.training import new_training
 from api.waiting import wait_for_change
-from store.jobs import FINAL_STATES
+from store.states import FINAL_STATES
 from store.tables import TrainingRow
 
 __all__ = ["router"]

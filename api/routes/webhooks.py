@@ -13,7 +13,7 @@ from api.schemas.webhooks import Delivery, DeliveryList, WebhookSecret
 from api.services import ServicesDependency
 from store.deliveries import Deliveries
 from store.errors import NotFoundError
-from store.tables import DeliveryRow
+from store.job_tables import DeliveryRow
 from worker.webhooks import project_secret
 
 __all__ = ["router"]

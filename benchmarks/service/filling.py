@@ -17,6 +17,7 @@ from reports.summary import summarize
 from store.answers import answer_values
 from store.database import Database
 from store.identifiers import new_identifier
+from store.job_tables import JobRow
 from store.migrate import migrate
 from store.tables import (
     CertificationRow,
@@ -24,7 +25,6 @@ from store.tables import (
     ComparisonRow,
     DatasetRow,
     ItemRow,
-    JobRow,
     NetworkRow,
     TrainingRow,
 )

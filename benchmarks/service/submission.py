@@ -15,7 +15,8 @@ from benchmarks.service.embedded import Service, mnist, serving
 from benchmarks.shared import print_table
 from store.database import Database
 from store.identifiers import new_identifier
-from store.tables import CertificationRow, JobRow
+from store.job_tables import JobRow
+from store.tables import CertificationRow
 
 __all__ = ["run"]
 

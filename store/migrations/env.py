@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from alembic import context
 
-from store.tables import Base
+from store import access_tables, job_tables, tables  # noqa: F401 (to be known here)
+from store.columns import Base
 
 context.configure(
     connection=context.config.attributes["connection"],

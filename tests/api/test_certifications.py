@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from store.jobs import JobState
+from store.states import JobState
 from tests.api.checks import problem
 from tests.api.conftest import Api
 from tests.helpers.service import item

@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import event as sql_event
 
 from api.app import create_app
-from store.jobs import JobState
 from store.keys import Keys, Scope
+from store.states import JobState
 from store.trainings import Metric
 from tests.api.checks import problem
 from tests.api.conftest import Api

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 import pytest
 
 from store.answers import answer_values
-from store.tables import Base, ComparedItemRow, ItemRow, JobRow, TrainingRow
+from store.columns import Base
+from store.job_tables import JobRow
+from store.tables import ComparedItemRow, ItemRow, TrainingRow
 from tests.api.checks import problem
 from tests.api.conftest import Api
 from tests.helpers.junit import check_junit, outcomes

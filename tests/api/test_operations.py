@@ -28,9 +28,9 @@ from solvers.methods import Method
 from solvers.results import Evidence, Verdict
 from store.counters import Counters
 from store.figures import FAMILIES
-from store.jobs import JobState
 from store.keys import Keys, Scope
 from store.settings import SettingsError, get_settings
+from store.states import JobState
 from store.workers import Workers
 from tests.api.checks import problem
 from tests.api.conftest import Api

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from api.remembered import Remembered
-from store.tables import JobRow
+from store.job_tables import JobRow
 
 
 def job(name: str = "job_a", *, state: str = "succeeded", done: int = 5, total: int = 5) -> JobRow:

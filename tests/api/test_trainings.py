@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from store.jobs import JobState
-from store.tables import JobRow
+from store.job_tables import JobRow
+from store.states import JobState
 from store.trainings import Metric, NewArtifact
 from tests.api.checks import problem
 from tests.api.conftest import Api

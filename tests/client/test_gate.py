@@ -17,7 +17,7 @@ import pytest
 
 from api.app import create_app
 from cli.main import main as tightrope
-from store.tables import JobRow
+from store.job_tables import JobRow
 from tests.helpers.junit import check_junit, outcomes
 from tests.helpers.sarif import check_sarif
 from tests.helpers.service import (

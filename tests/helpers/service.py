@@ -25,6 +25,7 @@ from store.access_tables import ProjectRow
 from store.blobs import BlobStore
 from store.certifications import Certifications, NewCertification
 from store.chunks import Chunks, Claim
+from store.columns import Base
 from store.comparisons import Comparisons, NewComparison
 from store.database import Database
 from store.jobs import Jobs
@@ -32,7 +33,7 @@ from store.migrate import migrate
 from store.reaper import Reaper
 from store.settings import Settings
 from store.states import Origin
-from store.tables import Base, CertificationRow, ComparisonRow, TrainingRow
+from store.tables import CertificationRow, ComparisonRow, TrainingRow
 from store.tenancy import DEFAULT_PROJECT, Tenant
 from store.trainings import NewTraining, Trainings
 from store.uploads import DATASETS, NETWORKS, Uploads

@@ -12,7 +12,8 @@ from sqlalchemy import func, select, update
 from store.certifications import NewCertification, fingerprint
 from store.errors import ConflictError, IdempotencyMismatchError, NotFoundError
 from store.idempotency import KEPT, Replay
-from store.tables import IdempotencyRow, ItemRow, JobRow
+from store.job_tables import IdempotencyRow, JobRow
+from store.tables import ItemRow
 from tests.helpers.service import NETWORK_DETAILS, SETTINGS, SUMMARY, World, item
 
 

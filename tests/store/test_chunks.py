@@ -12,9 +12,11 @@ from sqlalchemy.orm import Session
 
 from store.chunks import ATTEMPTS, ChunkLease, Chunks, Claim
 from store.errors import ConflictError
-from store.jobs import JobState, LeaseLostError, LeaseState
+from store.job_rows import LeaseLostError
+from store.job_tables import ChunkRow, JobRow
+from store.jobs import LeaseState
 from store.ranges import to_indices
-from store.tables import ChunkRow, JobRow
+from store.states import JobState
 from tests.helpers.service import SUMMARY, World, comparing, item
 
 QUEUES = ("bounds", "exact")

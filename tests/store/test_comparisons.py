@@ -10,7 +10,8 @@ import pytest
 from store.comparisons import NewComparison
 from store.errors import ConflictError, IdempotencyMismatchError, NotFoundError
 from store.idempotency import Replay
-from store.jobs import JobState, LeaseLostError
+from store.job_rows import LeaseLostError
+from store.states import JobState
 from store.tables import ComparisonRow
 from tests.helpers.service import NETWORK_DETAILS, SETTINGS, World, comparing, item
 

@@ -10,7 +10,8 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from store.database import Database
-from store.tables import CertificationRow, JobRow, NetworkRow
+from store.job_tables import JobRow
+from store.tables import CertificationRow, NetworkRow
 from tests.helpers.service import World
 
 

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from store.errors import ConflictError
-from store.jobs import FINAL_STATES, JobState, LeaseLostError, LeaseState
+from store.job_rows import LeaseLostError
+from store.jobs import LeaseState
+from store.states import FINAL_STATES, JobState
 from tests.helpers.service import SUMMARY, World, item, service_settings
 from tests.store.test_jobs import let_lease_expire
 

@@ -9,8 +9,10 @@ import pytest
 from sqlalchemy import update
 
 from store.errors import ConflictError, NotFoundError
-from store.jobs import FINAL_STATES, JobState, LeaseLostError, LeaseState
-from store.tables import JobRow
+from store.job_rows import LeaseLostError
+from store.job_tables import JobRow
+from store.jobs import LeaseState
+from store.states import FINAL_STATES, JobState
 from tests.helpers.service import World, item, long_ago
 
 Move = Callable[[World, str], object]

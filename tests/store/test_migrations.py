@@ -17,13 +17,14 @@ from sqlalchemy import table as table_of
 from sqlalchemy.exc import IntegrityError
 
 from store.certifications import Certifications
+from store.columns import Base, UtcDateTime
 from store.database import Database
 from store.errors import StoreError
 from store.idempotency import Replay, find_replay
 from store.migrate import main, migrate
 from store.projects import Projects
 from store.settings import get_settings
-from store.tables import Base, NetworkRow, UtcDateTime
+from store.tables import NetworkRow
 from store.tenancy import Tenant
 
 NOW = datetime.now(UTC)

@@ -10,14 +10,16 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from store import tenancy
 from store.certifications import Certifications, NewCertification
+from store.columns import Base
 from store.comparisons import Comparisons
 from store.contents import is_kept
 from store.database import Database
 from store.errors import ConflictError, NotFoundError, QuotaError, StoreError
 from store.idempotency import Replay
+from store.job_tables import JobRow
 from store.jobs import Jobs
 from store.projects import Projects
-from store.tables import Base, CertificationRow, ItemRow, JobRow, NetworkRow
+from store.tables import CertificationRow, ItemRow, NetworkRow
 from store.tenancy import SHARED, Tenant, project_of
 from store.trainings import Trainings
 from store.uploads import DATASETS, NETWORKS, Uploads

@@ -8,7 +8,7 @@ import pytest
 
 from store.errors import ConflictError, IdempotencyMismatchError, NotFoundError
 from store.idempotency import Replay
-from store.jobs import LeaseLostError
+from store.job_rows import LeaseLostError
 from store.trainings import Metric, NewArtifact, NewTraining
 from tests.helpers.service import NETWORK_DETAILS, World, training_settings
 

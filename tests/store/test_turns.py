@@ -7,7 +7,7 @@ from collections import Counter
 from sqlalchemy import update
 
 from store.chunks import Claim
-from store.tables import JobRow
+from store.job_tables import JobRow
 from tests.helpers.service import World
 
 

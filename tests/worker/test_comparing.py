@@ -14,7 +14,8 @@ import pytest
 from models.errors import DataError
 from solvers.errors import MemoryLimitError
 from store.comparisons import Comparisons
-from store.tables import ComparisonRow, JobRow
+from store.job_tables import JobRow
+from store.tables import ComparisonRow
 from tests.helpers.engines import LAYERS, ScriptedEngine, certifying
 from tests.helpers.service import SETTINGS, World, comparing, item
 from tests.helpers.small_files import write_data, write_two_class

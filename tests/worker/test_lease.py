@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
+from store.job_tables import JobRow
 from store.jobs import LeaseState
-from store.tables import JobRow
 from tests.helpers.service import World, wait_until
 from worker.lease import Lease, StopReason
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from store.jobs import LeaseLostError
+from store.job_rows import LeaseLostError
 from tests.helpers.service import World
 from tests.helpers.trainers import STEPS, event
 from worker.recorder import Recorder

@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from models.errors import DataError
 from store.errors import NotFoundError
-from store.tables import ChunkRow, JobRow
+from store.job_tables import ChunkRow, JobRow
 from tests.helpers.engines import ScriptedEngine, certifying
 from tests.helpers.service import World, item, wait_until
 from worker.runner import Runner, describe

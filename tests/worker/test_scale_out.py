@@ -11,7 +11,7 @@ import pytest
 import redis
 from sqlalchemy import select
 
-from store.tables import ChunkRow
+from store.job_tables import ChunkRow
 from tests.helpers.processes import SLOW_WORKER, environment, running
 from tests.helpers.servers import postgres
 from tests.helpers.servers import redis as redis_server

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from store.comparisons import Comparisons
-from store.tables import JobRow
+from store.job_tables import JobRow
 from tests.helpers.engines import training
 from tests.helpers.service import World, wait_until
 from tests.helpers.trainers import STEPS, ScriptedTrainer

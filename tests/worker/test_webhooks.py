@@ -14,9 +14,8 @@ from sqlalchemy import update
 
 from store.counters import Counters
 from store.deliveries import Deliveries
-from store.jobs import JobState
-from store.states import Origin
-from store.tables import DeliveryRow
+from store.job_tables import DeliveryRow
+from store.states import JobState, Origin
 from tests.helpers.imports import ROOT
 from tests.helpers.receivers import Receiver, receiving
 from tests.helpers.service import World, service_settings, wait_until

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from store.jobs import LeaseLostError
+from store.job_rows import LeaseLostError
 from tests.helpers.service import wait_until
 from worker.writing import AnswerWriter
 

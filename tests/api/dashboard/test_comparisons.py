@@ -9,8 +9,8 @@ import pytest
 from api.principal import Scope
 from reports.comparison import comparison_of
 from store.chunks import Claim
-from store.jobs import JobState
 from store.projects import Projects
+from store.states import JobState
 from tests.api.conftest import Api
 from tests.api.dashboard.pages import counted, links, shown, words
 from tests.api.test_access import bearer

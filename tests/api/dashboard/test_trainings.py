@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from api.principal import Scope
-from store.jobs import JobState
 from store.learning import Learning
 from store.projects import Projects
+from store.states import JobState
 from store.trainings import Metric, NewArtifact
 from tests.api.conftest import Api
 from tests.api.dashboard.pages import BROWSER, counted, links, shown, words
