@@ -4,54 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, select
+from sqlalchemy import ColumnElement, Row, Select
 
-from store.job_tables import JobRow
-from store.tables import CertificationRow, DatasetRow
+from store.asked import AskedLine, asked_query
+from store.tables import CertificationRow
 
 __all__ = ["Certified", "certified_of", "certified_query"]
 
 
 @dataclass(frozen=True)
-class Certified:
+class Certified(AskedLine):
     """A certification in the history of a network; `summary` is None until it has succeeded."""
 
-    id: str
     network_id: str
-    dataset: str
-    epsilon: float | None
-    norm: str | None
-    state: str
-    done: int
-    total: int
-    created_at: datetime
-    finished_at: datetime | None
     summary: Mapping[str, Any] | None
 
 
 def certified_query(*conditions: ColumnElement[bool]) -> Select[Any]:
     """Return the query of what `Certified` tells."""
-    return (
-        select(
-            CertificationRow.id,
-            CertificationRow.network_id,
-            DatasetRow.name.label("dataset"),
-            CertificationRow.settings["epsilon"].as_float().label("epsilon"),
-            CertificationRow.settings["norm"].as_string().label("norm"),
-            JobRow.state,
-            JobRow.done,
-            JobRow.total,
-            JobRow.created_at,
-            JobRow.finished_at,
-            CertificationRow.summary,
-        )
-        .join(JobRow, JobRow.id == CertificationRow.id)
-        .join(DatasetRow, DatasetRow.id == CertificationRow.dataset_id)
-        .where(*conditions)
-    )
+    query = asked_query(CertificationRow, CertificationRow.network_id, CertificationRow.summary)
+    return query.where(*conditions)
 
 
 def certified_of(row: Row[Any]) -> Certified:

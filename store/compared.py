@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
+from store.asked import AskedLine, asked_query
 from store.database import Database
 from store.errors import NotFoundError
-from store.job_tables import JobRow
 from store.payloads import without_example
-from store.tables import ComparedItemRow, ComparedNetworkRow, ComparisonRow, DatasetRow, NetworkRow
+from store.tables import ComparedItemRow, ComparedNetworkRow, ComparisonRow, NetworkRow
 
 __all__ = ["CompareLine", "ComparedAnswer", "ComparedReads"]
 
 
 @dataclass(frozen=True)
-class CompareLine:
+class CompareLine(AskedLine):
     """A comparison in a list.
 
     Attributes:
@@ -28,15 +27,6 @@ class CompareLine:
         before, after: Summaries of the baseline and of the first candidate, once it has succeeded.
     """
 
-    id: str
-    dataset: str
-    epsilon: float | None
-    norm: str | None
-    state: str
-    done: int
-    total: int
-    created_at: datetime
-    finished_at: datetime | None
     before: Mapping[str, Any] | None
     after: Mapping[str, Any] | None
     names: Sequence[str] = ()
@@ -70,21 +60,11 @@ class ComparedReads:
         """Return comparisons, the newest first, older than the one with the id `before`."""
         result = ComparisonRow.result
         query = (
-            select(
-                ComparisonRow.id,
-                DatasetRow.name.label("dataset"),
-                ComparisonRow.settings["epsilon"].as_float().label("epsilon"),
-                ComparisonRow.settings["norm"].as_string().label("norm"),
-                JobRow.state,
-                JobRow.done,
-                JobRow.total,
-                JobRow.created_at,
-                JobRow.finished_at,
+            asked_query(
+                ComparisonRow,
                 result[("baseline", "summary")].label("before"),
                 result[("candidates", 0, "summary")].label("after"),
             )
-            .join(JobRow, JobRow.id == ComparisonRow.id)
-            .join(DatasetRow, DatasetRow.id == ComparisonRow.dataset_id)
             .order_by(ComparisonRow.id.desc())
             .limit(limit)
         )
