@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +28,9 @@ async def check_stored(services: Services, certification_id: str, index: int) ->
         NotFoundError: There is no such certification, or no proof of that input.
         RejectedFileError: Checking it broke a limit.
     """
-    check = partial(_check, services, certification_id, index)
     # Few at once: each may take as much memory as reading an uploaded file.
-    return await run_sync(check, limiter=services.inspections)
+    limiter = services.inspections
+    return await run_sync(_check, services, certification_id, index, limiter=limiter)
 
 
 async def replay_stored(
@@ -48,8 +47,8 @@ async def replay_stored(
         NotFoundError: There is no such certification, or no counterexample to that input.
         RejectedFileError: Running it broke a limit.
     """
-    again = partial(_replay, services, certification_id, index)
-    return await run_sync(again, limiter=services.inspections)
+    limiter = services.inspections
+    return await run_sync(_replay, services, certification_id, index, limiter=limiter)
 
 
 def _replay(services: Services, certification_id: str, index: int) -> CounterexampleReplay:
