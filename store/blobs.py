@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from store.errors import NotFoundError, StoreFullError
@@ -86,12 +85,7 @@ class IncomingBlob:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_raised: object) -> None:
         with suppress(OSError):  # closing flushes, which fails again on a full disk
             self._file.close()
         self.path.unlink(missing_ok=True)

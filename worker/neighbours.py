@@ -10,7 +10,6 @@ import fcntl
 import os
 import socket
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 __all__ = ["Neighbours"]
@@ -48,12 +47,7 @@ class Neighbours:
                 os.close(handle)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_raised: object) -> None:
         self._path.unlink(missing_ok=True)
         if self._handle is not None:
             os.close(self._handle)
