@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, CursorResult, and_, or_, select, true, update
@@ -36,11 +36,10 @@ from store.chunk_rows import (
     shrink,
 )
 from store.claiming import Claim, take_work
-from store.clock import Clock, database_clock
-from store.database import Database
 from store.job_rows import hold_job, noted_update
 from store.job_tables import ChunkRow, JobRow
 from store.jobs import LeaseState
+from store.leased import Leased
 from store.plans import ITEMS, answered
 from store.ranges import to_indices
 from store.states import JobState
@@ -77,21 +76,8 @@ def hold(session: Session, claim: Claim) -> None:
         lock_chunk(session, claim.job_id, claim.number, claim.owner)
 
 
-class Chunks:
-    """All chunks.
-
-    Args:
-        database: Where the rows are.
-        lease_seconds: How long a worker may be silent.
-        clock: By which leases begin and end.
-    """
-
-    def __init__(
-        self, database: Database, *, lease_seconds: float = 60.0, clock: Clock = database_clock
-    ) -> None:
-        self._database = database
-        self._lease = timedelta(seconds=lease_seconds)
-        self._clock = clock
+class Chunks(Leased):
+    """All chunks; arguments as of `Leased`."""
 
     def claim(self, owner: str, queues: Sequence[str]) -> Claim | None:
         """Take the work whose turn it is; None where there is none for these queues.

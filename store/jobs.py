@@ -20,8 +20,6 @@ from typing import Any
 
 from sqlalchemy import and_, func, or_, select
 
-from store.clock import Clock, database_clock
-from store.database import Database
 from store.errors import ConflictError
 from store.job_rows import (
     back_to_queue,
@@ -35,6 +33,7 @@ from store.job_rows import (
     settle_lost,
 )
 from store.job_tables import JobRow
+from store.leased import Leased
 from store.states import JobState
 
 __all__ = ["Jobs", "LeaseState"]
@@ -50,21 +49,8 @@ class LeaseState(StrEnum):
     LOST = "lost"
 
 
-class Jobs:
-    """All jobs.
-
-    Args:
-        database: Where the rows are.
-        lease_seconds: How long a worker may be silent.
-        clock: By which leases begin and end.
-    """
-
-    def __init__(
-        self, database: Database, *, lease_seconds: float = 60.0, clock: Clock = database_clock
-    ) -> None:
-        self._database = database
-        self._lease = timedelta(seconds=lease_seconds)
-        self._clock = clock
+class Jobs(Leased):
+    """All jobs; arguments as of `Leased`."""
 
     def get(self, job_id: str) -> JobRow:
         """Return one job.
