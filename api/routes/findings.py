@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
@@ -29,6 +30,7 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/v1", tags=["reports"], dependencies=[needs(Scope.READ), FinalResult])
 
+Route = TypeVar("Route", bound=Callable[..., Response])
 _JUNIT = "application/xml"
 _SARIF = "application/sarif+json"
 _TEXT = {"schema": {"type": "string"}}
@@ -45,9 +47,22 @@ RepositoryPath = Annotated[
 ]
 
 
-def _answers(media_type: str, meaning: str, schema: dict[str, Any]) -> dict[int | str, Any]:
+def _as_junit(path: str, what: str, meaning: str) -> Callable[[Route], Route]:
+    """Return the decorator of what answers with JUnit XML."""
+    return _answering(f"{path}/junit.xml", f"Get {what} as JUnit XML", _JUNIT, meaning, _TEXT)
+
+
+def _as_sarif(path: str, what: str) -> Callable[[Route], Route]:
+    """Return the decorator of what answers with SARIF."""
+    return _answering(f"{path}/sarif.json", f"Get {what} as SARIF", _SARIF, "SARIF 2.1.0.", _OBJECT)
+
+
+def _answering(
+    path: str, summary: str, media_type: str, meaning: str, schema: dict[str, Any]
+) -> Callable[[Route], Route]:
     good = {"description": meaning, "content": {media_type: schema}}
-    return {200: good, **problems(404, 409, 422)}
+    responses = {200: good, **problems(404, 409, 422)}
+    return router.get(path, summary=summary, response_class=Response, responses=responses)
 
 
 def _certified(
@@ -75,12 +90,7 @@ def _comparison_sarif(services: Services, comparison_id: str, uri: str | None) -
     return comparison_sarif(sides, row.settings, origin_of(services, row, uri), ending)
 
 
-@router.get(
-    "/certifications/{certification_id}/junit.xml",
-    summary="Get the answers as JUnit XML",
-    response_class=Response,
-    responses=_answers(_JUNIT, "A test per input.", _TEXT),
-)
+@_as_junit("/certifications/{certification_id}", "the answers", "A test per input.")
 def get_certification_junit(
     certification_id: CertificationId, services: ServicesDependency
 ) -> Response:
@@ -92,12 +102,7 @@ def get_certification_junit(
     return Response(certification_junit(report, ending), media_type=_JUNIT)
 
 
-@router.get(
-    "/certifications/{certification_id}/sarif.json",
-    summary="Get the answers as SARIF",
-    response_class=Response,
-    responses=_answers(_SARIF, "SARIF 2.1.0.", _OBJECT),
-)
+@_as_sarif("/certifications/{certification_id}", "the answers")
 def get_certification_sarif(
     certification_id: CertificationId, services: ServicesDependency, uri: RepositoryPath = None
 ) -> Response:
@@ -110,12 +115,7 @@ def get_certification_sarif(
     return Response(text, media_type=_SARIF)
 
 
-@router.get(
-    "/comparisons/{comparison_id}/junit.xml",
-    summary="Get a comparison as JUnit XML",
-    response_class=Response,
-    responses=_answers(_JUNIT, "A test per candidate and input.", _TEXT),
-)
+@_as_junit("/comparisons/{comparison_id}", "a comparison", "A test per candidate and input.")
 def get_comparison_junit(comparison_id: ComparisonId, services: ServicesDependency) -> Response:
     """Return a test for each candidate and input: failed where only the baseline is verified.
 
@@ -125,12 +125,7 @@ def get_comparison_junit(comparison_id: ComparisonId, services: ServicesDependen
     return Response(comparison_junit(sides, row.settings, ending), media_type=_JUNIT)
 
 
-@router.get(
-    "/comparisons/{comparison_id}/sarif.json",
-    summary="Get a comparison as SARIF",
-    response_class=Response,
-    responses=_answers(_SARIF, "SARIF 2.1.0.", _OBJECT),
-)
+@_as_sarif("/comparisons/{comparison_id}", "a comparison")
 def get_comparison_sarif(
     comparison_id: ComparisonId, services: ServicesDependency, uri: RepositoryPath = None
 ) -> Response:
@@ -141,12 +136,7 @@ def get_comparison_sarif(
     return Response(_comparison_sarif(services, comparison_id, uri), media_type=_SARIF)
 
 
-@router.get(
-    "/trainings/{training_id}/junit.xml",
-    summary="Get a training as JUnit XML",
-    response_class=Response,
-    responses=_answers(_JUNIT, "A test per trained network.", _TEXT),
-)
+@_as_junit("/trainings/{training_id}", "a training", "A test per trained network.")
 def get_training_junit(training_id: TrainingId, services: ServicesDependency) -> Response:
     """Return a test for each trained network, which passes where training went to an end.
 
@@ -158,12 +148,7 @@ def get_training_junit(training_id: TrainingId, services: ServicesDependency) ->
     return Response(text, media_type=_JUNIT)
 
 
-@router.get(
-    "/trainings/{training_id}/sarif.json",
-    summary="Get a training as SARIF",
-    response_class=Response,
-    responses=_answers(_SARIF, "SARIF 2.1.0.", _OBJECT),
-)
+@_as_sarif("/trainings/{training_id}", "a training")
 def get_training_sarif(
     training_id: TrainingId, services: ServicesDependency, uri: RepositoryPath = None
 ) -> Response:
