@@ -23,7 +23,7 @@ from store.keys import KeyLimits, Keys
 from store.projects import Projects
 from store.trainings import NewArtifact
 from tests.api.checks import problem
-from tests.api.conftest import Api, clean, opened
+from tests.helpers.api import Api, clean, opened
 from tests.helpers.service import service_settings, wait_until
 
 OPEN = {"/healthz", "/readyz", "/login", "/logout", "/static/{name}"}

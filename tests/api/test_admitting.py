@@ -8,7 +8,7 @@ import pytest
 
 from store.keys import Scope
 from tests.api.checks import problem
-from tests.api.conftest import Api
+from tests.helpers.api import Api
 
 PATHS = ("/v1/certifications", "/v1/comparisons", "/v1/trainings", "/v1/keys", "/v1/networks")
 

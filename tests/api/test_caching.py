@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.shared import SharedReads
-from tests.api.conftest import Api
+from tests.helpers.api import Api
 from tests.helpers.service import item
 
 

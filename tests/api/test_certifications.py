@@ -12,7 +12,7 @@ import pytest
 
 from store.states import JobState
 from tests.api.checks import problem
-from tests.api.conftest import Api
+from tests.helpers.api import Api
 from tests.helpers.service import item
 
 

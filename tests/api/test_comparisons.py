@@ -11,7 +11,7 @@ import pytest
 from reports.comparison import comparison_of
 from reports.numbers import strict
 from tests.api.checks import problem
-from tests.api.conftest import Api
+from tests.helpers.api import Api
 from tests.helpers.engines import LAYERS
 from tests.helpers.service import NETWORK_DETAILS, World, comparing, item
 

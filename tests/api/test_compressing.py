@@ -10,7 +10,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from api.compressing import SMALLEST_BYTES, takes_gzip
-from tests.api.conftest import Api
+from tests.helpers.api import Api
 from tests.helpers.service import item
 
 PLAIN = {"Accept-Encoding": "identity"}

@@ -12,7 +12,7 @@ import pytest
 
 from store.counters import Counters
 from store.figures import FAMILIES, Kind
-from tests.api.conftest import Api
+from tests.helpers.api import Api
 from tests.helpers.engines import ScriptedEngine, certifying
 from tests.helpers.imports import ROOT
 from worker.certifying import CertificationWork

@@ -14,7 +14,7 @@ from models.errors import TightropeError
 from store.errors import StoreError
 from store.settings import SettingsError
 from tests.api.checks import problem
-from tests.api.conftest import Api
+from tests.helpers.api import Api
 from tests.helpers.imports import ROOT
 from tests.test_errors_table import descendants, error_modules
 

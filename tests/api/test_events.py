@@ -17,7 +17,7 @@ from store.keys import Keys, Scope
 from store.states import JobState
 from store.trainings import Metric
 from tests.api.checks import problem
-from tests.api.conftest import Api
+from tests.helpers.api import Api
 from tests.helpers.servers import postgres
 from tests.helpers.service import (
     SUMMARY,

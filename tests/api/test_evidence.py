@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.api.checks import problem
-from tests.api.conftest import Api
 from tests.api.test_certifications import body, finish
+from tests.helpers.api import Api
 from tests.helpers.service import item
 
 PROOF = b"PK the proof of input 0"

@@ -12,7 +12,7 @@ from store.columns import Base
 from store.job_tables import JobRow
 from store.tables import ComparedItemRow, ItemRow, TrainingRow
 from tests.api.checks import problem
-from tests.api.conftest import Api
+from tests.helpers.api import Api
 from tests.helpers.junit import check_junit, outcomes
 from tests.helpers.sarif import check_sarif
 from tests.helpers.service import item

@@ -12,8 +12,8 @@ from api.authentication import csrf_token
 from api.principal import PrincipalDependency, Scope, needs_form
 from api.problems import install
 from tests.api.checks import problem
-from tests.api.conftest import Api
 from tests.api.test_access import bearer
+from tests.helpers.api import Api
 from tests.helpers.service import serving
 
 OURS = {"Sec-Fetch-Site": "same-origin"}

@@ -13,7 +13,7 @@ from api.headers import PAGE_POLICY, SECURITY_HEADERS
 from api.principal import Scope
 from store.settings import Settings
 from tests.api.checks import problem
-from tests.api.conftest import Api, opened
+from tests.helpers.api import Api, opened
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/jobs", "/v1/jobs/x", "/nothing", "/healthz", "/docs",

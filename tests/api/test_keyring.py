@@ -16,7 +16,7 @@ from store.errors import AuthenticationError
 from store.keys import Keys, MadeKey, NewKey, Scope
 from store.logins import Logins
 from store.tenancy import DEFAULT_PROJECT
-from tests.api.conftest import Api
+from tests.helpers.api import Api
 from tests.helpers.service import World, service_settings
 
 

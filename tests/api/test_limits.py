@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.limits import DEEPEST_JSON, nests_deeper
-from tests.api.conftest import Api
+from tests.helpers.api import Api
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(alphabet='[]{}"\\ a', max_size=8),

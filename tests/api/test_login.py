@@ -20,7 +20,7 @@ from api.routes.login import local_path
 from store.access_tables import LoginRow
 from store.keys import Keys, MadeKey
 from tests.api.checks import problem
-from tests.api.conftest import Api, opened
+from tests.helpers.api import Api, opened
 from tests.helpers.service import wait_until
 
 COOKIE = "tightrope_session"

@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import ignored_auth, positive_data_accept
 from api.app import create_app
 from api.schemas import certifications, comparisons, jobs, problem, trainings, uploads
 from store.keys import Scope
-from tests.api.conftest import Api
+from tests.helpers.api import Api
 from tests.helpers.service import service_settings
 
 

@@ -33,7 +33,7 @@ from store.settings import SettingsError, get_settings
 from store.states import JobState
 from store.workers import Workers
 from tests.api.checks import problem
-from tests.api.conftest import Api
+from tests.helpers.api import Api
 from tests.helpers.imports import ROOT
 from tests.helpers.service import service_settings, wait_until
 from worker.meters import Meters

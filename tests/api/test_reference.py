@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from api.reference import groups_of, types_of
-from tests.api.conftest import Api
+from tests.helpers.api import Api
 
 DOCUMENT: dict[str, Any] = json.loads(
     (Path(__file__).parents[2] / "docs" / "openapi.json").read_text(encoding="utf-8")

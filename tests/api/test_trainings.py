@@ -15,7 +15,7 @@ from store.job_tables import JobRow
 from store.states import JobState
 from store.trainings import Metric, NewArtifact
 from tests.api.checks import problem
-from tests.api.conftest import Api
+from tests.helpers.api import Api
 from tests.helpers.trainers import event
 from tests.helpers.training_results import epoch
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.checks import problem
-from tests.api.conftest import Api
+from tests.helpers.api import Api
 from tests.helpers.service import DATASET_DETAILS, NETWORK_DETAILS
 from tests.store.test_blobs import files
 

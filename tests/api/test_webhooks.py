@@ -10,7 +10,7 @@ import pytest
 
 from api.app import create_app
 from tests.api.checks import problem
-from tests.api.conftest import Api
+from tests.helpers.api import Api
 from tests.helpers.service import FakeInspector, FakeQueue, service_settings, serving
 from worker.webhooks import project_secret
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.api.conftest import Api, clean, opened
+from tests.helpers.api import Api, clean, opened, opened_guarded
 from tests.helpers.browser import Reader, chromium, reading
 
 # No verdict may hang on how busy the machine is.
@@ -38,8 +38,7 @@ def api(running: Api) -> Api:
 @pytest.fixture(scope="package")
 def running_guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """Start a service that asks for keys."""
-    folder = tmp_path_factory.mktemp("guarded-browser")
-    with opened(folder, require_keys=True, refusals_per_minute=100_000) as made:
+    with opened_guarded(tmp_path_factory.mktemp("guarded-browser")) as made:
         yield made
 
 

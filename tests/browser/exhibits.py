@@ -14,7 +14,7 @@ from reports.summary import summarize
 from store.chunks import Claim
 from store.trainings import Metric
 from store.workers import Workers
-from tests.api.conftest import Api
+from tests.helpers.api import Api
 from tests.helpers.service import NETWORK_DETAILS, comparing, item
 from tests.helpers.training_results import epoch
 

@@ -11,8 +11,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from api.principal import Scope
-from tests.api.conftest import Api, opened
 from tests.browser.exhibits import Exhibition
+from tests.helpers.api import Api, opened
 from tests.helpers.browser import LOOKS, overflow, reading, serious
 from tests.helpers.imports import ROOT
 

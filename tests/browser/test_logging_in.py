@@ -10,7 +10,7 @@ from sqlalchemy import delete
 
 from api.principal import Scope
 from store.access_tables import LoginRow
-from tests.api.conftest import Api
+from tests.helpers.api import Api
 from tests.helpers.browser import Reader
 
 

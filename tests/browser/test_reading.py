@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, expect
 
 from store.certifications import Certifications
 from store.workers import Workers
-from tests.api.conftest import Api
+from tests.helpers.api import Api
 from tests.helpers.browser import Reader, reading
 from tests.helpers.service import SUMMARY, item
 from tests.helpers.wire import wired

@@ -15,7 +15,7 @@ from tests.browser.conftest import EXPECTED
 from tests.e2e.conftest import Visitor
 from tests.e2e.test_serve import serving
 from tests.helpers.browser import Reader, reading
-from tests.helpers.small_files import write_data, write_mlp, write_two_class
+from tests.helpers.small_files import write_data, write_mlp, write_three, write_two_class
 
 # Starts a worker, which loads torch and its solvers.
 LONG = 120_000
@@ -51,8 +51,7 @@ def network(tmp_path: Path) -> Path:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """One input that is safe within 0.1, one that is not, one with the wrong label."""
-    x = np.asarray([[0.9, 0.1], [0.5, 0.4], [0.9, 0.1]], np.float32)
-    return write_data(tmp_path / "three.npz", x, [0, 0, 1])
+    return write_three(tmp_path / "three.npz")
 
 
 def drop(page: Page, path: Path) -> None:

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.e2e.test_serve import serving
-from tests.helpers.small_files import write_data, write_mlp, write_two_class
+from tests.helpers.small_files import write_mlp, write_three, write_two_class
 from tightrope_client import AsyncClient, Client, Settings
 
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -117,7 +117,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "nets").mkdir(parents=True)
     write_two_class(folder / "nets" / "two.onnx")
     write_mlp(folder / "nets" / "worse.onnx", [([[1.0, -1.0], [0.0, 0.0]], [0.0, 0.79])])
-    write_data(folder / "three.npz", [[0.9, 0.1], [0.5, 0.4], [0.9, 0.1]], [0, 0, 1])
+    write_three(folder / "three.npz")
     monkeypatch.chdir(folder)
     for name in ("TIGHTROPE_SERVER", "TIGHTROPE_API_KEY"):
         monkeypatch.delenv(name, raising=False)

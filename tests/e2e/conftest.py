@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 
-from tests.helpers.small_files import write_data, write_two_class
+from tests.helpers.small_files import write_three, write_two_class
 
 
 @pytest.fixture
@@ -21,8 +20,7 @@ def network(tmp_path: Path) -> Path:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """One input that is safe within 0.1, one that is not, one with the wrong label."""
-    x = np.asarray([[0.9, 0.1], [0.5, 0.4], [0.9, 0.1]], np.float32)
-    return write_data(tmp_path / "three.npz", x, [0, 0, 1])
+    return write_three(tmp_path / "three.npz")
 
 
 class Visitor:

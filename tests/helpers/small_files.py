@@ -63,6 +63,11 @@ def write_data(path: Path, x: ArrayLike, y: ArrayLike) -> Path:
     return path
 
 
+def write_three(path: Path) -> Path:
+    """Write, for that network: an input safe within 0.1, one that is not, one labelled wrong."""
+    return write_data(path, np.asarray([[0.9, 0.1], [0.5, 0.4], [0.9, 0.1]], np.float32), [0, 0, 1])
+
+
 def write_property(path: Path, threshold: float, *, bounds: Sequence[tuple[float, float]]) -> Path:
     """Write "a counterexample has Y_0 − Y_1 at most threshold" over a box of inputs."""
     lines = [f"(declare-const X_{i} Real)" for i in range(len(bounds))]

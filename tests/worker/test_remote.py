@@ -19,7 +19,7 @@ from tests.helpers.faulty_engine import FAULTY_ENGINE
 from tests.helpers.imports import ROOT
 from tests.helpers.processes import alive
 from tests.helpers.service import SETTINGS, service_settings
-from tests.helpers.small_files import write_data, write_two_class
+from tests.helpers.small_files import write_three, write_two_class
 from worker.certification import certify
 from worker.errors import EngineDiedError, RemoteError
 from worker.frames import Frame, FrameError, receive, send, work_from_json, work_to_json
@@ -162,7 +162,7 @@ def test_the_process_knows_no_secrets(
 def test_the_engines_answer_over_there_as_they_do_here(tmp_path: Path) -> None:
     """Every number survives the way, infinite ones too."""
     write_two_class(tmp_path / "n.onnx")
-    write_data(tmp_path / "d.npz", [[0.9, 0.1], [0.5, 0.4], [0.9, 0.1]], [0, 0, 1])
+    write_three(tmp_path / "d.npz")
     work = work_of(tmp_path, methods=["ibp", "crown", "exact"])
     here = list(certify(work, never))
     with EngineProcess(service_settings(tmp_path)) as process:

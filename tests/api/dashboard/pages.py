@@ -11,7 +11,7 @@ import httpx
 from sqlalchemy import event
 
 from api.headers import DASHBOARD_POLICY
-from tests.api.conftest import Api
+from tests.helpers.api import Api
 from tests.helpers.pages import PageParser, parsed
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml"}

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from api.principal import Scope
-from tests.api.conftest import Api
 from tests.api.dashboard.pages import BROWSER, links, shown, words
 from tests.api.test_access import bearer
 from tests.api.test_forms import OURS, log_in
+from tests.helpers.api import Api
 
 MADE: dict[str, Callable[[Api], str]] = {
     "certification": lambda api: api.world.certify().id,

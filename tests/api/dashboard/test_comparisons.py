@@ -11,9 +11,9 @@ from reports.comparison import comparison_of
 from store.chunks import Claim
 from store.projects import Projects
 from store.states import JobState
-from tests.api.conftest import Api
 from tests.api.dashboard.pages import counted, links, shown, words
 from tests.api.test_access import bearer
+from tests.helpers.api import Api
 from tests.helpers.pages import PageParser
 from tests.helpers.service import comparing, item
 

@@ -10,9 +10,9 @@ from api.authentication import csrf_token
 from api.principal import Scope
 from store.tenancy import DEFAULT_PROJECT
 from tests.api.checks import problem
-from tests.api.conftest import Api
 from tests.api.dashboard.pages import links, shown, words
 from tests.api.test_access import bearer
+from tests.helpers.api import Api
 from tests.helpers.pages import PageParser, parsed
 from tests.helpers.service import item
 from worker.inspector import RejectedFileError

@@ -11,10 +11,10 @@ import pytest
 
 from api.principal import Scope
 from store.keys import KeyLimits
-from tests.api.conftest import Api
 from tests.api.dashboard.pages import counted, links, shown, words
 from tests.api.test_access import bearer
 from tests.api.test_forms import OURS, log_in
+from tests.helpers.api import Api
 from tests.helpers.pages import PageParser, parsed
 from tests.helpers.service import NETWORK_DETAILS
 

@@ -9,9 +9,9 @@ import pytest
 from api.principal import Scope
 from store.projects import Projects
 from store.workers import Workers
-from tests.api.conftest import Api
 from tests.api.dashboard.pages import BROWSER, counted, links, refuse_inline, shown, words
 from tests.api.test_access import bearer
+from tests.helpers.api import Api
 from tests.helpers.pages import parsed
 from tests.helpers.service import SUMMARY, item
 

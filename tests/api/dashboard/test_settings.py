@@ -15,10 +15,10 @@ from api.principal import Scope
 from store.keys import Keys
 from store.projects import Projects
 from store.workers import Workers
-from tests.api.conftest import Api, opened
 from tests.api.dashboard.pages import BROWSER, counted, links, shown, words
 from tests.api.test_access import bearer
 from tests.api.test_forms import OURS, log_in
+from tests.helpers.api import Api, opened
 from tests.helpers.pages import parsed
 
 FACTS = {

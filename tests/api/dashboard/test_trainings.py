@@ -12,9 +12,9 @@ from store.learning import Learning
 from store.projects import Projects
 from store.states import JobState
 from store.trainings import Metric, NewArtifact
-from tests.api.conftest import Api
 from tests.api.dashboard.pages import BROWSER, counted, links, shown, words
 from tests.api.test_access import bearer
+from tests.helpers.api import Api
 from tests.helpers.service import NETWORK_DETAILS
 
 OWNER = "somebody"

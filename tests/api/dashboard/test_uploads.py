@@ -7,9 +7,9 @@ import pytest
 
 from api.authentication import csrf_token
 from api.principal import Scope
-from tests.api.conftest import Api
 from tests.api.dashboard.pages import links, refuse_inline, shown, words
 from tests.api.test_access import bearer
+from tests.helpers.api import Api
 from tests.helpers.pages import PageParser, parsed
 
 PAGE = {"Accept": "text/html"}
