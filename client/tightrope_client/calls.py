@@ -22,6 +22,7 @@ __all__ = [
     "Request",
     "delete",
     "document",
+    "download",
     "get",
     "page_of",
     "post",
@@ -158,7 +159,7 @@ def get(
 def post(
     path: str, read: Callable[[httpx.Response], T], *, body: Mapping[str, Any] | None = None,
     upload: Path | bytes | None = None, key: str | None = None,
-    parameters: Parameters | None = None,
+    parameters: Parameters | None = None, held_seconds: float = 0.0,
 ) -> Call[T]:  # fmt: skip
     """Return the call that makes or changes something.
 
@@ -169,9 +170,13 @@ def post(
         upload: File or bytes in its place.
         key: Idempotency-Key; one of its own if absent, so that a repeated call changes nothing.
         parameters: Of the query.
+        held_seconds: How long the server may take for the answer, beside what any answer may.
     """
     headers = {"Idempotency-Key": key or uuid4().hex}
-    request = Request("POST", path, parameters or {}, body=body, upload=upload, headers=headers)
+    request = Request(
+        "POST", path, parameters or {}, body=body, upload=upload, headers=headers,
+        held_seconds=held_seconds,
+    )  # fmt: skip
     return Call(request, read)
 
 
@@ -183,6 +188,11 @@ def delete(path: str) -> Call[None]:
 def document(path: str, **parameters: str | None) -> Call[str]:
     """Return the call that reads a page, a table or another text."""
     return get(path, read_text, **parameters)
+
+
+def download(path: str, target: str | Path) -> Call[None]:
+    """Return the call that writes a file."""
+    return Call(Request("GET", path, into=Path(target)), read_nothing)
 
 
 def _unexpected(response: httpx.Response, what: str) -> UnexpectedResponseError:

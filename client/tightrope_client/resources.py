@@ -9,13 +9,13 @@ from typing import Any
 from tightrope_client.calls import (
     PAGE_ENTRIES,
     Call,
+    M,
     Page,
     Paging,
-    Request,
     document,
+    download,
     get,
     post,
-    read_nothing,
     reads,
 )
 from tightrope_client.flows import Flow
@@ -25,9 +25,11 @@ from tightrope_client.models import (
     ArtifactList,
     Certification,
     Comparison,
+    CounterexampleReplay,
     Item,
     Metric,
     MetricPage,
+    ProofCheck,
     Question,
     Training,
     TrainingRequest,
@@ -35,6 +37,9 @@ from tightrope_client.models import (
 from tightrope_client.operations import R, operation, paged
 
 __all__ = ["Certifications", "Comparisons", "Trainings"]
+
+_JUDGED_SECONDS = 240.0
+"""Twice what a server allows by default for judging evidence: others may have come before."""
 
 
 class Certifications(Certifying[R, Certification]):
@@ -59,14 +64,30 @@ class Certifications(Certifying[R, Certification]):
     @operation
     def proof(self, identifier: str, index: int, target: str | Path) -> Flow[None]:
         """Write the proof of a verified input, for `tightrope check`."""
-        path = f"{self.path}/{identifier}/items/{index}/proof"
-        return self._ask(Call(Request("GET", path, into=Path(target)), read_nothing))
+        return self._ask(download(f"{self.path}/{identifier}/items/{index}/proof", target))
+
+    @operation
+    def check_proof(self, identifier: str, index: int) -> Flow[ProofCheck]:
+        """Have the server's checker judge the proof of a verified input once more.
+
+        To trust no server, download the proof and give it to `tightrope check`.
+        """
+        return self._ask(self._judged(identifier, f"items/{index}/proof/check", ProofCheck))
 
     @operation
     def counterexample(self, identifier: str, index: int, target: str | Path) -> Flow[None]:
         """Write the counterexample to a falsified input as `.npz`, for `tightrope check`."""
-        path = f"{self.path}/{identifier}/items/{index}/counterexample"
-        return self._ask(Call(Request("GET", path, into=Path(target)), read_nothing))
+        return self._ask(download(f"{self.path}/{identifier}/items/{index}/counterexample", target))
+
+    @operation
+    def replay_counterexample(self, identifier: str, index: int) -> Flow[CounterexampleReplay]:
+        """Have the server run the counterexample to a falsified input once more."""
+        path = f"items/{index}/counterexample/replay"
+        return self._ask(self._judged(identifier, path, CounterexampleReplay))
+
+    def _judged(self, identifier: str, path: str, kind: type[M]) -> Call[M]:
+        whole = f"{self.path}/{identifier}/{path}"
+        return post(whole, reads(kind), held_seconds=_JUDGED_SECONDS)
 
 
 class Comparisons(Certifying[R, Comparison]):
@@ -147,5 +168,4 @@ class Trainings(Results[R, Training]):
     @operation
     def download(self, identifier: str, artifact: str, target: str | Path) -> Flow[None]:
         """Write one of its files."""
-        path = f"{self.path}/{identifier}/artifacts/{artifact}"
-        return self._ask(Call(Request("GET", path, into=Path(target)), read_nothing))
+        return self._ask(download(f"{self.path}/{identifier}/artifacts/{artifact}", target))

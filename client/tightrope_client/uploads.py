@@ -11,12 +11,11 @@ from tightrope_client.calls import (
     Call,
     Page,
     Paging,
-    Request,
     delete,
+    download,
     get,
     page_of,
     post,
-    read_nothing,
     reads,
 )
 from tightrope_client.errors import ConfigurationError
@@ -79,8 +78,7 @@ class _Uploads(Resource[R], Generic[R, U]):
     @operation
     def download(self, identifier: str, target: str | Path) -> Flow[None]:
         """Write the file as it was uploaded."""
-        request = Request("GET", f"{self.path}/{identifier}/file", into=Path(target))
-        return self._ask(Call(request, read_nothing))
+        return self._ask(download(f"{self.path}/{identifier}/file", target))
 
     @operation
     def delete(self, identifier: str) -> Flow[None]:

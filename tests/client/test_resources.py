@@ -10,11 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 from api.app import create_app
-from tests.client.conftest import KINDS, Either, Operation
+from store.settings import Settings as StoreSettings
+from tests.client.conftest import KINDS, Either, Fake, Operation, perform
 from tests.helpers.service import (
+    JUDGEMENT,
+    REPLAY,
     FakeInspector,
     FakeQueue,
     World,
@@ -27,9 +31,11 @@ from tightrope_client import (
     Client,
     ConfigurationError,
     ConflictError,
+    CounterexampleReplay,
     InvalidRequestError,
     KeyRequest,
     NotFoundError,
+    ProofCheck,
     Question,
     TrainingRequest,
     access,
@@ -37,6 +43,7 @@ from tightrope_client import (
     resources,
     uploads,
 )
+from worker.inspector import RejectedFileError
 
 
 @dataclass(frozen=True)
@@ -199,7 +206,8 @@ def test_a_training(served: Service) -> None:
     assert "skipped" in served.do(lambda client: client.trainings.junit(made.id))
 
 
-def test_proofs_and_counterexamples_are_downloaded(served: Service, tmp_path: Path) -> None:
+def with_evidence(served: Service) -> str:
+    """Return a certification with a proof of input 0 and a counterexample to input 1."""
     world = served.world
     asked = Question(dataset_id=world.dataset, epsilon=0.1, methods=["crown"], count=2, proofs=True)
     made = served.do(lambda client: client.certifications.create(world.network, asked))
@@ -209,13 +217,59 @@ def test_proofs_and_counterexamples_are_downloaded(served: Service, tmp_path: Pa
     found = {"x": [0.1, 0.2, 0.3, 0.4], "y": [0.0, 1.0, 0.0]}
     world.certifications.add_item(made.id, "w", item(0, proof_file=proof))
     world.certifications.add_item(made.id, "w", item(1, "falsified", counterexample=found))
-    target = tmp_path / "target"
-    served.do(lambda client: client.certifications.proof(made.id, 0, target))
+    identifier: str = made.id
+    return identifier
+
+
+def test_proofs_and_counterexamples_are_downloaded(served: Service, tmp_path: Path) -> None:
+    made, target = with_evidence(served), tmp_path / "target"
+    served.do(lambda client: client.certifications.proof(made, 0, target))
     assert target.read_bytes() == b"a proof"
-    served.do(lambda client: client.certifications.counterexample(made.id, 1, target))
+    served.do(lambda client: client.certifications.counterexample(made, 1, target))
     assert target.read_bytes().startswith(b"PK")
     with pytest.raises(NotFoundError):
-        served.do(lambda client: client.certifications.proof(made.id, 1, target))
+        served.do(lambda client: client.certifications.proof(made, 1, target))
+
+
+def test_proofs_are_checked_by_the_server(served: Service) -> None:
+    made = with_evidence(served)
+    checked = served.do(lambda client: client.certifications.check_proof(made, 0))
+    assert checked == ProofCheck(**JUDGEMENT)
+    assert [(one.index, one.settings["epsilon"]) for one in served.inspector.judged] == [(0, 0.1)]
+    refused = {**JUDGEMENT, "accepted": False, "reason": "leaf 3 proves nothing", "margin": None}
+    served.inspector.judgement = refused
+    told = served.do(lambda client: client.certifications.check_proof(made, 0))
+    assert (told.accepted, told.reason) == (False, "leaf 3 proves nothing")
+    with pytest.raises(NotFoundError, match="proof of input"):
+        served.do(lambda client: client.certifications.check_proof(made, 1))
+    served.inspector.judgement = RejectedFileError("ResourceLimitError", "checking was stopped")
+    with pytest.raises(InvalidRequestError, match="checking was stopped"):
+        served.do(lambda client: client.certifications.check_proof(made, 0))
+
+
+def test_counterexamples_are_run_again_by_the_server(served: Service) -> None:
+    made = with_evidence(served)
+    found = served.do(lambda client: client.certifications.replay_counterexample(made, 1))
+    assert found == CounterexampleReplay(**REPLAY)
+    assert [one.x for one in served.inspector.replayed] == [[0.1, 0.2, 0.3, 0.4]]
+    nothing = dict.fromkeys(("answer", "margin", "difference"))
+    served.inspector.replay_found = {
+        **REPLAY, **nothing, "confirmed": False, "reason": "it lies outside",
+    }  # fmt: skip
+    told = served.do(lambda client: client.certifications.replay_counterexample(made, 1))
+    assert (told.confirmed, told.reason, told.margin) == (False, "it lies outside", None)
+    with pytest.raises(NotFoundError, match="counterexample to input"):
+        served.do(lambda client: client.certifications.replay_counterexample(made, 0))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_evidence_is_waited_for_longer_than_other_answers(kind: str) -> None:
+    server = Fake(httpx.Response(200, json=JUDGEMENT))
+    perform(kind, server, lambda client: client.certifications.check_proof("cer_1", 0))
+    (request,) = server.requests
+    assert request.url.path == "/v1/certifications/cer_1/items/0/proof/check"
+    given = request.extensions["timeout"]
+    assert given["read"] >= given["connect"] + 2 * StoreSettings().inspection_seconds
 
 
 def test_operations_are_described() -> None:

@@ -14,8 +14,10 @@ from tightrope_client.wire import Asked, Received
 __all__ = [
     "Certification",
     "CertificationSettings",
+    "CounterexampleReplay",
     "Item",
     "Normalization",
+    "ProofCheck",
     "Question",
     "Region",
     "Summary",
@@ -169,3 +171,43 @@ class Item(Received):
     reasons: dict[str, str] = Field(default_factory=dict)
     deployment_sound: bool | None = None
     proof: dict[str, Any] | None = None
+
+
+class ProofCheck(Received):
+    """What the server's checker says of a stored proof.
+
+    Attributes:
+        accepted: Whether it shows what was asked about the input.
+        reason: Why not.
+        statement: What is proved, in words.
+        leaves: Parts into which it cuts the question.
+        margin: Least margin that is proved in any of them.
+        deployment_margin: What float32 inference leaves of it; None where that is not known.
+    """
+
+    accepted: bool
+    reason: str | None
+    statement: list[str]
+    leaves: int
+    margin: float | None
+    deployment_margin: float | None
+    seconds: float
+
+
+class CounterexampleReplay(Received):
+    """What came of running a stored counterexample again.
+
+    Attributes:
+        confirmed: Whether it lies in the region, and its outputs change the answer.
+        reason: Why not.
+        answer: The class of the largest output; the label itself where another ties with it.
+        margin: Of the label over the others that count, at most 0.
+        difference: Largest distance of an output from the stored one.
+    """
+
+    confirmed: bool
+    reason: str | None
+    answer: int | None
+    margin: float | None
+    difference: float | None
+    seconds: float
