@@ -1,13 +1,6 @@
 """The exact worst-case margin: one mixed-integer linear program per clause.
 
-What is believed: objective bounds, less a safety for tolerances, once they agree with every
-replayed point; and margins of points that the network itself was run on. Incumbents, statuses and
-claims of infeasibility are only ever held against these.
-
-Infeasible programs. Without splits and without focus the input's centre is feasible, so a claim
-that nothing is contradicts it. With them it can be true, and is believed only from a solver that
-re-computes it from multipliers (Farkas' lemma); another solver's claim proves nothing. With focus
-it says that the clause's margin is above the cutoff; without, that the splits leave no input.
+What runs when, on which program; `findings` holds what comes of it and what of that is believed.
 """
 
 from __future__ import annotations
@@ -15,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -26,11 +19,12 @@ from models.errors import ShapeError
 from models.network import Network
 from solvers.balls import Norm
 from solvers.budget import Budget
-from solvers.errors import SolverFailedError, UnsupportedMethodError
+from solvers.errors import UnsupportedMethodError
 from solvers.exact.bracket import Bracket
 from solvers.exact.choose import SolverName
 from solvers.exact.context import Bounds, clipped
 from solvers.exact.encode import EncodedNetwork, EncodingStoppedError, encode_network
+from solvers.exact.findings import Findings, ProgressHook
 from solvers.exact.focus import Focus, focus_rounds
 from solvers.exact.model import MilpModel, ModelTooLargeError
 from solvers.exact.options import (
@@ -38,28 +32,23 @@ from solvers.exact.options import (
     ExactHints,
     ExactMode,
     ExactOptions,
-    ExactProgress,
     ExactResult,
     ExactStatus,
 )
 from solvers.exact.replay import Replay
-from solvers.exact.seam import MilpOutcome, MilpSolver, Monitor, SolveRequest, SolveStatus
+from solvers.exact.seam import MilpOutcome, MilpSolver, Monitor, SolveRequest
 from solvers.exact.strengthening import Strengthening
 from solvers.exact.tighten import tighten_bounds
 from solvers.problem import Case
-from solvers.results import SolverReport
 
 __all__ = ["exact_margin"]
 
 FloatArray = NDArray[np.float64]
-ProgressHook = Callable[[ExactProgress], None]
 
 _LOG = logging.getLogger(__name__)
-_PROGRESS_SECONDS = 0.2
 _ATTEMPTS = 2
 _RESERVE_SECONDS = 0.2
 _FIRST_SECONDS = 0.3
-_DISAGREEMENT = 1e-5
 
 
 def exact_margin(
@@ -100,15 +89,7 @@ def exact_margin(
 
     Source: Tjeng et al. 2019, verification by mixed-integer programming.
     """
-    if case.region.shape != network.input_shape:
-        raise ShapeError(
-            f"the region has shape {case.region.shape}, the network takes {network.input_shape}"
-        )
-    if case.specification.outputs != network.output_size:
-        raise ShapeError(
-            f"the specification speaks of {case.specification.outputs} outputs, "
-            f"the network has {network.output_size}"
-        )
+    _require_shapes(network, case)
     known = ExactHints() if hints is None else hints
     bracket = Bracket(
         len(case.specification.clauses),
@@ -123,54 +104,57 @@ def exact_margin(
         bracket.close()
         lower = bracket.clause_lower
         return ExactResult(math.inf, math.inf, None, ExactStatus.EMPTY, clause_lower=lower)
-    search = _Search(
-        network, case, inside, options, budget, bracket, hints=known, progress=progress
+    ball = case.region.ball
+    found = Findings(
+        bracket,
+        Replay(network, case, inside, known.splits),
+        options,
+        budget,
+        partial=bool(known.splits),
+        ball=ball is not None and ball.norm is Norm.TWO,
+        progress=progress,
     )
-    search.take(case.region.center)
+    found.take(case.region.center)
     if known.point is not None:
-        search.take(known.point.astype(np.float64))
+        found.take(known.point.astype(np.float64))
     try:
-        search.run()
+        _Search(network, case, inside, options, budget, found, known).run()
     except ModelTooLargeError as error:
-        return search.result(ExactStatus.TOO_LARGE, str(error))
+        return found.result(ExactStatus.TOO_LARGE, str(error))
     except EncodingStoppedError as error:
-        return search.result(search.stopped, str(error))
+        return found.result(found.stopped, str(error))
     except UnsupportedMethodError as error:
-        return search.result(ExactStatus.UNSUPPORTED, str(error))
-    return search.conclusion()
+        return found.result(ExactStatus.UNSUPPORTED, str(error))
+    return found.conclusion()
+
+
+def _require_shapes(network: Network, case: Case) -> None:
+    if case.region.shape != network.input_shape:
+        raise ShapeError(
+            f"the region has shape {case.region.shape}, the network takes {network.input_shape}"
+        )
+    if case.specification.outputs != network.output_size:
+        raise ShapeError(
+            f"the specification speaks of {case.specification.outputs} outputs, "
+            f"the network has {network.output_size}"
+        )
 
 
 @dataclass(eq=False)
 class _Search:
-    """The state of one call: arguments first, then what has been found."""
+    """What one call runs when: its arguments first, then what was tried."""
 
     network: Network
     case: Case
     bounds: Bounds
     options: ExactOptions
     budget: Budget
-    bracket: Bracket
-    hints: ExactHints = field(kw_only=True)
-    progress: ProgressHook | None = field(kw_only=True)
-    started: float = field(default_factory=time.monotonic, kw_only=True)
-    reports: list[SolverReport] = field(default_factory=list, kw_only=True)
-    nodes: int = field(default=0, kw_only=True)
-    attempts: dict[int, int] = field(default_factory=dict, kw_only=True)
-    spent: dict[int, float] = field(default_factory=dict, kw_only=True)
-    solved: set[int] = field(default_factory=set, kw_only=True)
-    empty: bool = field(default=False, kw_only=True)
-    focused: dict[int, Bounds] = field(default_factory=dict, kw_only=True)
-    next_progress: float = field(default=0.0, kw_only=True)
-
-    def __post_init__(self) -> None:
-        self.replay = Replay(self.network, self.case, self.bounds, self.hints.splits)
-        self.strengthen: Strengthening | None = None
-
-    def take(self, x: FloatArray) -> bool:
-        """Replay an input; return whether that decides the search."""
-        inside, margins, inner = self.replay.margins(x)
-        self.bracket.replayed(inside, margins, inner=inner)
-        return self.options.mode is ExactMode.DECIDE and self.bracket.upper <= 0.0
+    found: Findings
+    hints: ExactHints
+    attempts: dict[int, int] = field(default_factory=dict, init=False)
+    spent: dict[int, float] = field(default_factory=dict, init=False)
+    focused: dict[int, Bounds] = field(default_factory=dict, init=False)
+    strengthen: Strengthening | None = field(default=None, init=False)
 
     def run(self) -> None:
         """Encode, tighten if asked to, and solve clause after clause while that can help."""
@@ -187,10 +171,10 @@ class _Search:
         encoded = self._encode(self.bounds, self.budget, solver)
         if not self.hints.splits:  # boxes alone do not know of the splits' rows
             for clause, rows in enumerate(self.case.specification.clauses):
-                self.bracket.prove(clause, encoded.clause_model(rows).minimum_over_boxes())
+                self.found.bracket.prove(clause, encoded.clause_model(rows).minimum_over_boxes())
         if self._focuses(solver):
             self._try_all(encoded, solver)
-        while (left := self._open_clauses()) and not self.budget.exhausted and not self.empty:
+        while (left := self._open_clauses()) and not self.budget.exhausted and not self.found.empty:
             first_pass = left[0] not in self.attempts
             # at first a fair share and as much again: hard clauses need more, but not everything
             fraction = 2.0 / (len(left) + 1) if first_pass else 1.0 / len(left)
@@ -208,7 +192,7 @@ class _Search:
         """Search every open clause for a moment: what is nearly decided needs no tightening."""
         for clause in self._open_clauses():
             model = encoded.clause_model(self.case.specification.clauses[clause])
-            if self._is_done(clause) or not model.row_count:
+            if self.found.is_done(clause) or not model.row_count:
                 continue
             share = self.budget.at_most(min(_FIRST_SECONDS, 0.03 * self.budget.remaining_seconds))
             self._search(clause, encoded, solver, share, ceiling=math.inf)
@@ -238,12 +222,8 @@ class _Search:
 
     def _open_clauses(self) -> list[int]:
         """Return clauses worth solving: untried ones first, then by their bound, least first."""
-        lower, settled = self.bracket.clause_lower, self.bracket.settled
-        open_ = [
-            k
-            for k in range(lower.size)
-            if not settled[k] and k not in self.solved and self.attempts.get(k, 0) < _ATTEMPTS
-        ]
+        lower = self.found.bracket.clause_lower
+        open_ = [k for k in self.found.unfinished if self.attempts.get(k, 0) < _ATTEMPTS]
         return sorted(open_, key=lambda k: (self.attempts.get(k, 0), lower[k]))
 
     def _solve(
@@ -252,9 +232,9 @@ class _Search:
         model = encoded.clause_model(self.case.specification.clauses[clause])
         if not model.row_count:
             # affine over the region: the least corner is the answer, and its bound the boxes' own
-            self.bracket.prove(clause, model.minimum_over_boxes())
-            self.take(encoded.input_of(model.best_corner()[encoded.columns]))
-            self.solved.add(clause)
+            self.found.bracket.prove(clause, model.minimum_over_boxes())
+            self.found.take(encoded.input_of(model.best_corner()[encoded.columns]))
+            self.found.solved.add(clause)
             return
         self.attempts[clause] = self.attempts.get(clause, 0) + 1
         if not self._focuses(solver):
@@ -262,7 +242,7 @@ class _Search:
             return
         for focus in self._focus(clause, model, budget):
             if focus.empty:
-                self.bracket.prove(clause, focus.cutoff)
+                self.found.bracket.prove(clause, focus.cutoff)
                 return
             self.focused[clause] = focus.bounds
             # until tightening is done, the search gets as long as that took: much may be decided
@@ -270,11 +250,8 @@ class _Search:
             closer = self._encode(focus.bounds, budget, solver)
             known = focus.bounds if focus.last else None
             self._search(clause, closer, solver, share, ceiling=focus.cutoff, known=known)
-            if self._is_done(clause) or budget.exhausted:
+            if self.found.is_done(clause) or budget.exhausted:
                 return
-
-    def _is_done(self, clause: int) -> bool:
-        return bool(self.bracket.settled[clause]) or clause in self.solved or self.empty
 
     def _search(
         self,
@@ -294,19 +271,20 @@ class _Search:
         if self.strengthen is not None and known is not None:
             model = self.strengthen(model, encoded, known, budget)
         safety = 0.0 if solver.takes_pairs else self.options.tolerances.safety(model)
+        found = self.found
         monitor = Monitor(
             budget,
-            on_incumbent=lambda values, _: self.take(encoded.input_of(values)),
-            on_bound=lambda bound, nodes: self._tell(clause, min(bound - safety, ceiling), nodes),
+            on_incumbent=lambda values, _: found.take(encoded.input_of(values)),
+            on_bound=lambda bound, nodes: found.tell(clause, min(bound - safety, ceiling), nodes),
             stop_bound=lambda: self._stop_bound(safety),
         )
         outcome = solver.solve(model, self._request(encoded, safety), budget, monitor)
         _log_solve(clause, outcome, model)
-        self._digest(clause, outcome, encoded, safety=safety, ceiling=ceiling)
+        found.digest(clause, outcome, encoded, safety=safety, ceiling=ceiling)
 
     def _stop_bound(self, safety: float) -> float:
         """Return the objective bound at which a clause needs no more work."""
-        return self.bracket.goal + safety * (1.0 + 1e-6) + 1e-12
+        return self.found.bracket.goal + safety * (1.0 + 1e-6) + 1e-12
 
     def _focuses(self, solver: MilpSolver) -> bool:
         tightening = self.options.tightening
@@ -318,7 +296,7 @@ class _Search:
         """Return the margin above which inputs do not matter: what suffices is below it."""
         if self.options.mode is ExactMode.DECIDE:
             return 2.0 * self._stop_bound(self.options.tolerances.safety(model))
-        return self.bracket.known
+        return self.found.bracket.known
 
     def _focus(self, clause: int, model: MilpModel, budget: Budget) -> Iterator[Focus]:
         return focus_rounds(
@@ -338,7 +316,7 @@ class _Search:
         if self.options.mode is ExactMode.DECIDE:
             # the sign may only show when the gap is all but closed
             tolerances = replace(tolerances, gap=0.0)
-        start = self.bracket.candidate
+        start = self.found.bracket.candidate
         return SolveRequest(
             tolerances,
             encoded.columns,
@@ -347,120 +325,6 @@ class _Search:
             seed=self.options.seed,
             pairs=encoded.pairs,
             start=None if start is None else start.ravel()[encoded.free],
-        )
-
-    def _digest(
-        self,
-        clause: int,
-        outcome: MilpOutcome,
-        encoded: EncodedNetwork,
-        *,
-        safety: float,
-        ceiling: float,
-    ) -> None:
-        """Hold what the solver says against the network, then take it in."""
-        tolerances = {**outcome.report.tolerances, "safety": safety}
-        self.reports.append(replace(outcome.report, tolerances=tolerances))
-        self.nodes += outcome.nodes
-        name, bound = outcome.report.solver, outcome.objective_bound
-        if outcome.status is SolveStatus.INFEASIBLE:
-            self._believe_infeasible(clause, outcome, ceiling)
-            return
-        allowance = safety + self.options.tolerances.gap * (1.0 + abs(outcome.incumbent))
-        if outcome.incumbent < bound - max(allowance, _DISAGREEMENT):
-            raise SolverFailedError(
-                f"{name} reports an incumbent of {outcome.incumbent:.9g} below its own objective "
-                f"bound {bound:.9g}"
-            )
-        if outcome.values is not None:
-            self.take(encoded.input_of(outcome.values))
-        self.bracket.prove(clause, min(bound - safety, ceiling))
-        if outcome.status is SolveStatus.OPTIMAL:
-            self.solved.add(clause)
-
-    def _believe_infeasible(self, clause: int, outcome: MilpOutcome, ceiling: float) -> None:
-        """Take in that a program has no point, where that is possible and proved."""
-        name, focused = outcome.report.solver, math.isfinite(ceiling)
-        if not focused and not self.hints.splits:
-            raise SolverFailedError(
-                f"{name} calls the program infeasible, but every input in the region is a feasible "
-                "point: bounds or solver are wrong"
-            )
-        if not outcome.proved:
-            _LOG.warning("%s calls a program infeasible; without a proof it is left open", name)
-        elif focused:
-            self.bracket.prove(clause, ceiling)
-        else:
-            self.bracket.close()
-            self.empty = True
-
-    def _tell(self, clause: int, lower: float, nodes: int) -> None:
-        now = time.monotonic()
-        if self.progress is None or now < self.next_progress:
-            return
-        self.next_progress = now + _PROGRESS_SECONDS
-        bracket = self.bracket
-        clause_lower = bracket.clause_lower.copy()
-        clause_lower[clause] = max(clause_lower[clause], lower)
-        self.progress(
-            ExactProgress(
-                clause=clause,
-                clauses_done=int(bracket.settled.sum()),
-                clauses=clause_lower.size,
-                lower=min(float(clause_lower.min()), bracket.upper),
-                upper=bracket.upper,
-                nodes=self.nodes + nodes,
-                seconds=now - self.started,
-            )
-        )
-
-    @property
-    def stopped(self) -> ExactStatus:
-        """Why the budget ended."""
-        cancelled = self.budget.stop_reason == "cancelled"
-        return ExactStatus.CANCELLED if cancelled else ExactStatus.TIMEOUT
-
-    def conclusion(self) -> ExactResult:
-        """Return the result that the bracket amounts to."""
-        bracket = self.bracket
-        if self.empty:
-            return self.result(ExactStatus.EMPTY, None)
-        if self.options.mode is ExactMode.DECIDE and bracket.decided:
-            return self.result(ExactStatus.DECIDED, None)
-        settled = bracket.settled
-        open_ = [k for k in range(settled.size) if not settled[k] and k not in self.solved]
-        if open_:
-            words = "was cancelled" if self.stopped is ExactStatus.CANCELLED else "ran out of time"
-            return self.result(
-                self.stopped, f"the search {words} with {len(open_)} of {settled.size} clauses open"
-            )
-        ball = self.case.region.ball
-        if ball is not None and ball.norm is Norm.TWO and not settled.all():
-            return self.result(
-                ExactStatus.RELAXED,
-                "the program encloses the L2 ball by linear constraints, so that its minimum may "
-                "lie below the margin; the bracket stands as it is",
-            )
-        if self.options.mode is ExactMode.DECIDE:
-            return self.result(
-                ExactStatus.WITHIN_TOLERANCE,
-                "the margin is too close to 0 for the solver's tolerances to tell its sign",
-            )
-        return self.result(ExactStatus.OPTIMAL, None)
-
-    def result(self, status: ExactStatus, reason: str | None) -> ExactResult:
-        """Return the bracket with a status."""
-        bracket = self.bracket
-        return ExactResult(
-            lower=bracket.lower,
-            upper=bracket.upper,
-            candidate=bracket.candidate,
-            status=status,
-            reports=tuple(self.reports),
-            nodes=self.nodes,
-            seconds=time.monotonic() - self.started,
-            reason=reason,
-            clause_lower=bracket.clause_lower.copy(),
         )
 
 
