@@ -230,7 +230,7 @@ def check_tree(tree: NeuronTree, name: str) -> None:
           "tightenings for its nodes")  # fmt: skip
     for start, count, what in ((tree.tighten_start, tightens, tree.tighten_value),
                                (tree.gamma_start, leaves, tree.gamma)):  # fmt: skip
-        rising = len(start) == count + 1 and start[0] == 0 and (np.diff(start) >= 0).all()
+        rising = len(start) == count + 1 and start[0] == 0 and (start[1:] >= start[:-1]).all()
         _form(name, rising and start[-1] == len(what), "offsets that do not fit")
     for index in (tree.split_value, tree.tighten_value, tree.gamma_value):
         listed = ((index >= 0) & (index < len(tree.index))).all()

@@ -24,6 +24,8 @@ __all__ = ["MOST", "Graph", "Node", "UnsupportedProofError", "evaluate", "values
 MOST = 2.0**300
 """Largest magnitude of values, and of constants and their inverses: what underflows next to such
 numbers is nothing, and coefficients that are computed from constants do not underflow."""
+OLDEST = 7
+"""Version of operators before which BatchNormalization and Dropout train unless told otherwise."""
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -49,6 +51,7 @@ class Node:
         name = proto.name or (proto.output[0] if proto.output else "?")
         node = cls(proto.op_type, list(proto.input), list(proto.output), name)
         domain = proto.domain
+        node.require(node.outputs and node.outputs[0], "its first output has no name")
         node.require(domain in {"", "ai.onnx"}, f"it belongs to the domain {domain!r}")
         node.require(onnx.defs.has(proto.op_type), "the operator is not supported")
         known = onnx.defs.get_schema(proto.op_type, opset, "").attributes
@@ -100,15 +103,21 @@ class Graph:
             UnsupportedProofError: It is no such file, or holds what is not understood.
         """
         try:
-            model = onnx.load_model_from_string(content)
+            return cls._of(onnx.load_model_from_string(content), content)
+        except UnsupportedProofError:
+            raise
         except Exception as error:  # of many kinds
             raise UnsupportedProofError(f"the network is no ONNX file: {error}") from error
+
+    @classmethod
+    def _of(cls, model: onnx.ModelProto, content: bytes) -> Graph:
         graph = model.graph
         opsets = {s.version for s in model.opset_import if s.domain in {"", "ai.onnx"}}
         _require(len(opsets) == 1, f"the network states {len(opsets)} versions of operators")
         (opset,) = opsets
         newest = onnx.defs.onnx_opset_version()
-        _require(opset <= newest, f"version {opset} of operators is newer than {newest}")
+        known = OLDEST <= opset <= newest
+        _require(known, f"version {opset} of operators is none of those from {OLDEST} to {newest}")
         nodes = [Node.of(proto, opset) for proto in graph.node]
         plain = not graph.sparse_initializer and not model.functions
         _require(plain, "sparse initializers and functions cannot be checked")
@@ -119,6 +128,8 @@ class Graph:
         one = len(inputs) == 1 and graph.output
         _require(one, f"the network has {len(inputs)} inputs; one is allowed")
         kind = inputs[0].type.tensor_type
+        shaped = kind.HasField("shape") and "" not in {*constants, inputs[0].name}
+        _require(shaped, "the input has no shape, or something has no name")
         floats = kind.elem_type in {onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE}
         _require(floats, "the input is neither float32 nor float64")
         shape = tuple(max(d.dim_value, 1) for d in kind.shape.dim)

@@ -23,6 +23,7 @@ from solvers.proof.parts.curves import CURVES
 from solvers.proof.parts.final import FINAL
 from solvers.proof.parts.float32 import Float32Watch
 from solvers.proof.parts.front import FRONT
+from solvers.proof.parts.jumps import JUMPS
 from solvers.proof.parts.linear import LINEAR
 from solvers.proof.parts.maxima import MAXIMA
 from solvers.proof.parts.pieces import PIECES
@@ -50,6 +51,7 @@ _TABLE: Mapping[str, Part] = {
     "front": FRONT,
     "pieces": PIECES,
     "curves": CURVES,
+    "jumps": JUMPS,
     "maxima": MAXIMA,
     "final": FINAL,
     "balls": BALLS,

@@ -18,6 +18,8 @@ __all__ = ["Float32Watch", "float32_error"]
 
 UNIT32, LEAST32, FLOAT32_MOST = 2.0**-24, 2.0**-126, 2.0**127
 """Of float32; the least is the normal one, because processors may flush what is below it to 0."""
+LONGEST = 1 << 23
+"""Numbers in a sum of float32, from which on nothing is said of it."""
 FUSED, FOLDED = 16, 2.0**40
 """Roundings that runtimes may add where they fold factors and constants into weights, and largest
 weights of which three can be multiplied without overflow."""
@@ -156,7 +158,7 @@ class _Analysis:
     def _affine_error(self, operation: Affine) -> tuple[Array, Array]:
         """Return what is handed on of errors of the sources, and what float32 adds."""
         count = operation.summed[0] + FUSED
-        share = count * UNIT32 / (1 - count * UNIT32)
+        share = count * UNIT32 / (1 - count * UNIT32) if count < LONGEST else np.inf
         # The second is what a bias that consists of larger numbers was computed from.
         held = np.maximum(np.abs(operation.bias), operation.bias_error / (8 * UNIT))
         moved, summed = np.zeros((1, len(operation.bias))), held[None]
@@ -221,7 +223,7 @@ def _answer(operation: Nonlinear, ends: Ends) -> tuple[Array, Array, Array]:
         return np.zeros_like(low), np.full_like(low, np.inf), own
     if function.rounded:
         own = own + 4 * UNIT32 * np.maximum(np.abs(low), np.abs(high)) + LEAST32
-    return *function.slopes(ends), own + function.float32
+    return *function.slopes(ends), own + function.float32 + function.jump(ends)
 
 
 def _is_copy(term: Term) -> bool:

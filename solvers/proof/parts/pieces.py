@@ -96,8 +96,10 @@ def _leaky(network: CheckedNetwork, node: Node) -> None:
 
 
 def _clip(network: CheckedNetwork, node: Node) -> None:
+    # What is left out stood for the largest number of float32 once, in float64 too.
+    most = np.inf if network.graph.opset >= 11 else float(np.finfo(np.float32).max)
     ends = []
-    for position, key, default in ((1, "min", -np.inf), (2, "max", np.inf)):
+    for position, key, default in ((1, "min", -most), (2, "max", most)):
         given = network.constant(node, position)
         ends.append(float(node.take(key, default) if given is None else given.item()))
     node.require(ends[0] < ends[1] and np.isfinite(ends[0]), f"it clips to {ends}")

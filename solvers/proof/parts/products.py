@@ -116,6 +116,10 @@ def windows(
     # Some runtimes ignore pads beside auto_pad, others refuse them; so with dilations.
     both = given.get("auto_pad", b"NOTSET") != b"NOTSET" and (any(pads) or {*dilations} != {1})
     node.require(not both, "auto_pad and pads or dilations are both set")
+    # Where windows leave gaps, what is missing to the same size is negative: all runtimes differ.
+    gaps = any(step > size for step, size in zip(given.get("strides", ()), kernel, strict=False))
+    same = given.get("auto_pad", b"NOTSET") not in {b"NOTSET", b"VALID"}
+    node.require(not (same and gaps), "auto_pad is set, and strides are longer than its kernel")
     places = np.arange(1.0, prod(spatial) + 1).reshape(1, 1, *spatial)
     single = np.eye(prod(kernel)).reshape(-1, 1, *kernel)
     moved = Node("Conv", [], ["y"], node.name, given)

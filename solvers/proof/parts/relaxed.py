@@ -29,11 +29,13 @@ class Relaxed(Function):
         slopes: Least and largest derivative on intervals of its only source, or of any of them.
         float32: By how much what runtimes return in float32 may differ from f at what they read.
         rounded: Whether float32 rounds its values besides, as products are.
+        jump: How far f may jump on intervals, beside what its derivative says.
     """
 
     slopes: Callable[[Ends], tuple[Array, Array]]
     float32: float = 0.0
     rounded: bool = False
+    jump: Callable[[Ends], Array | float] = lambda _: 0.0
 
 
 def highest(

@@ -48,6 +48,7 @@ def _move(network: CheckedNetwork, node: Node) -> None:
     It is applied to positions, which count from 1, with 0 for constants; and to the constants,
     with 0 for values.
     """
+    node.require(all(node.outputs), "an output has no name")
     moved = MOVES[node.operator] or range(len(node.inputs))
     sources, start = list[tuple[int, int]](), 1
     places, constants = list[Array | None](), list[Array | None]()
@@ -66,10 +67,8 @@ def _move(network: CheckedNetwork, node: Node) -> None:
     padded = node.attributes.get("mode", b"constant"), node.attributes.get("value", 0)
     node.require(node.operator != "Pad" or padded == (b"constant", 0), "only constant padding by "
                  "an input is known")  # fmt: skip
-    if node.operator == "Unsqueeze" and "axes" in node.attributes:
-        # In the order of the result: one after the other they would come out elsewhere.
-        rank = np.asarray(places[0]).ndim + len(node.attributes["axes"])
-        node.attributes["axes"] = sorted(axis % rank for axis in node.attributes["axes"])
+    if node.operator in {"Squeeze", "Unsqueeze"}:
+        _settle_axes(node, np.asarray(places[0]).ndim, network.graph.opset)
     results = [evaluate(node, inputs, network.graph.opset) for inputs in (places, constants)]
     kept = node.operator != "Split" or not sources or sum(r.size for r in results[0]) == start - 1
     node.require(kept and len(results[0]) == len(node.outputs), "it is malformed: parts are lost")
@@ -82,6 +81,18 @@ def _move(network: CheckedNetwork, node: Node) -> None:
         else:
             terms = [Term(v, selection(place - first, network.sizes[v])) for first, v in sources]
             network.affine(node, place.shape, terms, constant, output=output)
+
+
+def _settle_axes(node: Node, rank: int, opset: int) -> None:
+    """Refuse axes in an attribute that runtimes read differently, and sort those of a result."""
+    axes = node.attributes.get("axes", [])
+    rank += len(axes) if node.operator == "Unsqueeze" else 0
+    node.require(opset >= 11 or min(axes, default=0) >= 0, "axes are counted from the end, which "
+                 "this version does not know")  # fmt: skip
+    node.require(len({axis % rank for axis in axes}) == len(axes), "an axis is named twice")
+    if node.operator == "Unsqueeze" and axes:
+        # In the order of the result: one after the other they would come out elsewhere.
+        node.attributes["axes"] = sorted(axis % rank for axis in axes)
 
 
 def _constant(network: CheckedNetwork, node: Node) -> None:
