@@ -14,6 +14,7 @@ from api.serving import check_address, server_options
 from store.blobs import BlobStore
 from store.errors import StoreError
 from store.settings import get_settings
+from worker.collecting import collect_rarely, loading
 from worker.logs import configure
 
 __all__ = ["main"]
@@ -33,10 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         configure(settings.log_level, settings.log_format)
         check_address(parsed.host, settings)
         BlobStore(settings.blob_dir).clear_incoming(spare_seconds=_SPARE_SECONDS)
-        app = create_app(settings)
+        with loading():
+            app = create_app(settings)
     except StoreError as error:
         logging.getLogger(__name__).error("%s", error)
         return 2
+    collect_rarely()
     uvicorn.run(app, host=parsed.host, port=parsed.port, **server_options())
     return 0
 

@@ -28,6 +28,7 @@ from store.migrate import migrate
 from store.reaper import Reaper
 from store.settings import PREFIX, Settings, get_settings
 from worker.app import JobQueue, create_celery
+from worker.collecting import collect_rarely, loading
 from worker.cores import available_cores, thread_environment
 from worker.logs import configure
 from worker.transport import clear_messages
@@ -134,7 +135,9 @@ def _run(settings: Settings, listener: socket.socket, worker_command: Sequence[s
         database, lease_seconds=settings.lease_seconds, max_attempts=settings.max_attempts
     )
     _take_over(settings, jobs, reaper)
-    server = _Server(uvicorn.Config(create_app(settings), **server_options()))
+    with loading():
+        server = _Server(uvicorn.Config(create_app(settings), **server_options()))
+    collect_rarely()
     supervisor = Supervisor(settings, reaper, command=worker_command)
     supervisor.start()
     address = listener.getsockname()

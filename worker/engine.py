@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import TightropeError
+from worker.collecting import loading
 from worker.frames import Frame, FrameError, receive, send, work_from_json
 from worker.logs import configure, job_logged
 from worker.work import CertificationWork, Engines, TrainingWork
@@ -224,8 +225,10 @@ def main(
     configure(parsed.log_level, parsed.log_format)
     # Whoever asks how far it is should not have to wait for the computation itself.
     os.nice(parsed.niceness)
+    with loading():
+        engines = load(parsed.threads)
     with socket.socket(fileno=parsed.socket) as connection:
-        serve(connection, load(parsed.threads), memory_bytes=parsed.memory_bytes)
+        serve(connection, engines, memory_bytes=parsed.memory_bytes)
     return 0
 
 

@@ -29,6 +29,7 @@ from models.data import load_dataset
 from models.errors import TightropeError
 from models.network import Network
 from models.onnx_import import load_network
+from worker.collecting import loading
 from worker.describing import layers_of, neurons_of, refusal
 from worker.proofs import check_answer
 from worker.replays import replay_answer
@@ -196,7 +197,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("socket")
     parser.add_argument("--parent", type=int, required=True)
     parsed = parser.parse_args(arguments)
-    warm_up()
+    with loading():
+        warm_up()
     with _Server(parsed.socket, parsed.parent) as server:
         server.serve_forever(poll_interval=0.25)
     return 0

@@ -135,7 +135,7 @@ def test_a_file_that_wants_too_much_memory_is_refused(
 
 # Stands for the process that forks, with a child that does something else to the file.
 STAND_IN = """
-import os, sys, time
+import gc, os, sys, time
 from worker import inspection
 inspection.INSPECTIONS = {"network": lambda path, name: %s}
 inspection.warm_up = lambda: None
@@ -143,20 +143,32 @@ sys.exit(inspection.main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("action", ["os.abort()", "time.sleep(600)"])
-def test_a_reader_that_crashes_or_hangs_is_the_files_fault(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str
-) -> None:
+def stand_in(monkeypatch: pytest.MonkeyPatch, action: str) -> None:
     def command(_self: SubprocessInspector, address: Path) -> list[str]:
         program = [sys.executable, "-c", STAND_IN % action]
         return [*program, str(address), f"--parent={os.getpid()}"]
 
     monkeypatch.setattr(SubprocessInspector, "_command", command)
+
+
+@pytest.mark.parametrize("action", ["os.abort()", "time.sleep(600)"])
+def test_a_reader_that_crashes_or_hangs_is_the_files_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    stand_in(monkeypatch, action)
     with inspecting(tmp_path, inspection_seconds=0.5) as inspector:
         for _ in range(2):  # the next file finds the inspector well
             with pytest.raises(RejectedFileError, match=r"crashed its reader .* 0\.5 s") as caught:
                 inspector.inspect("network", tmp_path / "n", "n")
             assert caught.value.kind == "ResourceLimitError"
+
+
+def test_readers_do_not_walk_through_what_was_loaded_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(monkeypatch, "{'kept': gc.get_freeze_count()}")
+    with inspecting(tmp_path) as inspector:
+        assert inspector.inspect("network", tmp_path / "n", "n")["kept"] > 1000
 
 
 def test_an_inspector_that_dies_is_replaced(tmp_path: Path, inspector: SubprocessInspector) -> None:

@@ -67,6 +67,7 @@ def test_answers_come_back(ask: Ask) -> None:
     found = ask()
     assert [entry["index"] for entry in found] == [0, 1, 2]
     assert {entry["worker"] for entry in found} != {os.getpid()}
+    assert all(entry["kept"] > 1000 for entry in found), "collections walk through what was loaded"
 
 
 @pytest.mark.parametrize(
