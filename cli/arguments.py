@@ -118,12 +118,16 @@ class CheckArguments(CommonArguments):
         evidence: The file to check.
         network: That it is about.
         specification: What must have been proved; None to say what was.
+        mean, std: Of the inputs, per channel or one number, where something outside of the
+            network's file normalises them.
         exact: Whether to check a proof in exact arithmetic as well.
     """
 
     evidence: Path
     network: Path
     specification: Path | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
     exact: bool
     json: Path | None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -95,12 +95,11 @@ def _no_kind(arguments: CheckArguments) -> Checked:
 
 def _check_proof(arguments: CheckArguments) -> Checked:
     """Check a proof of a verdict `verified`."""
-    asked = None
-    if arguments.specification is not None:
-        problem = read_vnnlib(arguments.specification)
-        asked = [_asked(case) for case in problem.cases]
+    asked, normalization = _asked_cases(arguments), _normalization(arguments)
     network = _content(arguments.network)
-    result = check_proof(arguments.evidence, network, asked)
+    # Without a specification, what stands in front of the network is compared alone.
+    compared = [] if asked is None and normalization is not None else asked
+    result = check_proof(arguments.evidence, network, compared, normalization=normalization)
     exact = None
     if arguments.exact and result.accepted:
         exact = _exactly(arguments.evidence, network)
@@ -146,6 +145,19 @@ def _content(path: Path) -> bytes:
         raise click.UsageError(f"cannot read {path}: {error.strerror}") from error
 
 
+def _asked_cases(arguments: CheckArguments) -> list[AskedCase] | None:
+    if arguments.specification is None:
+        return None
+    return [_asked(case) for case in read_vnnlib(arguments.specification).cases]
+
+
+def _normalization(arguments: CheckArguments) -> tuple[Sequence[float], Sequence[float]] | None:
+    """Return what stands in front of the network, outside of its file."""
+    if arguments.mean is None or arguments.std is None:
+        return None
+    return arguments.mean, arguments.std
+
+
 def _asked(case: Case) -> AskedCase:
     """Return a case as the checker takes it: plain arrays."""
     region = case.region
@@ -187,12 +199,10 @@ def _words(result: CheckResult, *, asked: bool) -> tuple[str, ...]:
 
 def _replay(arguments: CheckArguments) -> Checked:
     """Run a counterexample of a verdict `falsified` again."""
-    asked = None
-    if arguments.specification is not None:
-        asked = [_asked(case) for case in read_vnnlib(arguments.specification).cases]
     content = _content(arguments.evidence)
     try:
-        result = replay(content, _content(arguments.network), asked)
+        network, cases = _content(arguments.network), _asked_cases(arguments)
+        result = replay(content, network, cases, normalization=_normalization(arguments))
     except CounterexampleError as error:
         return Checked(
             False, (f"reason   {error}",), {"kind": "counterexample", "reason": str(error)}
@@ -205,7 +215,7 @@ def _replay(arguments: CheckArguments) -> Checked:
         "output": result.output.tolist(),
         "difference": result.difference,
         "real_numbers": result.real,
-        "specification_checked": asked is not None and result.accepted,
+        "specification_checked": result.real is not None and result.accepted,
     }
     return Checked(result.accepted, _words_of_replay(result), record)
 

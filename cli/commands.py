@@ -30,7 +30,11 @@ from cli.options import (
     version_option,
 )
 from cli.proof_options import proof_timeout_option, proofs_option
-from cli.question_options import question_options, require_normalization
+from cli.question_options import (
+    normalization_options,
+    question_options,
+    require_normalization,
+)
 from cli.radius_options import radius_options
 from cli.train_options import check_start, learn_options, take_settings, weight_options
 
@@ -142,6 +146,7 @@ def verify(**options: object) -> int:
 @click.option(
     "--spec", "specification", type=INPUT_FILE, help="A VNN-LIB file that must be what was proved."
 )
+@normalization_options
 @click.option("--exact", is_flag=True, help="Redo a small proof in exact arithmetic as well.")
 @click.option("--json", type=OUTPUT_FILE, help="Write the outcome as JSON; - for standard output.")
 @common_options
@@ -151,6 +156,7 @@ def check(**options: object) -> int:
     Prints `accepted` or `rejected` alone on the first line, then what was proved in words. Exit
     status: 0 accepted, 1 rejected, 2 bad input.
     """
+    require_normalization(options)
     from cli import check as work  # noqa: PLC0415 - loads the checker
 
     return work.run(CheckArguments(**options))  # type: ignore[arg-type]

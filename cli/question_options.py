@@ -20,12 +20,14 @@ from cli.options import (
 )
 
 __all__ = [
+    "NORMALIZATION_OPTIONS",
     "NORMS",
     "VALID_RANGE_OPTION",
     "answer_options",
     "count_option",
     "input_options",
     "norm_option",
+    "normalization_options",
     "question_options",
     "require_normalization",
 ]
@@ -41,6 +43,13 @@ VALID_RANGE_OPTION: Decorator = click.option(
     default="0,1",
     show_default=True,
     help="Smallest and largest valid input value, or none.",
+)
+
+NORMALIZATION_OPTIONS: Sequence[Decorator] = (
+    click.option(
+        "--mean", type=NUMBERS, help="Subtracted from inputs: one number, or per channel."
+    ),
+    click.option("--std", type=NUMBERS, help="Inputs are divided by it after the mean."),
 )
 
 
@@ -97,10 +106,7 @@ def answer_options(timeout: str) -> tuple[Decorator, ...]:
         ),
         click.option("--timeout", type=SECONDS, default=60.0, show_default=True, help=timeout),
         VALID_RANGE_OPTION,
-        click.option(
-            "--mean", type=NUMBERS, help="Subtracted from inputs: one number, or per channel."
-        ),
-        click.option("--std", type=NUMBERS, help="Inputs are divided by it after the mean."),
+        *NORMALIZATION_OPTIONS,
     )
 
 
@@ -131,6 +137,13 @@ _QUESTION = (
     ),
     *answer_options(timeout="Seconds for the exact answer of each input."),
 )
+
+
+def normalization_options(command: Command) -> Command:
+    """Add `--mean` and `--std`."""
+    for decorate in reversed(NORMALIZATION_OPTIONS):
+        command = decorate(command)
+    return command
 
 
 def require_normalization(options: Mapping[str, object]) -> None:

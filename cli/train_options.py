@@ -8,7 +8,11 @@ from typing import Any, TypeVar
 import click
 
 from cli.options import DATA_SOURCE, EPSILON, INPUT_FILE, NUMBERS
-from cli.question_options import VALID_RANGE_OPTION, require_normalization
+from cli.question_options import (
+    NORMALIZATION_OPTIONS,
+    VALID_RANGE_OPTION,
+    require_normalization,
+)
 from training.methods import FeasibilityForm, TrainingMethod
 from training.options import LearningRateSchedule, OptimiserKind
 
@@ -121,7 +125,7 @@ _WEIGHTS = (
     click.option("--feasibility-share", type=_SHARE, help="Of each batch that it looks at."),
     click.option("--slack-weight", type=EPSILON, help="γ, of the slack regularizer."),
 )
-_START = (
+_START: tuple[Callable[[Any], Any], ...] = (
     click.option("--network", type=INPUT_FILE, help="An ONNX file to train further."),
     click.option(
         "--architecture",
@@ -137,10 +141,7 @@ _START = (
     ),
     click.option("--data", type=DATA_SOURCE, required=True, help="Training data, as in certify."),
     click.option("--count", type=_COUNT, help="Train on the first so many inputs."),
-    click.option(
-        "--mean", type=NUMBERS, help="Subtracted from inputs: one number, or per channel."
-    ),
-    click.option("--std", type=NUMBERS, help="Inputs are divided by it after the mean."),
+    *NORMALIZATION_OPTIONS,
 )
 
 

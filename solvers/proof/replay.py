@@ -18,6 +18,7 @@ from solvers.proof.asked import AskedCase
 from solvers.proof.bounds import Enclosure, Region
 from solvers.proof.container import ProofError
 from solvers.proof.parts import read_network
+from solvers.proof.parts.front import per_channel
 
 __all__ = ["MARKER", "CounterexampleError", "RealNumbers", "Replay", "replay"]
 
@@ -27,6 +28,7 @@ _MEMBERS = ("x", "y", "runtime", "version")
 _MOST_BYTES = 1 << 28
 
 Array = NDArray[np.float64]
+Normalization = tuple[Sequence[float], Sequence[float]]
 
 
 class CounterexampleError(ProofError):
@@ -51,7 +53,7 @@ class Replay:
     Attributes:
         accepted: Whether it is one of what was asked.
         reason: Why not; None if accepted.
-        output: Of onnxruntime, float32, flat.
+        output: Of onnxruntime, flat: float32, or float64 where the network computes in it.
         difference: From the outputs in the file, at most.
         case: Which case of the specification it falls in; None without a specification.
         margin: Of that case, by onnxruntime's outputs; positive where it is none.
@@ -60,26 +62,33 @@ class Replay:
 
     accepted: bool
     reason: str | None
-    output: NDArray[np.float32]
+    output: NDArray[np.floating]
     difference: float
     case: int | None = None
     margin: float | None = None
     real: RealNumbers | None = None
 
 
-def replay(content: bytes, network: bytes, asked: Sequence[AskedCase] | None) -> Replay:
+def replay(
+    content: bytes,
+    network: bytes,
+    asked: Sequence[AskedCase] | None,
+    *,
+    normalization: Normalization | None = None,
+) -> Replay:
     """Run a counterexample again.
 
     Args:
         content: Of the file that `verify --counterexample` wrote.
         network: Content of the ONNX file.
         asked: Cases, one of which it must be a counterexample of; None to run it only.
+        normalization: Mean and standard deviation of what stands in front of the network.
 
     Raises:
         CounterexampleError: The file is none, or its input does not fit the network.
     """
     x, y = _read(content)
-    output = _run(network, x)
+    output = _run(network, x, normalization)
     if output.shape != y.shape:
         raise CounterexampleError(
             f"the counterexample has {y.size} outputs, the network has {output.size}"
@@ -94,7 +103,7 @@ def replay(content: bytes, network: bytes, asked: Sequence[AskedCase] | None) ->
     margins = [_margin(asked[number], output.astype(np.float64)) for number in inside]
     best = int(np.argmin(margins))
     case, margin = asked[inside[best]], margins[best]
-    real = _in_real_numbers(network, x, case)
+    real = _in_real_numbers(network, x, case, normalization)
     found = Replay(True, None, output, difference, inside[best], margin, real)
     if margin <= 0:
         return found
@@ -128,7 +137,9 @@ def _read(content: bytes) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return x.ravel(), y.ravel()
 
 
-def _run(network: bytes, x: NDArray[np.float32]) -> NDArray[np.float32]:
+def _run(
+    network: bytes, x: NDArray[np.float32], normalization: Normalization | None
+) -> NDArray[np.floating]:
     """Return what onnxruntime makes of an input, on one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -136,29 +147,47 @@ def _run(network: bytes, x: NDArray[np.float32]) -> NDArray[np.float32]:
     try:
         session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
         entry = session.get_inputs()[0]
-        shape = [size if isinstance(size, int) and size > 0 else 1 for size in entry.shape]
+        shape = tuple(size if isinstance(size, int) and size > 0 else 1 for size in entry.shape)
+        values: NDArray[np.floating] = x.reshape(shape)
+        if normalization is not None:
+            mean, std = per_channel(*normalization, shape)
+            values = (values - mean) / std
         double = entry.type == "tensor(double)"
-        values = x.astype(np.float64 if double else np.float32).reshape(shape)
-        outputs: list[Any] = session.run(None, {entry.name: values})
+        fed = values.astype(np.float64 if double else np.float32)
+        outputs: list[Any] = session.run(None, {entry.name: fed})
+    except ProofError as error:
+        raise CounterexampleError(str(error)) from error
     except Exception as error:  # onnxruntime has no common type of its errors
         raise CounterexampleError(f"onnxruntime cannot run it: {error}") from error
-    return np.asarray(outputs[0], np.float32).ravel()
+    found = np.asarray(outputs[0]).ravel()
+    return found if found.dtype == np.float64 else found.astype(np.float32)
 
 
+@np.errstate(over="ignore")  # beyond float32, the nearest number is infinite
 def _contains(case: AskedCase, x: NDArray[np.float32]) -> bool:
-    """Return whether an input lies in a region, exactly."""
-    wide = x.astype(np.float64)
-    if case.lower.shape != wide.shape:
+    """Return whether an input lies in a region, exactly.
+
+    Intervals that hold no float32 number, such as a fixed 0.1, stand for the nearest ones.
+    """
+    if case.lower.shape != x.shape:
         raise CounterexampleError(
             f"the counterexample has {x.size} inputs, the specification {case.lower.size}"
         )
-    if not ((case.lower <= wide) & (wide <= case.upper)).all():
+    narrow, wide = _narrow(case), x.astype(np.float64)
+    nearest = (part.astype(np.float32).astype(np.float64) for part in (case.lower, case.upper))
+    low, high = (
+        np.where(narrow, near, end)
+        for near, end in zip(nearest, (case.lower, case.upper), strict=True)
+    )
+    if not ((low <= wide) & (wide <= high)).all():
         return False
     ball = case.ball
     if ball is None:
         return True
     total = Fraction(0)
-    for value, center, radius in zip(wide, ball.center, ball.radius, strict=True):
+    for value, center, radius in zip(
+        np.where(narrow, ball.center, wide), ball.center, ball.radius, strict=True
+    ):
         away = abs(Fraction(float(value)) - Fraction(float(center)))
         if radius == 0:
             if away:
@@ -166,6 +195,14 @@ def _contains(case: AskedCase, x: NDArray[np.float32]) -> bool:
             continue
         total += (away / Fraction(float(radius))) ** ball.norm
     return total <= 1
+
+
+@np.errstate(over="ignore")
+def _narrow(case: AskedCase) -> NDArray[np.bool_]:
+    """Return where an interval of a region holds no float32 number."""
+    near, infinity = case.lower.astype(np.float32), np.float32(np.inf)
+    above = np.where(near < case.lower, np.nextafter(near, infinity), near)
+    return np.asarray(above > case.upper, dtype=np.bool_)
 
 
 def _margin(case: AskedCase, y: Array) -> float:
@@ -192,12 +229,15 @@ def _exact_row(row: Array, y: Array, offset: float) -> Fraction:
     return sum(products, Fraction(0)) - Fraction(float(offset))
 
 
-def _in_real_numbers(network: bytes, x: NDArray[np.float32], case: AskedCase) -> RealNumbers:
+def _in_real_numbers(
+    network: bytes, x: NDArray[np.float32], case: AskedCase, normalization: Normalization | None
+) -> RealNumbers:
     """Bound the rows of a case at one input, and say whether it is a counterexample."""
-    point = x.astype(np.float64)[None]
+    narrow, point = _narrow(case), x.astype(np.float64)
+    ends = (np.where(narrow, end, point)[None] for end in (case.lower, case.upper))
     try:
-        checked = read_network(network)
-        enclosure = Enclosure.of(checked, Region(point, point))
+        checked = read_network(network, normalization)
+        enclosure = Enclosure.of(checked, Region(*ends))
     except ProofError:
         return RealNumbers.OPEN
     if checked.dropped is not None:

@@ -117,3 +117,28 @@ def test_counterexamples_of_rounding_alone_say_so(
     assert capsys.readouterr().out.startswith("falsified")
     assert check(tmp_path, "c.npz", "--spec", str(tmp_path / "spec.vnnlib")) == 0
     assert "only within the rounding of float32" in capsys.readouterr().out
+
+
+def test_what_stands_in_front_of_the_network_counts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Proofs and counterexamples behind a normalisation are about that one, and no other."""
+    (tmp_path / "net.onnx").write_bytes(ONE_LAYER)
+    (tmp_path / "spec.vnnlib").write_text(REACHED.replace("(<= Y_0 1)", "(<= Y_0 0)"))
+    outside = proof_of(ONE_LAYER, np.zeros(2), np.ones(2), normalization=((0.0,), (0.5,)))
+    write_proof(tmp_path / "proof", outside)
+    spec = ("--spec", str(tmp_path / "spec.vnnlib"))
+    right = ("--mean", "0", "--std", "0.5")
+    assert check(tmp_path, "proof", *spec, *right) == 0
+    assert check(tmp_path, "proof", *right) == 0
+    capsys.readouterr()
+    for options in ((), ("--mean", "0", "--std", "0.25")):
+        assert check(tmp_path, "proof", *spec, *options) == 1
+        assert "behind the normalisation" in capsys.readouterr().out
+    assert check(tmp_path, "proof", *right[:2]) == 2
+    x = np.array([[0.25, 0.25]], np.float32)
+    np.savez(tmp_path / "c.npz", x=x, y=np.array([[1.5]], np.float32), runtime="r", version="1")
+    reached = tmp_path / "reached.vnnlib"
+    reached.write_text(REACHED.replace("(<= Y_0 1)", "(>= Y_0 1.5)"))
+    assert check(tmp_path, "c.npz", "--spec", str(reached), *right) == 0
+    assert check(tmp_path, "c.npz", "--spec", str(reached)) == 1

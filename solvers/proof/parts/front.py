@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from solvers.proof.network import NORMALIZATION, CheckedNetwork, Part
-from solvers.proof.onnx_file import Node
+from solvers.proof.network import NORMALIZATION, Array, CheckedNetwork, Part, Shape
+from solvers.proof.onnx_file import Node, UnsupportedProofError
 from solvers.proof.parts.selections import scaled
 
-__all__ = ["FRONT"]
+__all__ = ["FRONT", "per_channel"]
+
+
+def per_channel(mean: Sequence[float], std: Sequence[float], shape: Shape) -> tuple[Array, Array]:
+    """Return mean and std in float32, shaped so that they spread over one input of a shape.
+
+    Several numbers belong to axis −3, or else to the last one: the first of these of their size.
+
+    Raises:
+        UnsupportedProofError: They do not fit the shape, or are no numbers to normalise by.
+    """
+    means, stds = np.asarray(mean, np.float32), np.asarray(std, np.float32)
+    _require(len(means) == len(stds) > 0, "mean and std differ in length")
+    _require(np.isfinite(means).all() and np.isfinite(stds).all(), "numbers are not finite")
+    _require((stds > 0).all(), "a standard deviation is not positive")
+    axes = [a for a in (-3, -1) if len(shape) >= -a and shape[a] == len(means)]
+    spread = [1] * len(shape)
+    if len(means) > 1:
+        _require(axes, f"{len(means)} means do not fit the input's shape {shape}")
+        spread[axes[0]] = len(means)
+    return means.reshape(spread), stds.reshape(spread)
+
+
+def _require(condition: object, reason: str) -> None:
+    if not condition:
+        raise UnsupportedProofError(f"the normalisation cannot be applied: {reason}")
 
 
 def _normalization(network: CheckedNetwork, node: Node) -> None:
-    """(x − mean) / std of the input; channels are axis −3, or else the last, of their size."""
-    mean, std = (
-        np.asarray(node.take(name), np.float32).astype(np.float64) for name in ("mean", "std")
-    )
-    (source, shape), count = network.vector(node), len(mean)
-    node.require(len(std) == count > 0, "mean and std differ in length")
-    node.require(np.isfinite(mean).all() and np.isfinite(std).all(), "numbers are not finite")
-    node.require((std > 0).all(), "a standard deviation is not positive")
-    if count > 1:
-        axes = [a for a in (-3, -1) if len(shape) >= -a and shape[a] == count]
-        node.require(axes, f"{count} means do not fit the input's shape {shape}")
-        spread = [count if a == len(shape) + axes[0] else 1 for a in range(len(shape))]
-        mean, std = mean.reshape(spread), std.reshape(spread)
+    """(x − mean) / std of the input."""
+    source, shape = network.vector(node)
+    parts = per_channel(node.take("mean"), node.take("std"), shape)
+    mean, std = (part.astype(np.float64) for part in parts)
     bias = np.broadcast_to(-mean / std, shape)
     term = scaled((source, shape), shape, 1 / std)
     network.affine(node, shape, [term], bias, inexact=np.abs(bias))
