@@ -32,7 +32,7 @@ from models.network import Network
 from solvers.bounds.memory import out_of_memory
 from solvers.budget import Budget
 from solvers.convex.margins import CutOptions, ProgramOptions, program_margins
-from solvers.convex.sdp import SdpOptions, SdpStatus, sdp_margin
+from solvers.convex.sdp import SdpDual, SdpOptions, SdpStatus, sdp_margin
 from solvers.errors import (
     MemoryLimitError,
     SolverFailedError,
@@ -108,12 +108,14 @@ class MethodResult:
         status: How it ended.
         seconds: Wall time; filled in by whoever runs the method.
         reason: Why it is not `done`, in words.
+        duals: What semidefinite relaxations proved clauses with.
     """
 
     clause_lower: FloatArray
     status: MethodStatus = MethodStatus.DONE
     seconds: float = 0.0
     reason: str | None = None
+    duals: tuple[SdpDual, ...] = ()
 
     @property
     def lower(self) -> float:
@@ -172,7 +174,7 @@ def _sdp(task: ItemTask) -> MethodResult:
         clause_lower=task.clause_lower,
     )
     status = _SDP_STATUS.get(found.status, MethodStatus.DONE)
-    return MethodResult(found.clause_lower, status, reason=found.reason)
+    return MethodResult(found.clause_lower, status, reason=found.reason, duals=found.duals)
 
 
 _SDP_STATUS: Mapping[SdpStatus, MethodStatus] = MappingProxyType(

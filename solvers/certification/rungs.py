@@ -22,6 +22,7 @@ from solvers.certification.work import Work
 from solvers.errors import MemoryLimitError, UnsupportedMethodError
 from solvers.ladder import CaseBatch, LadderStep
 from solvers.methods import Method
+from solvers.proof.producing.found_duals import FoundDuals
 
 __all__ = ["Rungs"]
 
@@ -117,6 +118,10 @@ class Rungs:
             seed,
         )
         result = run_item_method(entry, task, method.value)
+        if work.trace is not None and result.duals:
+            found = FoundDuals.of(task.network, task.bounds, result.duals)
+            if found is not None:
+                work.trace.duals[0] = found
         before = self._unasked_seconds(entry.start)
         work.note(method, replace(result, seconds=result.seconds + before))
 

@@ -161,8 +161,8 @@ class Check:
 
     def _split(self, number: int, case: int, box: Box) -> None:
         """Check a box that splits of values inside the network close."""
-        close, enclosure = self._known("splits"), self._enclosure(case, [box])
-        for row, bounds, empty in close(enclosure, self.proof, number, self._rows(case)):
+        known, rows, enclosure = self._known, self._rows(case), self._enclosure(case, [box])
+        for row, bounds, empty in known("splits")(enclosure, self.proof, number, rows, known):
             margins, names = bounds - self.proof.offset[row], [f"tree {number}"] * len(row)
             self._accept(names, enclosure, self.proof.matrix[row], margins)
             self.leaves += empty

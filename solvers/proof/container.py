@@ -27,6 +27,7 @@ __all__ = [
     "Ball",
     "Balls",
     "BoundGroup",
+    "Duals",
     "InputTree",
     "NeuronTree",
     "Proof",
@@ -44,7 +45,7 @@ MAX_BYTES = 1 << 30
 MAX_MANIFEST_BYTES, MAX_MEMBERS = 16 << 20, 100_000
 
 Array = NDArray[Any]
-SLOPES = "|u1 <u2"
+SLOPES, NUMBERS = "|u1 <u2", "<f4 <f8"
 
 
 class ProofError(Exception):
@@ -129,6 +130,26 @@ class BoundGroup:
 
 
 @dataclass(frozen=True, eq=False)
+class Duals:
+    """Multipliers of semidefinite relaxations, each of which proves one row in a leaf.
+
+    Attributes:
+        bound: What the row is at least, but for rounding and what is missing to 0.
+        diagonal: Of w² ≤ 1 for every column: inputs that vary, then values of the tree.
+        start: Into the next three, one more than there are duals.
+        left, right: Two forms, by number, whose product is multiplied.
+        product: Multiplier of the product.
+    """
+
+    bound: Array = field(metadata=_array("<f8", "duals", "dual_bound"))
+    diagonal: Array = field(metadata=_array(NUMBERS, "duals columns", "dual_diagonal"))
+    start: Array = field(metadata=_array("<i8", "dual_starts", "dual_start"))
+    left: Array = field(metadata=_array("<i4", "products", "dual_left"))
+    right: Array = field(metadata=_array("<i4", "products", "dual_right"))
+    product: Array = field(metadata=_array(NUMBERS, "products", "dual_product"))
+
+
+@dataclass(frozen=True, eq=False)
 class NeuronTree:
     """How one box is closed by splits of values inside the network.
 
@@ -142,10 +163,11 @@ class NeuronTree:
         tighten_start: Into the next two, one more than there are tightenings.
         tighten_value, tighten_side: Position in `index`, and 0 for lower or 1 for upper.
         leaf_row: Row that is positive, among all of the file; −1 for none, the leaf being empty.
-        leaf_alpha: Row of `alpha`, −1 for adaptive slopes.
+        leaf_alpha: Row of `alpha`, −1 for adaptive slopes, −2 − k for dual k.
         alpha: Lower slopes, as in `BoundGroup`.
         gamma_start: Into the next two, one more than there are leaves.
         gamma_value, gamma: Position in `index` and multiplier, positive for the upper bound.
+        duals: That leaves are proved by, or None.
     """
 
     values: tuple[tuple[str, int], ...]
@@ -163,6 +185,7 @@ class NeuronTree:
     gamma_start: Array = field(metadata=_array("<i8", "starts"))
     gamma_value: Array = field(metadata=_array("<i4", "multipliers"))
     gamma: Array = field(metadata=_array("<f4", "multipliers"))
+    duals: Duals | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,8 +261,19 @@ def check_tree(tree: NeuronTree, name: str) -> None:
     _form(name, (tree.tighten_side <= 1).all(), "a tightening of an unknown side")
     finite = np.isfinite(tree.split_point).all() and np.isfinite(tree.gamma).all()
     _form(name, finite, "a split or multiplier that is not finite")
-    known = ((tree.leaf_alpha >= -1) & (tree.leaf_alpha < len(tree.alpha))).all()
+    duals = 0 if tree.duals is None else len(tree.duals.bound)
+    known = ((tree.leaf_alpha >= -1 - duals) & (tree.leaf_alpha < len(tree.alpha))).all()
     _form(name, known and (tree.leaf_row >= -1).all(), "a leaf out of range")
+    if tree.duals is not None:
+        _check_duals(tree.duals, name)
+
+
+def _check_duals(duals: Duals, name: str) -> None:
+    start = duals.start
+    rising = len(start) == len(duals.bound) + 1 and start[0] == 0 and (np.diff(start) >= 0).all()
+    _form(name, rising and start[-1] == len(duals.left), "duals with offsets that do not fit")
+    numbers = duals.bound, duals.diagonal, duals.product
+    _form(name, all(np.isfinite(part).all() for part in numbers), "a dual that is not finite")
 
 
 def _form(name: str, condition: object, what: str) -> None:
@@ -287,14 +321,19 @@ class _Reader:
         return Proof(**named, **arrays)
 
     def _tree(self, number: int, entry: object) -> NeuronTree:
-        parts, values = _fields(entry, f"tree {number}", values=list, bounds=list), []
+        named = {"duals": False, **entry} if isinstance(entry, dict) else entry
+        parts = _fields(named, f"tree {number}", values=list, bounds=list, duals=bool)
+        values = []
         for value in parts["values"]:
             named = _fields(value, f"values of tree {number}", tensor=str, count=int)
             values.append((named["tensor"], _whole(named["count"], "count")))
-        for axis in {axis for _, entry in arrays_of(NeuronTree) for axis in entry.metadata["axes"]}:
+        own = *arrays_of(NeuronTree), *arrays_of(Duals)
+        for axis in {axis for _, entry in own for axis in entry.metadata["axes"]}:
             self._sizes.pop(axis, None)  # each tree has sizes of its own
         self._sizes["values"] = sum(count for _, count in values)
         arrays, where = self._arrays(f"n{number}/", NeuronTree), f"n{number}/b"
+        if parts["duals"]:
+            arrays["duals"] = Duals(**self._arrays(f"n{number}/", Duals))
         groups = [self._group(f"{where}{k}/", group) for k, group in enumerate(parts["bounds"])]
         return NeuronTree(tuple(values), tuple(groups), **arrays)
 

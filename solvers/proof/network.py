@@ -24,7 +24,7 @@ from solvers.proof.onnx_file import Graph, Node, UnsupportedProofError
 
 if TYPE_CHECKING:
     from solvers.proof.bounds import Enclosure, Function, Region
-    from solvers.proof.container import Balls, Proof
+    from solvers.proof.container import Balls, Duals, Proof
 
 UNIT = 2.0**-53
 INEXACT = 8 * UNIT
@@ -51,14 +51,15 @@ class Part:
         operators: How nodes become steps, by operator.
         balls: Puts boxes of a case into its ball.
         splits: Gives rows and bounds of leaves of a box that values inside the network split, and
-            how many more are empty.
+            how many more are empty; it is told how to ask for `duals`, which bound a row of one.
         watch: What is told of all leaves: bounds, rows that are positive, and their margins.
     """
 
     name: str
     operators: Mapping[str, Translator] = field(default_factory=dict)
     balls: Callable[[Region, Balls, int], Region] | None = None
-    splits: Callable[[Enclosure, Proof, int, slice], Leaves] | None = None
+    splits: Callable[[Enclosure, Proof, int, slice, Callable[[str], Any]], Leaves] | None = None
+    duals: Callable[[Enclosure, Any, Duals, int, Array], float] | None = None
     watch: Callable[[Enclosure, Array, Array], None] | None = None
 
 

@@ -24,12 +24,14 @@ from solvers.proof.dyadic import Dyadic
 from solvers.proof.network import Affine, CheckedNetwork, Nonlinear, dense
 from solvers.proof.onnx_file import UnsupportedProofError
 from solvers.proof.parts import read_network
+from solvers.proof.rational_dual import exact_dual
 
 __all__ = ["MOST_PRODUCTS", "ExactCheck", "check_exactly"]
 
 MOST_PRODUCTS = 400_000_000
 """About a minute's work."""
 _LEAF, _SPLIT = 0, 1
+_ADAPTIVE = -1
 
 Corners = tuple[Dyadic, Dyadic]
 Indices = NDArray[np.intp]
@@ -244,6 +246,10 @@ class _Exact:
             high = high + self._image(positive, before[1]) + self._image(negative, before[0])
         return low, high
 
+    def spend(self, products: int) -> None:
+        """Count products that are computed elsewhere."""
+        self._meter.spend(products)
+
     def _image(self, matrix: Dyadic, values: Dyadic) -> Dyadic:
         self._meter.spend(matrix.mantissa.size)
         return matrix @ values
@@ -337,9 +343,32 @@ class _Check:
             row = int(tree.leaf_row[leaf])
             if row not in rows:
                 raise ProofError(f"tree {number}: leaf {leaf} is not empty and names no row")
-            extra = _extra_of_leaf(tree, leaf, values)
-            margin = self._margins(domain, np.array([row]), extra)
-            self._accept(margin.fraction(), f"tree {number}, leaf {leaf}")
+            if tree.leaf_alpha[leaf] < _ADAPTIVE:
+                margin = self._by_dual(domain, tree, leaf, values)
+            else:
+                extra = _extra_of_leaf(tree, leaf, values)
+                margin = self._margins(domain, np.array([row]), extra).fraction()
+            self._accept(margin, f"tree {number}, leaf {leaf}")
+
+    def _by_dual(
+        self,
+        domain: Domain,
+        tree: NeuronTree,
+        leaf: int,
+        values: Mapping[int, tuple[slice, Indices]],
+    ) -> Fraction:
+        """Return the exact margin of a leaf that a dual matrix proves."""
+        row, number = int(tree.leaf_row[leaf]), _ADAPTIVE - 1 - int(tree.leaf_alpha[leaf])
+        if tree.duals is None or number >= len(tree.duals.bound):
+            raise ProofError(f"leaf {leaf} names dual {number}, which there is not")
+        columns = len(self._proof.lower[0]) + len(tree.index)
+        products = int(tree.duals.start[number + 1] - tree.duals.start[number])
+        self._exact.spend((columns + products) * columns**2)
+        layers = {out: (layer.terms, layer.bias) for out, layer in self._exact.layers.items()}
+        rows = Dyadic.of(self._proof.matrix[row : row + 1])
+        given = tree.duals, number, rows
+        found = exact_dual(self._exact.network, layers, domain, values, given)
+        return found - Fraction(float(self._proof.offset[row]))
 
     def _improve_by(
         self, known: Domain, group: BoundGroup, values: Mapping[int, tuple[slice, Indices]]

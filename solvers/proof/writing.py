@@ -65,6 +65,7 @@ def _manifest(proof: Proof) -> dict[str, object]:
                     {"tensor": g.tensor, "rows": len(g.index), "alpha": _sharing(g)}
                     for g in tree.groups
                 ],
+                **({} if tree.duals is None else {"duals": True}),
             }
             for tree in proof.trees
         ],
@@ -83,6 +84,8 @@ def _members(proof: Proof) -> Iterator[tuple[str, NDArray[Any]]]:
         parts.append(("", proof.balls))
     for number, neurons in enumerate(proof.trees):
         parts.append((f"n{number}/", neurons))
+        if neurons.duals is not None:
+            parts.append((f"n{number}/", neurons.duals))
         parts += [(f"n{number}/b{place}/", group) for place, group in enumerate(neurons.groups)]
     for where, part in parts:
         for name, entry in arrays_of(type(part)):

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers.proof.container import (
+    Duals,
     InputTree,
     NeuronTree,
     Proof,
@@ -116,7 +117,7 @@ Change = Callable[[Array, Generator], "Array | None"]
 
 
 def _on_field(owner: str, field: str, change: Change) -> Mutation:
-    """Return a mutation of one array: of the proof, its input tree, or one of its neuron trees."""
+    """Return a mutation of one array: of the proof, its input tree, a neuron tree or duals."""
 
     def mutation(proof: Proof, generator: Generator) -> Proof | None:
         if owner == "proof":
@@ -128,11 +129,14 @@ def _on_field(owner: str, field: str, change: Change) -> Mutation:
         if not proof.trees:
             return None
         place = int(generator.integers(len(proof.trees)))
-        array = change(getattr(proof.trees[place], field), generator)
-        if array is None:
+        tree = proof.trees[place]
+        part = tree if owner == "neurons" else tree.duals
+        array = None if part is None else change(getattr(part, field), generator)
+        if array is None or part is None:
             return None
+        changed: Any = replace(part, **{field: array})  # type: ignore[arg-type]
         trees = list(proof.trees)
-        trees[place] = replace(trees[place], **{field: array})
+        trees[place] = changed if owner == "neurons" else replace(tree, duals=changed)
         return replace(proof, trees=tuple(trees))
 
     return mutation
@@ -285,8 +289,9 @@ def _structural() -> Mapping[str, Mutation]:
         "neurons": tuple(
             field.name
             for field in dataclasses.fields(NeuronTree)
-            if field.name not in {"values", "groups"}
+            if field.name not in {"values", "groups", "duals"}
         ),
+        "duals": tuple(field.name for field in dataclasses.fields(Duals)),
     }
     for owner, fields in arrays.items():
         for field in fields:

@@ -4,6 +4,21 @@
 """
 
 from solvers.convex.sdp.margin import sdp_margin
-from solvers.convex.sdp.options import SdpOptions, SdpProgress, SdpResult, SdpSolver, SdpStatus
+from solvers.convex.sdp.options import (
+    SdpDual,
+    SdpOptions,
+    SdpProgress,
+    SdpResult,
+    SdpSolver,
+    SdpStatus,
+)
 
-__all__ = ["SdpOptions", "SdpProgress", "SdpResult", "SdpSolver", "SdpStatus", "sdp_margin"]
+__all__ = [
+    "SdpDual",
+    "SdpOptions",
+    "SdpProgress",
+    "SdpResult",
+    "SdpSolver",
+    "SdpStatus",
+    "sdp_margin",
+]

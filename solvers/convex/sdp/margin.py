@@ -16,6 +16,7 @@ from solvers.budget import Budget
 from solvers.convex.sdp.hinges import lift_network
 from solvers.convex.sdp.lift import LiftingStoppedError
 from solvers.convex.sdp.options import (
+    SdpDual,
     SdpOptions,
     SdpProgress,
     SdpResult,
@@ -113,6 +114,7 @@ class _Search:
     size: int = field(default=0, kw_only=True)
     steps: int = field(default=0, kw_only=True)
     solver: SdpSolver | None = field(default=None, kw_only=True)
+    duals: dict[int, SdpDual] = field(default_factory=dict, kw_only=True)
 
     @property
     def interrupted(self) -> SdpStatus:
@@ -176,10 +178,10 @@ class _Search:
         finished = True
         for number, (row, offset) in enumerate(zip(rows.matrix, rows.offset, strict=True)):
             share = budget.share(1.0 / (len(rows.offset) - number))
-            objective = outputs.objective(row, float(offset))
+            wanted = program.with_objective(outputs.objective(row, float(offset)))
             assert self.solver is not None  # noqa: S101  chosen before
             outcome = ascend(
-                program.with_objective(objective),
+                wanted,
                 self.solver,
                 self.options,
                 budget=share,
@@ -187,6 +189,10 @@ class _Search:
             )
             self.steps += outcome.steps
             self.lower[clause] = max(self.lower[clause], outcome.bound)
+            known = self.duals.get(clause)
+            if known is None or outcome.bound > known.bound:
+                found = SdpDual(clause, number, outcome.bound, wanted, outcome.multipliers)
+                self.duals[clause] = found
             finished &= outcome.finished
             _LOG.info("clause %d: %s proves %g", clause, self.solver, outcome.bound)
             if self.options.stop_when_positive and self.lower[clause] > 0.0:
@@ -209,4 +215,5 @@ class _Search:
             self.solver,
             self.steps,
             reason,
+            tuple(self.duals.values()),
         )

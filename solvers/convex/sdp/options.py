@@ -13,9 +13,19 @@ from numpy.typing import NDArray
 from models.errors import InvalidInputError
 from solvers.convex.sdp.clarabel_adapter import solve_with_clarabel
 from solvers.convex.sdp.cone import ConeSolver
+from solvers.convex.sdp.program import Program
+from solvers.convex.sdp.safe import Multipliers
 from solvers.convex.sdp.scs_adapter import solve_with_scs
 
-__all__ = ["SdpOptions", "SdpProgress", "SdpResult", "SdpSolver", "SdpStatus", "SolverOutcome"]
+__all__ = [
+    "SdpDual",
+    "SdpOptions",
+    "SdpProgress",
+    "SdpResult",
+    "SdpSolver",
+    "SdpStatus",
+    "SolverOutcome",
+]
 
 
 class SdpSolver(StrEnum):
@@ -123,6 +133,24 @@ class SdpProgress:
 
 
 @dataclass(frozen=True, eq=False)
+class SdpDual:
+    """What one row of a clause was proved with.
+
+    Attributes:
+        clause, row: Which row, counted in its clause.
+        bound: Proved of it, in the units of the specification.
+        program: With its objective.
+        multipliers: Of the program's products and columns.
+    """
+
+    clause: int
+    row: int
+    bound: float
+    program: Program
+    multipliers: Multipliers
+
+
+@dataclass(frozen=True, eq=False)
 class SdpResult:
     """Proved lower bounds.
 
@@ -134,6 +162,7 @@ class SdpResult:
         solver: Who looked for multipliers; None if nobody had to.
         steps: Of the solver, over all clauses.
         reason: Why it stopped early, in words.
+        duals: What rows were proved with, the best of each clause that was worked on.
     """
 
     clause_lower: NDArray[np.float64]
@@ -143,6 +172,7 @@ class SdpResult:
     solver: SdpSolver | None = None
     steps: int = 0
     reason: str | None = None
+    duals: tuple[SdpDual, ...] = ()
 
     @property
     def lower(self) -> float:
@@ -158,8 +188,10 @@ class SolverOutcome:
         bound: Proved, in the units of the specification; −∞ for nothing.
         finished: Whether it stopped of its own accord.
         steps: How many it took.
+        multipliers: That prove the bound.
     """
 
     bound: float
     finished: bool
-    steps: int = 0
+    steps: int
+    multipliers: Multipliers

@@ -45,6 +45,7 @@ class Forms:
             z = max(0, ẑ) with ẑ ∈ [lower, upper], the slack z − ẑ; the triangle
             upper (ẑ − lower) / (upper − lower) − z; ẑ − lower; upper − ẑ. Each is scaled by a
             power of two.
+        scale: These powers of two, shape `(forms,)`.
         error: Shape `(forms,)`: how far below 0 a row may be at a run of the network.
         reach: Shape `(forms,)`: largest magnitude of a row for w in the cube.
         height: For every hinge, the form 1 + w of its column, which is a multiple of z.
@@ -52,6 +53,7 @@ class Forms:
     """
 
     matrix: SparseMatrix
+    scale: FloatArray
     error: FloatArray
     reach: FloatArray
     height: IndexArray
@@ -235,7 +237,7 @@ def _forms(lifted: LiftedNetwork, scaling: _Scaling) -> Forms:
     scale = np.where(np.arange(reach.size) <= 2 * columns, 1.0, 2.0 ** -np.ceil(np.log2(least)))
     matrix = (sp.diags_array(scale, format="csr") @ matrix).tocsr()
     steep = hinges.upper >= -hinges.lower
-    return Forms(matrix, all_errors * scale, reach * scale, 1 + hinges.column, steep)
+    return Forms(matrix, scale, all_errors * scale, reach * scale, 1 + hinges.column, steep)
 
 
 def _hinge_rows(

@@ -23,7 +23,7 @@ from solvers.convex.sdp.assembly import WorkingForms
 from solvers.convex.sdp.program import Products, Program
 from solvers.convex.sdp.rounding import cholesky_proves, gamma
 
-__all__ = ["Multipliers", "safe_bound"]
+__all__ = ["Multipliers", "best_repair", "quick_repair", "safe_bound"]
 
 FloatArray = NDArray[np.float64]
 
@@ -145,10 +145,10 @@ def _in_units(program: Program, bound: float) -> float:
 def _repair(matrix: FloatArray) -> tuple[float, float]:
     """Return a shift σ of the inner block and a corner γ that make S positive semidefinite."""
     thorough = matrix.shape[0] <= _DENSE_SPECTRUM
-    return _best_repair(matrix) if thorough else _quick_repair(matrix)
+    return best_repair(matrix) if thorough else quick_repair(matrix)
 
 
-def _quick_repair(matrix: FloatArray) -> tuple[float, float]:
+def quick_repair(matrix: FloatArray) -> tuple[float, float]:
     """Return the first shift, from none up, with which the inner block can be factorised."""
     inner, border = matrix[1:, 1:], matrix[1:, 0]
     index = np.arange(inner.shape[0])
@@ -163,7 +163,7 @@ def _quick_repair(matrix: FloatArray) -> tuple[float, float]:
     return 0.0, -np.inf
 
 
-def _best_repair(matrix: FloatArray) -> tuple[float, float]:
+def best_repair(matrix: FloatArray) -> tuple[float, float]:
     """Return the shift σ and the corner γ that maximise γ − (size − 1) σ.
 
     With T the matrix without its first row and column h, S is positive semidefinite where

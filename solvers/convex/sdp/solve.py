@@ -47,7 +47,7 @@ def ascend(
     """
     if program.size == 1:
         nothing = Multipliers(program.products, np.zeros(0), np.zeros(program.products.count))
-        return SolverOutcome(safe_bound(program, nothing), finished=True)
+        return SolverOutcome(safe_bound(program, nothing), True, 0, nothing)
     return _SOLVERS[solver](program, options, budget, on_step)
 
 
@@ -97,7 +97,8 @@ def _interior(
         budget, start=start, on_step=lambda bound: on_step(bound, method.iterations)
     )
     bound = safe_bound(program, multipliers)
-    return SolverOutcome(bound, method.finished or bound > settings.goal, method.iterations)
+    done = method.finished or bound > settings.goal
+    return SolverOutcome(bound, done, method.iterations, multipliers)
 
 
 def _first_order(
@@ -115,7 +116,7 @@ def _first_order(
     multipliers = method.run(working, on_step=lambda estimate: on_step(estimate, method.steps))
     bound = safe_bound(program, multipliers)
     done = bound > _goal(options) or method.steps >= settings.steps
-    return SolverOutcome(bound, done, method.steps)
+    return SolverOutcome(bound, done, method.steps, multipliers)
 
 
 def interior_seconds(program: Program, options: SdpOptions) -> float:
@@ -147,11 +148,13 @@ def _by_cone_solver(solver: SdpSolver) -> Ascent:
         on_step(bound, steps)
         fits = interior_bytes(program, options) <= options.memory_bytes
         if not options.polish or not fits or budget.exhausted or bound > _goal(options):
-            return SolverOutcome(bound, done, steps)
+            return SolverOutcome(bound, done, steps, multipliers)
         # What proves nothing at all is no place to go on from.
         start = multipliers if np.isfinite(bound) else None
         polished = _interior(program, options, budget, on_step, start=start)
-        return SolverOutcome(max(bound, polished.bound), polished.finished, steps + polished.steps)
+        best = polished.multipliers if polished.bound > bound else multipliers
+        steps += polished.steps
+        return SolverOutcome(max(bound, polished.bound), polished.finished, steps, best)
 
     return run
 

@@ -29,6 +29,7 @@ from solvers.proof.parts.maxima import MAXIMA
 from solvers.proof.parts.pieces import PIECES
 from solvers.proof.parts.products import PRODUCTS
 from solvers.proof.parts.selections import SELECTIONS
+from solvers.proof.parts.semidefinite import SEMIDEFINITE
 from solvers.proof.parts.shapes import SHAPES
 from solvers.proof.parts.smooth import SMOOTH
 from solvers.proof.parts.softmax import SOFTMAX
@@ -60,6 +61,7 @@ _TABLE: Mapping[str, Part] = {
     "smooth": SMOOTH,
     "softmax": SOFTMAX,
     "shapes": SHAPES,
+    "semidefinite": SEMIDEFINITE,
 }
 """By the file that a part stands in; the last one that knows an operator counts."""
 PARTS: Sequence[Part] = tuple(_TABLE.values())

@@ -7,8 +7,9 @@ domain is empty: a lower bound above an upper one, both of which hold, means tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count, islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from solvers.proof.network import CheckedNetwork, Part
 __all__ = ["SPLITS", "apply_group", "columns_of"]
 
 SPLIT, TIGHTEN = 1, 2
+ADAPTIVE = -1
+"""In place of a row of slopes; what is below that names a dual."""
 
 Parts = Mapping[int, tuple[slice, Integers]]
 Leaf = tuple[int, Array, Array]
@@ -89,7 +92,7 @@ def shares(whole: NDArray[np.unsignedinteger]) -> Array:
 
 
 def close(
-    enclosure: Enclosure, proof: Proof, number: int, rows: slice
+    enclosure: Enclosure, proof: Proof, number: int, rows: slice, known: Callable[[str], Any]
 ) -> Iterator[tuple[Integers, Array, int]]:
     """Bound a row in every leaf of the trees of all clauses.
 
@@ -98,12 +101,13 @@ def close(
         proof: Whose tree closes it.
         number: Of the tree.
         rows: Those of the case.
+        known: Gives what another part knows.
 
     Yields:
         Which rows, their lower bounds in as many leaves, and how many further leaves are empty.
     """
     tree, name = proof.trees[number], f"tree {number}"
-    walk = _Walk(enclosure, tree, name)
+    walk = _Walk(enclosure, tree, name, known)
     clauses = proof.row_clause[rows]
     for clause in range(clauses[-1] + 1):
         own, leaves = np.flatnonzero(clauses == clause) + rows.start, walk.leaves()
@@ -121,8 +125,10 @@ def close(
 class _Walk:
     """Visits the domains of a tree, clause after clause."""
 
-    def __init__(self, enclosure: Enclosure, tree: NeuronTree, name: str) -> None:
-        self._enclosure, self._tree, self._name = enclosure, tree, name
+    def __init__(
+        self, enclosure: Enclosure, tree: NeuronTree, name: str, known: Callable[[str], Any]
+    ) -> None:
+        self._enclosure, self._tree, self._name, self._known = enclosure, tree, name, known
         check_tree(tree, name)
         self._parts = columns_of(enclosure.network, tree.values, tree.index)
         for group in tree.groups:
@@ -163,7 +169,12 @@ class _Walk:
         choices = Choices(
             spread(slopes, parts, network.sizes, np.nan), spread(factors, parts, network.sizes, 0.0)
         )
-        return self._within(low, high).backward(network.output, rows, choices=choices)
+        found = self._within(low, high).backward(network.output, rows, choices=choices)
+        for place in np.flatnonzero(alpha < ADAPTIVE).tolist():
+            one = self._within(low[place][None], high[place][None])
+            bound, dual = self._known("duals"), ADAPTIVE - 1 - int(alpha[place])
+            found[place] = bound(one, parts, tree.duals, dual, rows[place])
+        return found
 
     def _columns(self, enclosure: Enclosure) -> Box:
         """Return bounds of all values that are listed."""

@@ -23,6 +23,7 @@ from solvers.proof.onnx_file import UnsupportedProofError
 from solvers.proof.parts import check_proof
 from solvers.proof.producing.box_proof import BoxCloser, clause_margins, stacked_rows
 from solvers.proof.producing.box_tree import BoxTree
+from solvers.proof.producing.dual_proof import DualCloser
 from solvers.proof.producing.ground import Ground, ball_of
 from solvers.proof.producing.neuron_search import NeuronCloser
 from solvers.proof.producing.trace import Trace
@@ -211,6 +212,14 @@ class _Work:
         """Close one case by boxes or by splits inside the network."""
         share = self._budget.share(1.0 / (len(self._cases) - place))
         reason = "no proof was found"
+        region = case.region
+        whole = BoxTree.whole(region.lower.ravel(), region.upper.ravel())
+        duals = self._trace.duals.get(place)
+        if duals is not None:
+            found = DualCloser(self._ground, case, first_row, duals, budget=share).close()
+            if found is not None:
+                self._trees.append(found)
+                return whole, len(self._trees)
         if suits_boxes(self._ground.folded, case):
             tree = self._boxes(place, case, share)
             if tree is not None:
@@ -219,14 +228,13 @@ class _Work:
             if place in self._trace.by_boxes:
                 return reason
         recorded = self._trace.neurons.get(place)
-        found = None if recorded is None else recorded.best
-        closer = NeuronCloser(self._ground, case, first_row, share, found=found)
+        leaves = None if recorded is None else recorded.best
+        closer = NeuronCloser(self._ground, case, first_row, share, found=leaves)
         neurons = closer.close(hard=place in self._trace.hard)
         if neurons is None:
             return closer.reason
         self._trees.append(neurons)
-        region = case.region
-        return BoxTree.whole(region.lower.ravel(), region.upper.ravel()), len(self._trees)
+        return whole, len(self._trees)
 
     def _boxes(self, place: int, case: Case, budget: Budget) -> BoxTree | None:
         """Close one case by boxes, with larger margins where these cost little."""

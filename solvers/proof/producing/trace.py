@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from solvers.proof.producing.box_tree import BoxLeaves
+from solvers.proof.producing.found_duals import FoundDuals
 from solvers.search.neurons import Leaf
 
 __all__ = ["NeuronLeaves", "RecordedLeaves", "Trace"]
@@ -72,6 +73,7 @@ class Trace:
         boxes: Leaves of the search over boxes, by the positions of cases.
         by_boxes: Cases that it decided.
         neurons: Leaves of the search over neurons, by the positions of cases.
+        duals: Multipliers of semidefinite relaxations, by the positions of cases.
         hard: Cases that no bounds with adaptive slopes decided, so far as is known.
         assess: Says whether a `verified` survives float32, for where no proof does.
     """
@@ -79,6 +81,7 @@ class Trace:
     boxes: BoxLeaves = field(default_factory=BoxLeaves)
     by_boxes: set[int] = field(default_factory=set)
     neurons: dict[int, RecordedLeaves] = field(default_factory=dict)
+    duals: dict[int, FoundDuals] = field(default_factory=dict)
     hard: set[int] = field(default_factory=set)
     assess: Callable[[], bool | None] = field(default=lambda: None)
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from solvers.proof import (
     Balls,
     BoundGroup,
+    Duals,
     Proof,
     ProofFormatError,
     container,
@@ -43,8 +44,13 @@ def example() -> Proof:
         BoundGroup("z1", index, side, np.zeros((1, 6), np.uint16)),
         BoundGroup("z1", index, side, np.zeros((2, 6), np.uint8)),
     )
+    duals = Duals(
+        np.ones(2), np.ones((2, 8)), np.array([0, 1, 1]), index[:1], index[:1],
+        np.ones(1, np.float32),
+    )  # fmt: skip
+    tree = builder.tree(groups=groups, duals=duals)
     return proof_of(
-        content, np.zeros(2), np.ones(2), tree=whole([1]), trees=(builder.tree(groups=groups),),
+        content, np.zeros(2), np.ones(2), tree=whole([1]), trees=(tree,),
         normalization=((0.5,), (2.0,)), balls=Balls(2, np.zeros((1, 2)), np.ones((1, 2))),
     )  # fmt: skip
 

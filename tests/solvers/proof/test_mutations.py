@@ -22,6 +22,7 @@ from solvers.problem import Box, Case, Clause, Problem, Specification
 from solvers.proof import Proof, ProofFormatError, check_proof, read_proof
 from solvers.proof.producing import produce
 from tests.helpers.adversarial import Trap, dense
+from tests.helpers.duals import bounded
 from tests.helpers.proof_mutations import flipped, mutated
 from tests.helpers.rational import Layer, exact_margin_of
 
@@ -60,7 +61,7 @@ def problem_of(layers: tuple[Layer, ...], generator: np.random.Generator) -> Pro
 
 @pytest.fixture(scope="module")
 def proofs() -> list[Proved]:
-    """Proofs by boxes and by splits inside the network."""
+    """Proofs by boxes, by splits inside the network and by dual matrices."""
     found = []
     patch = pytest.MonkeyPatch()
     for seed in range(6):
@@ -75,7 +76,19 @@ def proofs() -> list[Proved]:
         patch.undo()
         assert isinstance(outcome, produce.Proven), outcome
         found.append(Proved(network, layers, outcome.content))
-    return found
+    return [*found, *(by_duals(seed) for seed in range(3))]
+
+
+def by_duals(seed: int) -> Proved:
+    """Return a proof by dual matrices of semidefinite relaxations."""
+    generator = np.random.default_rng(seed)
+    layers = layers_of(generator)
+    region = problem_of(layers, generator).cases[0].region
+    given = bounded(layers, region, np.eye(3)[:2])
+    prover = produce.Prover(load_network(given.content), "cpu")
+    outcome = prover.prove(Problem((given.case,)), Budget.of_seconds(300.0), trace=given.trace)
+    assert isinstance(outcome, produce.Proven), outcome
+    return Proved(given.content, layers, outcome.content)
 
 
 def states_the_truth(proof: Proof, layers: tuple[Layer, ...]) -> bool:
@@ -103,7 +116,8 @@ def test_proofs_of_both_kinds_are_changed(proofs: list[Proved], tmp_path: Path) 
         assert states_the_truth(proof, proved.layers)
         kinds.add((len(proof.trees) > 0, len(proof.tree.dimension) > 1))
         kinds.update(("split", bool((tree.kind == 1).any())) for tree in proof.trees)
-    assert {(True, False), (False, True), ("split", True)} <= kinds
+        kinds.update(("duals", tree.duals is not None) for tree in proof.trees)
+    assert {(True, False), (False, True), ("split", True), ("duals", True)} <= kinds
 
 
 def test_changed_proofs_are_accepted_only_if_they_are_true(
