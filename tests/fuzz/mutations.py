@@ -13,7 +13,14 @@ from typing import Any
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
-__all__ = ["damage_bytes", "damage_json", "damage_npz", "damage_onnx", "damage_text"]
+__all__ = [
+    "damage_bytes",
+    "damage_json",
+    "damage_npz",
+    "damage_onnx",
+    "damage_proof",
+    "damage_text",
+]
 
 _NUMBERS = (0, 1, -1, 2, 7, 127, 128, 255, 256, 32767, 65536, 2**31 - 1, -(2**31), 2**32, 2**40,
             2**62, 2**63 - 1, -(2**63))  # fmt: skip
@@ -111,6 +118,19 @@ def damage_npz(chance: random.Random, data: bytes) -> bytes:
             archive.writestr(name, changed)
     packed = stream.getvalue()
     return damage_bytes(chance, packed) if chance.random() < 0.2 else packed
+
+
+def damage_proof(chance: random.Random, data: bytes) -> bytes:
+    """Change what the manifest of a proof says, or damage it as any archive of arrays."""
+    if chance.random() < 0.6:
+        return damage_npz(chance, data)
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive, zipfile.ZipFile(stream, "w") as changed:
+        for entry in archive.infolist():
+            content = archive.read(entry)
+            told = entry.filename.endswith(".json")
+            changed.writestr(entry.filename, damage_json(chance, content) if told else content)
+    return stream.getvalue()
 
 
 def _headed(chance: random.Random, content: bytes) -> bytes:

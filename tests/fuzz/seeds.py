@@ -13,11 +13,26 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 
+from models.data import load_dataset
+from models.onnx_import import load_network
+from models.runtime import OnnxRuntime
+from solvers.certification import Certifier, CertifyOptions
+from solvers.methods import Method
 from tests.helpers.data_files import cifar_batch, idx, images, labels
 from tests.helpers.networks import cnn, mlp, model, node, resnet
 from tests.helpers.problems import declarations
+from tests.helpers.proofs import random_layers, relu_net
 
-__all__ = ["bodies", "checkpoints", "networks", "npz_files", "pictures", "specifications"]
+__all__ = [
+    "bodies",
+    "checkpoints",
+    "networks",
+    "npz_files",
+    "pictures",
+    "proofs",
+    "proved_network",
+    "specifications",
+]
 
 
 def _normal(*shape: int) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -134,6 +149,32 @@ def npz_files() -> tuple[bytes, ...]:
                 stream, x=np.asfortranarray(x), y=np.arange(len(x)), classes=np.asarray(["a", "b"])
             )
             found.append(stream.getvalue())
+    return tuple(found)
+
+
+@cache
+def proved_network() -> bytes:
+    """Return the network that all proofs are about."""
+    return relu_net(random_layers((4, 8, 6, 3), 3))
+
+
+@cache
+def proofs() -> tuple[bytes, ...]:
+    """Return proofs by one box, by many, and by splits inside the network in a ball."""
+    network = load_network(proved_network())
+    x = np.random.default_rng(0).uniform(0.2, 0.8, (6, 4)).astype(np.float32)
+    runtime = OnnxRuntime(network)
+    labels = [int(runtime.run(one.reshape(1, 1, 4)).argmax()) for one in x]
+    stream = io.BytesIO()
+    np.savez(stream, x=x, y=np.asarray(labels))
+    dataset = load_dataset(stream.getvalue())
+    found = []
+    for norm, index in (("inf", 3), ("inf", 5), ("2", 5)):
+        options = CertifyOptions(
+            epsilon=0.1, methods=(Method.EXACT,), norm=norm, proof_timeout_seconds=60.0
+        )
+        (item,) = Certifier(network, dataset, options).items([index])
+        found.append(item.proof_file or b"")
     return tuple(found)
 
 

@@ -14,9 +14,17 @@ from models.data import DataLimits, load_dataset, load_source
 from models.errors import TightropeError
 from models.onnx_file.limits import ImportLimits
 from models.onnx_import import load_network
+from solvers.proof import ProofError, check_proof
 from solvers.vnnlib import VnnlibLimits, read_vnnlib
 from tests.fuzz import seeds
-from tests.fuzz.mutations import damage_bytes, damage_json, damage_npz, damage_onnx, damage_text
+from tests.fuzz.mutations import (
+    damage_bytes,
+    damage_json,
+    damage_npz,
+    damage_onnx,
+    damage_proof,
+    damage_text,
+)
 from training.checkpoint import FILE_NAME, read_checkpoint
 
 __all__ = ["TARGETS", "Target", "attempt"]
@@ -117,6 +125,19 @@ def _checkpoint(folder: Path) -> Iterator[Callable[[bytes], object]]:
 
 
 @contextmanager
+def _proof(folder: Path) -> Iterator[Callable[[bytes], object]]:
+    def read(content: bytes) -> object:
+        path = folder / "proof"
+        path.write_bytes(content)
+        result = check_proof(path, seeds.proved_network())
+        if not result.accepted:
+            raise ProofError(result.reason)
+        return result
+
+    yield read
+
+
+@contextmanager
 def _bodies(folder: Path) -> Iterator[Callable[[bytes], object]]:
     from tests.fuzz.requests import posting  # noqa: PLC0415 (loads the service)
 
@@ -136,5 +157,6 @@ TARGETS: Mapping[str, Target] = {
     "cifar": Target(seeds.cifar_files, damage_bytes, _file("data_batch_1.bin")),
     "images": Target(seeds.pictures, damage_bytes, _file("a/1.png")),
     "checkpoint": Target(seeds.checkpoints, damage_bytes, _checkpoint),
+    "proof": Target(seeds.proofs, damage_proof, _proof, (ProofError,)),
     "json": Target(seeds.bodies, damage_json, _bodies),
 }
