@@ -72,7 +72,7 @@ def test_leaves_of_a_search_close_it_again_whatever_is_lost_of_them(
     for start in (kept, spoilt, []):
         _, again, found = resumed(seed, start)
         assert again.proved == bracket.proved
-        assert again.lower <= again.upper
+        assert again.contradiction is None  # `upper` is what float32 made of an input
         if again.proved and found:
             assert covered(found) == pytest.approx(1.0)
 
