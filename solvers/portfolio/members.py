@@ -84,11 +84,9 @@ def _bound(run: Run, budget: Budget, method: Method, options: BoundOptions) -> N
     known = None if run.ladder is None else run.ladder.known(tried)
     try:
         step = batch.bound(method, options=options, known=known, budget=budget)
-    except MemoryLimitError as error:
-        run.reason = "memory"
-        run.note(method.value, began, str(error))
-        return
-    except StoppedError as error:
+    except (MemoryLimitError, StoppedError) as error:
+        if isinstance(error, MemoryLimitError):
+            run.reason = "memory"
         run.note(method.value, began, str(error))
         return
     for position, (bracket, lowers) in enumerate(zip(tried, step.clause_lower, strict=True)):

@@ -24,7 +24,7 @@ from solvers.bounds.balls import Balls
 from solvers.bounds.crossing import Coefficients, whole
 from solvers.budget import Budget
 from solvers.search.neurons.ascent import Ascent
-from solvers.search.neurons.crossing import Terms, Traces, relaxations_in
+from solvers.search.neurons.crossing import Terms, Traces, first_slopes, relaxations_in
 from solvers.search.neurons.functions import Bounded, Functions, Start
 from solvers.search.neurons.layout import Layout
 
@@ -157,7 +157,7 @@ class Bounder:
     def start(self) -> Tensor:
         """Slopes to begin with, and where lines that are moved begin, float32, one flat row."""
         layout = self.layout
-        slopes = (layout.upper > -layout.lower).to(torch.float32)
+        slopes = first_slopes(layout.lower, layout.upper)
         return torch.cat([slopes, layout.line_start]) if self._moves else slopes
 
     @property

@@ -28,7 +28,7 @@ from solvers.bounds.relaxation import ElementwiseRelaxation, Relaxation, SavedCo
 from solvers.bounds.rules import NonlinearRule, Slopes, rule_for
 from solvers.search.neurons.layout import Layout, Slot
 
-__all__ = ["Enclosing", "ReluLines", "Terms", "Traces", "relaxations_in"]
+__all__ = ["Enclosing", "ReluLines", "Terms", "Traces", "first_slopes", "relaxations_in"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +67,11 @@ class Terms:
             return self
         parts = (self.lower, self.upper, self.alpha, self.gamma)
         return Terms(*(part.to(dtype) for part in parts))
+
+
+def first_slopes(lower: Tensor, upper: Tensor) -> Tensor:
+    """Return the lower slopes of ReLUs that searches begin with, float32: of the smaller area."""
+    return (upper > -lower).to(torch.float32)
 
 
 @dataclass(eq=False)

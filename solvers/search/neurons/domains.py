@@ -54,6 +54,23 @@ class Domains:
         """Return domains of equal shapes, one after the other; there must be at least one part."""
         return cls(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
+    @classmethod
+    def begun(
+        cls,
+        clause: Tensor,
+        floor: Tensor,
+        lower: Tensor,
+        upper: Tensor,
+        *,
+        alpha: Tensor,
+        width: int,
+    ) -> Domains:
+        """Return domains of no depth, without multipliers; each will hold `width` candidates."""
+        zeros = torch.zeros_like(clause)
+        gamma = torch.zeros((*alpha.shape[:2], lower.shape[1]), device=lower.device)
+        candidates = torch.full((len(clause), width), -1, device=lower.device)
+        return cls(clause, floor, zeros, zeros, lower, upper, alpha, gamma, candidates)
+
     def numbered(self, number: Tensor) -> Domains:
         """Return the domains under other numbers."""
         return replace(self, number=number)

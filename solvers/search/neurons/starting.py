@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from solvers.search.neurons.crossing import first_slopes
 from solvers.search.neurons.domains import Domains
 from solvers.search.neurons.layout import Layout
 from solvers.search.neurons.recording import Leaf, Split
@@ -110,26 +111,21 @@ class Starts:
 
     def _domains(self, clause: int, floor: float, ends: Sequence[_End]) -> Domains:
         lower, upper = (torch.stack([getattr(end, side) for end in ends]) for side in _SIDES)
-        start = (upper > -lower).to(torch.float32)
-        alpha = start.unsqueeze(1).repeat(1, self._rows, 1)
-        gamma = torch.zeros_like(alpha)
+        count, device = len(ends), lower.device
+        begun = Domains.begun(
+            torch.full((count,), clause, device=device),
+            torch.full((count,), floor, dtype=torch.float64, device=device),
+            lower,
+            upper,
+            alpha=first_slopes(lower, upper).unsqueeze(1).repeat(1, self._rows, 1),
+            width=self._width,
+        )
         for position, end in enumerate(ends):
             if end.leaf is not None and len(end.leaf.alpha) == self._rows:
                 to, source = self._columns(end.leaf)
-                alpha[position][:, to] = end.leaf.alpha[:, source].to(alpha)
-                gamma[position][:, to] = end.leaf.gamma[:, source].to(gamma)
-        count, device = len(ends), lower.device
-        return Domains(
-            torch.full((count,), clause, device=device),
-            torch.full((count,), floor, dtype=torch.float64, device=device),
-            torch.tensor([len(end.splits) for end in ends], device=device),
-            torch.zeros(count, dtype=torch.long, device=device),
-            lower,
-            upper,
-            alpha,
-            gamma,
-            torch.full((count, self._width), -1, device=device),
-        )
+                begun.alpha[position][:, to] = end.leaf.alpha[:, source].to(begun.alpha)
+                begun.gamma[position][:, to] = end.leaf.gamma[:, source].to(begun.gamma)
+        return replace(begun, depth=torch.tensor([len(end.splits) for end in ends], device=device))
 
     def _columns(self, leaf: Leaf) -> tuple[Tensor, Tensor]:
         """Return where a leaf's values stand here, and where in the leaf, as far as both know."""

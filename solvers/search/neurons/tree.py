@@ -267,19 +267,14 @@ class Tree:
         layout, lower = self._layout, self._bracket.clause_lower
         clause = torch.from_numpy(np.flatnonzero(lower <= 0)).to(self._device)
         count = len(clause)
-        rows, start = self._clauses.rows, self._bounder.start
-        zeros = torch.zeros(count, dtype=torch.long, device=self._device)
         return self._numbers(
-            Domains(
+            Domains.begun(
                 clause,
                 torch.from_numpy(lower[lower <= 0]).to(self._device),
-                zeros,
-                zeros,
                 layout.lower.repeat(count, 1),
                 layout.upper.repeat(count, 1),
-                start.repeat(count, rows, 1),
-                torch.zeros((count, rows, layout.size), device=self._device),
-                torch.full((count, self._brancher.width), -1, device=self._device),
+                alpha=self._bounder.start.repeat(count, self._clauses.rows, 1),
+                width=self._brancher.width,
             )
         )
 
