@@ -30,7 +30,10 @@ def open_session(model: bytes, *, threads: int = 1) -> onnxruntime.InferenceSess
     options.inter_op_num_threads = 1
     options.log_severity_level = _FATAL_ONLY
     try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        # With a fallback it would try the same again, and print that to standard output.
+        return onnxruntime.InferenceSession(
+            model, options, providers=["CPUExecutionProvider"], enable_fallback=False
+        )
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
         raise ModelImportError(f"onnxruntime cannot run this network: {_brief(error)}") from error
 

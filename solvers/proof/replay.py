@@ -145,7 +145,10 @@ def _run(
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     try:
-        session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+        # With a fallback it would try the same again, and print that to standard output.
+        session = onnxruntime.InferenceSession(
+            network, options, providers=["CPUExecutionProvider"], enable_fallback=False
+        )
         entry = session.get_inputs()[0]
         shape = tuple(size if isinstance(size, int) and size > 0 else 1 for size in entry.shape)
         values: NDArray[np.floating] = x.reshape(shape)

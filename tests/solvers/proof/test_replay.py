@@ -93,3 +93,12 @@ def test_inputs_that_no_float32_equals_are_the_nearest_one(fixed: float, accepte
     assert (result.case == 0) is accepted
     if accepted:
         assert result.real is RealNumbers.CONFIRMS
+
+
+def test_networks_that_cannot_be_run_are_refused_without_a_word(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    odd = IDENTITY.replace(b"Identity", b"Ident\xffty")
+    with pytest.raises(CounterexampleError, match="onnxruntime cannot run it"):
+        replay(file_of([1.0, 0.5]), odd, [case_of(1.0)])
+    assert capfd.readouterr() == ("", "")
