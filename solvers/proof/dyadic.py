@@ -6,6 +6,7 @@ exponent serves a whole array, so that sums and products of arrays are those of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -39,6 +40,12 @@ class Dyadic:
         scale = max(0, -int(used.min(initial=0)))
         shift = np.where(fraction != 0, used + scale, 0).astype(object)
         return cls(np.asarray(whole << shift, object).reshape(np.shape(values)), scale)
+
+    @classmethod
+    def at_most(cls, values: Sequence[Fraction], scale: int) -> Dyadic:
+        """Return numbers rounded down to multiples of 2^−`scale`."""
+        whole = [(value.numerator << scale) // value.denominator for value in values]
+        return cls(np.array(whole, object), scale)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -83,6 +90,10 @@ class Dyadic:
             Dyadic(np.where(positive, zero, self.mantissa), self.scale),
         )
 
+    def sizes(self) -> Dyadic:
+        """Return absolute values."""
+        return Dyadic(np.asarray(abs(self.mantissa), object), self.scale)
+
     def where(self, condition: NDArray[np.bool_], other: Dyadic) -> Dyadic:
         """Return own numbers where a condition holds, and those of another array elsewhere."""
         scale = max(self.scale, other.scale)
@@ -105,9 +116,11 @@ class Dyadic:
 
     def floats(self) -> NDArray[np.float64]:
         """Return the nearest float64 numbers."""
-        whole = 1 << self.scale
-        nearest = [float(Fraction(int(m), whole)) for m in self.mantissa.ravel()]
-        return np.array(nearest, np.float64).reshape(self.shape)
+        return np.array([float(f) for f in self.fractions()], np.float64).reshape(self.shape)
+
+    def fractions(self) -> list[Fraction]:
+        """Return the numbers one after the other."""
+        return [Fraction(int(m), 1 << self.scale) for m in self.mantissa.ravel()]
 
     def fraction(self) -> Fraction:
         """Return the only number."""

@@ -55,7 +55,7 @@ def _slopes(ends: Ends) -> tuple[Array, Array]:
     return np.minimum(x_low, y_low), np.maximum(x_high, y_high)
 
 
-PRODUCT = Relaxed(_values, _lines, slopes=_slopes, float32=np.inf)
+PRODUCT = Relaxed(_values, _lines, slopes=_slopes, float32=np.inf, called=("Product",))
 
 
 def _multiplied(

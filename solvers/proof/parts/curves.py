@@ -120,12 +120,13 @@ def _tanh_place(slope: Array) -> Array:
     return -np.arctanh(np.minimum(np.sqrt(np.maximum(1.0 - slope, 0.0)), 1.0 - 1e-16))
 
 
-def _function(curve: _Curve) -> Relaxed:
-    return Relaxed(curve.values, curve.lines, slopes=curve.slopes, float32=4 * 2.0**-23)
+def _function(curve: _Curve, name: str) -> Relaxed:
+    off = 4 * 2.0**-23
+    return Relaxed(curve.values, curve.lines, slopes=curve.slopes, float32=off, called=(name,))
 
 
-SIGMOID = _function(_Curve(_sigmoid, _sigmoid_slope, _sigmoid_place, 1.0))
-TANH = _function(_Curve(np.tanh, _tanh_slope, _tanh_place, 0.0))
+SIGMOID = _function(_Curve(_sigmoid, _sigmoid_slope, _sigmoid_place, 1.0), "Sigmoid")
+TANH = _function(_Curve(np.tanh, _tanh_slope, _tanh_place, 0.0), "Tanh")
 CURVES = Part(
     "the rules of Sigmoid and Tanh",
     {

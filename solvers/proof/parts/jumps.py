@@ -34,5 +34,5 @@ def _jump(ends: Ends) -> Array:
     return high - low
 
 
-SIGN = Relaxed(_image, _lines, True, slopes=_level, jump=_jump)
+SIGN = Relaxed(_image, _lines, True, slopes=_level, jump=_jump, called=("Sign",))
 JUMPS = Part("the rule of Sign", {"Sign": lambda network, node: network.nonlinear(node, SIGN)})

@@ -49,7 +49,7 @@ def _unit_slopes(ends: Ends) -> tuple[Array, Array]:
     return np.zeros_like(ends[0][0]), np.ones_like(ends[0][0])
 
 
-MAXIMUM = Relaxed(_max_image, _max_lines, slopes=_unit_slopes)
+MAXIMUM = Relaxed(_max_image, _max_lines, slopes=_unit_slopes, called=("Max",))
 
 
 def _max_pool(network: CheckedNetwork, node: Node) -> None:

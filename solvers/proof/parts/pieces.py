@@ -32,9 +32,14 @@ class _Pieces:
     corners: Sequence[float]
     pieces: Sequence[float]
 
-    def function(self, *, corner: bool = False, rounded: bool = False) -> Relaxed:
-        """Return what bounds need of it."""
-        return Relaxed(self._values, self._lines, corner, slopes=self._slopes, rounded=rounded)
+    def function(
+        self, *called: float, name: str, corner: bool = False, rounded: bool = False
+    ) -> Relaxed:
+        """Return what bounds need of it, called by its name and numbers."""
+        return Relaxed(
+            self._values, self._lines, corner,
+            slopes=self._slopes, rounded=rounded, called=(name, *called),
+        )  # fmt: skip
 
     def _points(self, low: Array, high: Array) -> list[Array]:
         inner = [np.minimum(np.maximum(c, low), high) for c in self.corners]
@@ -76,17 +81,18 @@ class _Pieces:
 def leaky(slope: float) -> Relaxed:
     """Return the function max(z, slope·z), for a slope in [0, 1]."""
     pieces = _Pieces(lambda z: np.maximum(z, slope * z), (0.0,), (slope, 1.0))
-    return pieces.function(corner=True, rounded=True)
+    return pieces.function(slope, name="LeakyRelu", corner=True, rounded=True)
 
 
 def absolute() -> Relaxed:
     """Return the function |z|."""
-    return _Pieces(np.abs, (0.0,), (-1.0, 1.0)).function(corner=True)
+    return _Pieces(np.abs, (0.0,), (-1.0, 1.0)).function(name="Abs", corner=True)
 
 
 def clip(least: float, most: float) -> Relaxed:
     """Return the function that is z inside of an interval, and constant outside."""
-    return _Pieces(lambda z: np.clip(z, least, most), (least, most), (0.0, 1.0)).function()
+    pieces = _Pieces(lambda z: np.clip(z, least, most), (least, most), (0.0, 1.0))
+    return pieces.function(least, most, name="Clip")
 
 
 def _leaky(network: CheckedNetwork, node: Node) -> None:

@@ -30,12 +30,14 @@ class Relaxed(Function):
         float32: By how much what runtimes return in float32 may differ from f at what they read.
         rounded: Whether float32 rounds its values besides, as products are.
         jump: How far f may jump on intervals, beside what its derivative says.
+        called: Its name, and its numbers, for who computes it in another way.
     """
 
     slopes: Callable[[Ends], tuple[Array, Array]]
     float32: float = 0.0
     rounded: bool = False
     jump: Callable[[Ends], Array | float] = lambda _: 0.0
+    called: tuple[str, *tuple[float, ...]] = ("",)
 
 
 def highest(

@@ -33,6 +33,7 @@ class Smooth:
     """A function with two derivatives.
 
     Attributes:
+        name: Of it.
         value: f, off by a share of 2⁻⁴³ of |f| + unit at most.
         slope: f', off by a share of 2⁻⁴³ of |f'| + unit at most.
         bend: Least and largest f'' between two points; infinite where f has none.
@@ -40,6 +41,7 @@ class Smooth:
         unit: 1 for functions that cross 0 where arithmetic is not exact, or else 0.
     """
 
+    name: str
     value: Curve
     slope: Curve
     bend: Callable[[Array, Array], tuple[Array, Array]]
@@ -48,7 +50,8 @@ class Smooth:
 
     def function(self, float32: float = np.inf) -> Relaxed:
         """Return it as a part of the checker; little is known of what runtimes make of it."""
-        return Relaxed(self.image, self.lines, slopes=self.slopes, float32=float32)
+        called = (self.name,)
+        return Relaxed(self.image, self.lines, slopes=self.slopes, float32=float32, called=called)
 
     def image(self, ends: Ends) -> tuple[Array, Array]:
         """Return bounds of values."""
@@ -133,25 +136,28 @@ def _inverse_bend(a: Array, b: Array) -> tuple[Array, Array]:
 
 
 SQUARE = Smooth(
+    "Square",
     lambda z: z * z,
     lambda z: 2.0 * z,
     lambda a, _: (np.full_like(a, 2.0), np.full_like(a, 2.0)),
     within=(0.0, np.inf),
 )
 CUBE = Smooth(
+    "Cube",
     lambda z: z * z * z,
     lambda z: 3.0 * z * z,
     lambda a, b: (6.0 * a - ROUNDING * np.abs(a), 6.0 * b + ROUNDING * np.abs(b)),
 )
-INVERSE = Smooth(lambda z: 1.0 / z, lambda z: -1.0 / (z * z), _inverse_bend)
+INVERSE = Smooth("Inverse", lambda z: 1.0 / z, lambda z: -1.0 / (z * z), _inverse_bend)
 EXP = Smooth(
+    "Exp",
     np.exp,
     np.exp,
     lambda a, b: (np.exp(a) * (1 - CURVE), np.exp(b) * (1 + CURVE)),
     within=(0.0, np.inf),
 )
-SIN = Smooth(_wave(np.sin), np.cos, _at_most_one, within=(-1.0, 1.0), unit=1.0)
-COS = Smooth(_wave(np.cos), lambda z: -np.sin(z), _at_most_one, within=(-1.0, 1.0), unit=1.0)
+SIN = Smooth("Sin", _wave(np.sin), np.cos, _at_most_one, within=(-1.0, 1.0), unit=1.0)
+COS = Smooth("Cos", _wave(np.cos), lambda z: -np.sin(z), _at_most_one, within=(-1.0, 1.0), unit=1.0)
 
 
 def _power(network: CheckedNetwork, node: Node) -> None:
