@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from api.checking import check_fit, check_inputs, check_range, referenced, refused
@@ -12,11 +12,9 @@ from api.services import Services
 from reports.numbers import strict
 from reports.summary import summarize
 from store.certifications import NewCertification
-from store.states import JobState
-from store.tables import CertificationRow
 from store.uploads import UploadRow
 
-__all__ = ["answer_known", "checked_question", "new_certification", "queue_of"]
+__all__ = ["checked_question", "new_certification", "queue_of"]
 
 # What decides the answer of a network on a data set.
 _SETTINGS = set(QuestionBase.model_fields) - {
@@ -50,18 +48,8 @@ def new_certification(create: CertificationCreate, services: Services) -> NewCer
         reuse=create.reuse,
         priority=create.priority,
         origin=origin_of(create.webhook, services, kind="certification"),
+        sum_up=_summary,
     )
-
-
-def answer_known(row: CertificationRow, services: Services) -> CertificationRow:
-    """Sum up a new certification all of whose answers are known; return it as it is then."""
-    if row.job.state != JobState.QUEUED or row.job.done < row.job.total:
-        return row
-    items = services.certifications.items(row.id)
-    figures = summarize(items, row.settings["methods"])
-    summary = {name: strict(value) for name, value in figures.items()}
-    services.certifications.succeed_known(row.id, summary)
-    return services.certifications.get(row.id)
 
 
 def checked_question(
@@ -82,6 +70,11 @@ def checked_question(
 def queue_of(create: QuestionBase) -> str:
     """Return where workers look for what is asked."""
     return "exact" if "exact" in create.methods else "bounds"
+
+
+def _summary(items: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> dict[str, Any]:
+    figures = summarize(items, methods)
+    return {name: strict(value) for name, value in figures.items()}
 
 
 def _check_targets(targets: Sequence[int] | None, outputs: int) -> None:

@@ -84,7 +84,7 @@ async def receive_upload(
         yield Upload(incoming, name or clean_name(stated) or default_name)
 
 
-def require_json(request: Request) -> None:
+async def require_json(request: Request) -> None:
     """Check that a body says it is JSON.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import b64decode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,16 +19,18 @@ from store.errors import NotFoundError
 from store.events import note_items
 from store.job_parts import JobParts
 from store.job_rows import add_job, finish_job, noted_update
-from store.job_tables import JobRow
 from store.known import known_answers, question_of
 from store.reuse import reuse_certification
 from store.states import JobState, Origin
 from store.tables import CertificationRow, ItemProofRow, ItemRow
 from store.uploads import DATASETS, NETWORKS, get_upload
 
-__all__ = ["Certifications", "NewCertification", "fingerprint"]
+__all__ = ["Certifications", "NewCertification", "SumUp", "fingerprint"]
 
 KIND = "certification"
+
+SumUp = Callable[[Sequence[Mapping[str, Any]], Sequence[str]], Mapping[str, Any]]
+"""Makes the summary of answers, given as reports print them, by the methods named second."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class NewCertification:
         reuse: Whether an earlier answer to the same question will do.
         origin: Where the request came from.
         priority: From -10 to 10; the highest goes first.
+        sum_up: With it, a request all answers of which are known, input by input, has succeeded
+            from the start; without it a worker ends it.
     """
 
     network_id: str
@@ -55,6 +59,7 @@ class NewCertification:
     reuse: bool = True
     origin: Origin | None = None
     priority: int = 0
+    sum_up: SumUp | None = None
 
 
 def fingerprint(
@@ -174,24 +179,6 @@ class Certifications(JobParts[CertificationRow, NewCertification]):
             finish_job(session, certification_id, owner, JobState.SUCCEEDED)
             self._find(session, certification_id).summary = dict(summary)
 
-    def succeed_known(self, certification_id: str, summary: Mapping[str, Any]) -> None:
-        """End a queued job every answer of which was known; do nothing where it is not that."""
-        now = datetime.now(UTC)
-        with self._database.write() as session:
-            ended = noted_update(
-                session,
-                certification_id,
-                JobRow.state == JobState.QUEUED,
-                JobRow.done >= JobRow.total,
-                state=JobState.SUCCEEDED,
-                cached=True,
-                ready=False,
-                started_at=now,
-                finished_at=now,
-            )
-            if ended:
-                self._find(session, certification_id).summary = dict(summary)
-
     def _add(self, session: Session, new: NewCertification) -> CertificationRow:
         network = get_upload(session, NETWORKS, new.network_id)
         dataset = get_upload(session, DATASETS, new.dataset_id)
@@ -217,7 +204,7 @@ class Certifications(JobParts[CertificationRow, NewCertification]):
         if new.reuse and not reuse_certification(session, row):
             # Answers that are taken one by one leave their proofs behind.
             if new.settings.get("proof_timeout_seconds") is None:
-                _take_known(session, row, new.indices)
+                _take_known(session, row, new)
             session.refresh(row.job)
         return row
 
@@ -244,8 +231,21 @@ def _store(session: Session, job_id: str, items: Sequence[Mapping[str, Any]]) ->
         )
 
 
-def _take_known(session: Session, row: CertificationRow, indices: Sequence[int]) -> None:
-    """Store the answers for the inputs that some earlier job has answered."""
-    known = known_answers(session, row.question or "", row.settings["methods"], indices)
-    items = [{**known[index].payload, "input": known[index].input} for index in sorted(known)]
-    _store(session, row.id, items)
+def _take_known(session: Session, row: CertificationRow, new: NewCertification) -> None:
+    """Store the answers for the inputs that some earlier job has answered; end with the last."""
+    methods = row.settings["methods"]
+    known = known_answers(session, row.question or "", methods, new.indices)
+    found = [known[index] for index in sorted(known)]
+    _store(session, row.id, [{**answer.payload, "input": answer.input} for answer in found])
+    if new.sum_up is not None and len(found) == len(new.indices):
+        row.summary = dict(new.sum_up([answer.payload for answer in found], methods))
+        now = datetime.now(UTC)
+        noted_update(
+            session,
+            row.id,
+            state=JobState.SUCCEEDED,
+            cached=True,
+            ready=False,
+            started_at=now,
+            finished_at=now,
+        )

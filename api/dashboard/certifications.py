@@ -37,7 +37,7 @@ Number = Annotated[str | None, Query(max_length=20, pattern="^[0-9]*$")]
 PageNumber = Annotated[int, Query(ge=1, le=100_000)]
 
 
-def _chosen(
+async def _chosen(
     verdict: Word = None,
     evidence: Word = None,
     label: Number = None,

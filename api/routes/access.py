@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 
+from api.answering import DirectRoute
 from api.authentication import Principal, keys_needed
 from api.pagination import CursorParameter, LimitParameter, newest
 from api.principal import PrincipalDependency, Scope, needs
@@ -40,7 +41,7 @@ from store.tenancy import Tenant
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1", tags=["access"])
+router = APIRouter(prefix="/v1", tags=["access"], route_class=DirectRoute)
 
 _ADMIN = needs(Scope.ADMIN)
 _OPERATOR = needs(Scope.ADMIN, installation=True)

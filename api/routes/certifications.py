@@ -8,8 +8,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api import views
+from api.answering import DirectRoute
 from api.caching import FinalResult, state_tag
-from api.certifying import answer_known, new_certification
+from api.certifying import new_certification
 from api.pagination import CursorParameter, LimitParameter, after_index, newest, split
 from api.parameters import CertificationId, IdempotencyKey, WaitSeconds
 from api.principal import Scope, needs
@@ -32,7 +33,7 @@ from store.tables import CertificationRow
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/certifications", tags=["certifications"])
+router = APIRouter(prefix="/v1/certifications", tags=["certifications"], route_class=DirectRoute)
 
 _ROUTE = "POST /v1/certifications"
 
@@ -58,8 +59,6 @@ def create_certification(
     new = new_certification(create, services)
     replay = replay_of(idempotency_key, _ROUTE, create)
     row, made = services.certifications.create(new, replay=replay)
-    if made:
-        row = answer_known(row, services)
     if made and not row.job.cached:
         services.announce(row.id, row.job.queue)
     if not made:

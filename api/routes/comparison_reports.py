@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from api import views
+from api.answering import DirectRoute
 from api.caching import FinalResult
 from api.parameters import ComparisonId
 from api.principal import Scope, needs
@@ -24,6 +25,7 @@ router = APIRouter(
     prefix="/v1/comparisons/{comparison_id}",
     tags=["reports"],
     dependencies=[needs(Scope.READ), FinalResult],
+    route_class=DirectRoute,
 )
 
 _CSV = "text/csv"

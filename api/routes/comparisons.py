@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api import views
+from api.answering import DirectRoute
 from api.caching import state_tag
 from api.comparing import new_comparison
 from api.pagination import CursorParameter, LimitParameter, after_index, newest, split
@@ -27,7 +28,7 @@ from store.tables import ComparisonRow
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/comparisons", tags=["comparisons"])
+router = APIRouter(prefix="/v1/comparisons", tags=["comparisons"], route_class=DirectRoute)
 
 _ROUTE = "POST /v1/comparisons"
 

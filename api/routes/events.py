@@ -10,6 +10,7 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Header, Request
 from fastapi.responses import Response, StreamingResponse
 
+from api.answering import DirectRoute
 from api.feed import Feed, feed_of
 from api.parameters import JobId
 from api.principal import PrincipalDependency, Scope, is_admitted, needs
@@ -21,7 +22,7 @@ from store.states import FINAL_STATES
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["events"])
+router = APIRouter(tags=["events"], route_class=DirectRoute)
 
 _MOST_WATCHERS = 2000
 _LOOK_SECONDS = 2.0

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
+from api.answering import DirectRoute
 from api.parameters import CertificationId
 from api.principal import Scope, needs
 from api.problems import problems
@@ -19,6 +20,7 @@ router = APIRouter(
     prefix="/v1/certifications/{certification_id}/items/{index}",
     tags=["certifications"],
     dependencies=[needs(Scope.READ)],
+    route_class=DirectRoute,
 )
 
 ItemIndex = Annotated[int, Path(ge=0, le=2**31 - 1, description="Of the input in its data set.")]

@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import FileResponse
 
+from api.answering import DirectRoute
 from api.pagination import CursorParameter, LimitParameter, newest
 from api.parameters import ContentHash, IdempotencyKey, UploadName
 from api.principal import Scope, needs
@@ -51,7 +52,9 @@ class FileResource:
 
 def file_router(resource: FileResource) -> APIRouter:
     """Return the routes of one resource."""
-    router = APIRouter(prefix=f"/v1/{resource.kind}s", tags=[f"{resource.kind}s"])
+    router = APIRouter(
+        prefix=f"/v1/{resource.kind}s", tags=[f"{resource.kind}s"], route_class=DirectRoute
+    )
     _add_upload(router, resource)
     _add_list(router, resource)
     _add_one(router, resource)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
+from api.answering import DirectRoute
 from api.caching import FinalResult
 from api.parameters import CertificationId, ComparisonId, TrainingId
 from api.principal import Scope, needs
@@ -28,7 +29,12 @@ from store.tables import CertificationRow, ComparisonRow
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1", tags=["reports"], dependencies=[needs(Scope.READ), FinalResult])
+router = APIRouter(
+    prefix="/v1",
+    tags=["reports"],
+    dependencies=[needs(Scope.READ), FinalResult],
+    route_class=DirectRoute,
+)
 
 Route = TypeVar("Route", bound=Callable[..., Response])
 _JUNIT = "application/xml"

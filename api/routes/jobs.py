@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from api import views
+from api.answering import DirectRoute
 from api.caching import state_tag
 from api.pagination import CursorParameter, LimitParameter, newest
 from api.parameters import JobId, WaitSeconds
@@ -22,7 +23,7 @@ from store.trainings import KIND as TRAINING
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=DirectRoute)
 
 
 @router.get(

@@ -11,6 +11,7 @@ from kombu.exceptions import KombuError
 from pydantic import Field
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.answering import DirectRoute
 from api.feed import feed_of
 from api.metrics import MEDIA_TYPE, render
 from api.principal import Scope, needs
@@ -26,7 +27,7 @@ from store.workers import Workers
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], route_class=DirectRoute)
 
 # Workers report every few seconds; one that is busy starting or stopping may be late.
 _ALIVE_SECONDS = 60.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from api.answering import DirectRoute
 from api.parameters import CertificationId
 from api.principal import Scope, needs
 from api.problems import problems
@@ -18,6 +19,7 @@ router = APIRouter(
     prefix="/v1/certifications/{certification_id}/items/{index}",
     tags=["certifications"],
     dependencies=[needs(Scope.SUBMIT)],
+    route_class=DirectRoute,
 )
 
 

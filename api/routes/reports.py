@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
+from api.answering import DirectRoute
 from api.caching import FinalResult
 from api.parameters import CertificationId
 from api.principal import Scope, needs
@@ -22,6 +23,7 @@ router = APIRouter(
     prefix="/v1/certifications/{certification_id}",
     tags=["reports"],
     dependencies=[needs(Scope.READ), FinalResult],
+    route_class=DirectRoute,
 )
 
 _CSV = "text/csv"

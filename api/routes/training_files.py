@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse
 
 from api import views
+from api.answering import DirectRoute
 from api.parameters import ArtifactName, TrainingId
 from api.principal import Scope, needs
 from api.problems import problems
@@ -18,7 +19,10 @@ from reports.training import metrics_csv, training_html
 __all__ = ["router"]
 
 router = APIRouter(
-    prefix="/v1/trainings/{training_id}", tags=["trainings"], dependencies=[needs(Scope.READ)]
+    prefix="/v1/trainings/{training_id}",
+    tags=["trainings"],
+    dependencies=[needs(Scope.READ)],
+    route_class=DirectRoute,
 )
 
 _CSV = "text/csv"

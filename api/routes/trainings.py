@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api import views
+from api.answering import DirectRoute
 from api.caching import state_tag
 from api.pagination import CursorParameter, LimitParameter, newest
 from api.parameters import IdempotencyKey, TrainingId, WaitSeconds
@@ -33,7 +34,7 @@ from store.tables import TrainingRow
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/trainings", tags=["trainings"])
+router = APIRouter(prefix="/v1/trainings", tags=["trainings"], route_class=DirectRoute)
 
 _ROUTE = "POST /v1/trainings"
 

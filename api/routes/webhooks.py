@@ -6,6 +6,7 @@ from typing import Any, Literal, cast
 
 from fastapi import APIRouter, Response
 
+from api.answering import DirectRoute
 from api.parameters import JobId
 from api.principal import PrincipalDependency, Scope, needs
 from api.problems import problems
@@ -18,7 +19,7 @@ from worker.webhooks import project_secret
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1", tags=["webhooks"])
+router = APIRouter(prefix="/v1", tags=["webhooks"], route_class=DirectRoute)
 
 _PLAIN = set(Delivery.model_fields) - {"state"}
 

@@ -23,7 +23,7 @@ from api.serving import server_options
 from api.training import stored_settings
 from store.access_tables import ProjectRow
 from store.blobs import BlobStore
-from store.certifications import Certifications, NewCertification
+from store.certifications import Certifications, NewCertification, SumUp
 from store.chunks import Chunks, Claim
 from store.columns import Base
 from store.comparisons import Comparisons, NewComparison
@@ -208,6 +208,7 @@ class World:
         *,
         reuse: bool = False,
         origin: Origin | None = None,
+        sum_up: SumUp | None = None,
         **changes: object,
     ) -> CertificationRow:
         """Store a request for a certification."""
@@ -220,6 +221,7 @@ class World:
             version="1",
             reuse=reuse,
             origin=origin,
+            sum_up=sum_up,
         )
         return self.certifications.create(new)[0]
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
+from store.events import Events
 from store.known import question_of
 from store.narrowing import narrowed
 from tests.helpers.service import SETTINGS, World, item
@@ -20,6 +22,11 @@ FULL: dict[str, Any] = item(
     reasons={},
 )
 COMPUTED = ("ibp", "crown", "exact")
+
+
+def counted(items: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> dict[str, Any]:
+    """Stand for a summary."""
+    return {"count": len(items), "methods": list(methods)}
 
 
 def test_an_answer_by_more_methods_holds_that_by_fewer() -> None:
@@ -105,21 +112,39 @@ def test_fewer_inputs_and_methods_need_no_work(world: World) -> None:
     assert claim is not None
     both = {"ibp": 0.1, "crown": 0.5}
     world.certifications.add_items(claim, [item(index, lower=both) for index in (0, 1)])
-    row = world.certify([1], methods=["crown"], reuse=True)
-    assert (row.job.done, row.job.total) == (1, 1)
-    assert world.certifications.items(row.id)[0]["lower"] == {"crown": 0.5}
-    world.certifications.succeed_known(row.id, {"count": 1})
-    found = world.certifications.get(row.id)
-    assert (found.job.state, found.job.cached, found.summary) == ("succeeded", True, {"count": 1})
-    world.certifications.succeed_known(claimed.id, {"count": 2})
-    assert world.certifications.get(claimed.id).summary is None
+    left = world.certify([1], methods=["crown"], reuse=True)
+    assert (left.job.state, left.job.done, left.job.total) == ("queued", 1, 1)
+    for reuse, state in ((True, "succeeded"), (False, "queued")):
+        made = world.certify([1], methods=["crown"], reuse=reuse, sum_up=counted)
+        found = world.certifications.get(made.id)
+        assert found.job.state == made.job.state == state
+        assert (found.job.cached, found.job.ready) == (reuse, not reuse)
+        assert found.summary == ({"count": 1, "methods": ["crown"]} if reuse else None)
+    assert world.certifications.items(left.id)[0]["lower"] == {"crown": 0.5}
+    assert world.certifications.get(claimed.id).job.state == "running"
+
+
+def test_a_request_with_a_single_answer_missing_is_queued(world: World) -> None:
+    world.finish([0, 1])
+    row = world.certify([0, 1, 2], reuse=True, sum_up=counted)
+    assert (row.job.state, row.job.done, row.summary) == ("queued", 2, None)
+    claim = world.chunks.claim("w", ["bounds"])
+    assert claim is not None
+    assert list(claim.indices) == [2]
+
+
+def test_known_answers_are_told_before_the_end(world: World) -> None:
+    world.finish([0, 1])
+    row = world.certify([1], reuse=True, sum_up=counted)
+    told = Events(world.database).of_job(row.id)
+    assert [event.topic for event in told] == ["state", "items", "state"]
+    assert told[-1].payload["state"] == "succeeded"
 
 
 def test_copies_do_not_hide_the_answers_that_they_are_of(world: World) -> None:
     world.finish(range(5))
     for _ in range(20):
-        row = world.certify([0], reuse=True)
-        world.certifications.succeed_known(row.id, {"count": 1})
+        world.certify([0], reuse=True, sum_up=counted)
     assert world.certify([0, 3], reuse=True).job.done == 2
 
 
