@@ -38,7 +38,7 @@ from solvers.bounds.tightened import (
 )
 from solvers.budget import Budget
 
-__all__ = ["RowSlopes", "Tightening", "rows_with_cuts", "tightened_rows"]
+__all__ = ["RowSlopes", "Tightening", "rows_with_cuts", "tightened_lines", "tightened_rows"]
 
 _CUT_COPIES = 4
 """A pass with cuts keeps about this many times the memory of a plain one."""
@@ -118,13 +118,34 @@ def tightened_rows(
     Returns:
         The best bounds found, shape `(batch, rows)`.
     """
+    best, _ = tightened_lines(
+        scene, rows, constant, bounds, slopes=slopes, tightening=tightening, budget=budget
+    )
+    return best
+
+
+def tightened_lines(
+    scene: Scene,
+    rows: Mapping[str, Tensor],
+    constant: Tensor,
+    bounds: Mapping[str, Interval],
+    *,
+    slopes: RowSlopes,
+    tightening: Tightening,
+    budget: Budget,
+) -> tuple[Tensor, Mapping[str, TightenedLines]]:
+    """Do what `tightened_rows` does, and return the lines that each row's best pass took.
+
+    Returns:
+        The bounds, and the lines of ReLUs that got cuts, by node.
+    """
     climb = _Climb(scene, bounds, slopes, tightening)
     best = climb.passed(Rows(dict(rows), constant))
     for left in reversed(range(tightening.rounds)):
         if budget.exhausted or not climb.propose():
             break
         best = climb.search(rows, constant, best, again=left > 0)
-    return best
+    return best, climb.cut_lines
 
 
 @dataclass
@@ -144,6 +165,12 @@ class _Climb:
         left = rows.coefficients.get(self.scene.entry.node.name)
         self._left = None if left is None else whole(left)
         return concretize(self.scene, rows)
+
+    @property
+    def cut_lines(self) -> dict[str, TightenedLines]:
+        """Lines with cuts, by node."""
+        every = self._lines.items()
+        return {n: lines for n, lines in every if isinstance(lines, TightenedLines) and lines.cuts}
 
     def search(
         self, rows: Mapping[str, Tensor], constant: Tensor, best: Tensor, *, again: bool

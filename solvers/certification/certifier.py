@@ -44,6 +44,9 @@ _LOG = logging.getLogger(__name__)
 _BATCH = 16
 """Inputs that share attacks and bounds: many enough for two cores, few enough to report soon."""
 
+_WITH_CUTS = (Method.FASTC2V, Method.ALPHA_FASTC2V, Method.OPTC2V)
+"""Methods whose verdicts are proved with planes above ReLUs, if they can be."""
+
 
 def certify_items(
     network: Network,
@@ -191,6 +194,8 @@ class Certifier:
         trace = work.trace or Trace()
         if work.lower.get(Method.CROWN.value, 1.0) <= 0:
             trace.hard.add(0)
+        if any(work.lower.get(method.value, 0.0) > 0 for method in _WITH_CUTS):
+            trace.by_cuts.add(0)
         budget = Budget.of_seconds(self._options.proof_timeout_seconds, self._cancelled)
         with timed_stage(self._progress, "proof", [item.index]):
             outcome = prover.prove(Problem((work.bracket.case,)), budget, trace=trace)

@@ -92,11 +92,13 @@ class Choices(NamedTuple):
     """What a proof chooses at values, `(rows or 1, values)` by vector; none makes a bound wrong.
 
     Slopes are lower ones in [0, 1] of ReLUs, or NaN for those of least area. With factors β, f
-    becomes f + β·z − β⁺·upper + β⁻·lower, which is nowhere above f.
+    becomes f + β·z − β⁺·upper + β⁻·lower, which is nowhere above f. With `cross`, a part takes some
+    coefficients of a function on by itself, and returns the rest.
     """
 
     slopes: Mapping[int, Array]
     factors: Mapping[int, Array]
+    cross: Callable[[Sweep, Nonlinear, Array], Array] = lambda _sweep, _step, rows: rows
 
 
 @dataclass(eq=False)
@@ -300,18 +302,18 @@ class Sweep:
 
     def _taken(self, vector: int) -> Matrix:
         """Take the coefficients of a vector, with multipliers of its bounds added to them."""
-        factors = self._choices.factors.get(vector)
+        factors, known = self._choices.factors.get(vector), self.enclosure
         if factors is not None:
             self.pass_on(vector, factors)
-            high, low = self.enclosure.upper[vector], self.enclosure.lower[vector]
-            ends = np.where(factors > 0, pick(high, self.domain), pick(low, self.domain))
-            self.add(*product(-factors, ends))
+            high, low = (pick(ends[vector], self.domain) for ends in (known.upper, known.lower))
+            self.add(*product(-factors, np.where(factors > 0, high, low)))
         rows = self.waiting.pop(vector)
-        self.add(0.0, absolute(rows) @ self.enclosure.loss[vector])
+        self.add(0.0, absolute(rows) @ known.loss[vector])
         return rows
 
     def _relax(self, operation: Nonlinear, rows: Array) -> None:
         """Replace a function by its lines: the upper one where coefficients are negative."""
+        rows = self._choices.cross(self, operation, rows)
         lines, chosen = self.enclosure.lines_of(operation), self._choices.slopes.get(operation.read)
         positive, own = rows > 0, partial(pick, domain=self.domain)
         self.add(*product(rows, np.where(positive, own(lines.below), own(lines.above))))

@@ -76,9 +76,8 @@ class Check:
             if kind > 0:
                 self._split(kind - 1, case, box)
                 continue
-            rows = self._rows(case)
-            key = self.proof.matrix[rows].tobytes() + self.proof.row_clause[rows].tobytes()
-            key += b"" if self.proof.balls is None else b"%d" % case
+            rows, ball = self._rows(case), b"" if self.proof.balls is None else b"%d" % case
+            key = ball + self.proof.matrix[rows].tobytes() + self.proof.row_clause[rows].tobytes()
             plain.setdefault(key, []).append((case, box))
         for leaves in plain.values():
             self._plain(leaves)
@@ -102,8 +101,7 @@ class Check:
             require(order, f"a row is more than an order of two outputs, before {network.dropped}")
 
     def _rows(self, case: int) -> slice:
-        first, last = np.searchsorted(self.proof.row_case, [case, case + 1])
-        return slice(int(first), int(last))
+        return slice(*np.searchsorted(self.proof.row_case, [case, case + 1]).tolist())
 
     def _boxes(self) -> Iterator[tuple[int, Box, int]]:
         """Cut the regions of all cases, and yield case, corners and kind of every leaf."""

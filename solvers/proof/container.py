@@ -30,6 +30,7 @@ __all__ = [
     "Duals",
     "InputTree",
     "NeuronTree",
+    "Planes",
     "Proof",
     "ProofError",
     "ProofFormatError",
@@ -150,6 +151,31 @@ class Duals:
 
 
 @dataclass(frozen=True, eq=False)
+class Planes:
+    """Upper bounds of ReLUs that are linear in all values in front of them, not in one.
+
+    Each belongs to one pass of a tree: those of its groups' bounds come first, those of its leaves
+    after them. A ReLU of z, where z = w·x + b, is bounded by Σ share·w·x and a constant that the
+    checker finds; x are the results of functions, and the input, that z is made of. The plane
+    counts for a part of the ReLU, the line that is adaptive for the rest.
+
+    Attributes:
+        user: Number of the pass, ascending.
+        value: z, as a position in the tree's `index`, ascending in each pass.
+        part: Of the ReLU, as a fraction of 255.
+        start: Into the next, one more than there are planes.
+        share: Of every coefficient of w, as fractions of the largest integer of their type: one for
+            each x that z depends on, in the order of vectors and of values in them.
+    """
+
+    user: Array = field(metadata=_array("<i4", "planes", "plane_user"))
+    value: Array = field(metadata=_array("<i4", "planes", "plane_value"))
+    part: Array = field(metadata=_array("|u1", "planes", "plane_part"))
+    start: Array = field(metadata=_array("<i8", "plane_starts", "plane_start"))
+    share: Array = field(metadata=_array(SLOPES, "plane_shares", "plane_share"))
+
+
+@dataclass(frozen=True, eq=False)
 class NeuronTree:
     """How one box is closed by splits of values inside the network.
 
@@ -168,6 +194,7 @@ class NeuronTree:
         gamma_start: Into the next two, one more than there are leaves.
         gamma_value, gamma: Position in `index` and multiplier, positive for the upper bound.
         duals: That leaves are proved by, or None.
+        planes: That some passes take in place of lines above ReLUs, or None.
     """
 
     values: tuple[tuple[str, int], ...]
@@ -186,6 +213,7 @@ class NeuronTree:
     gamma_value: Array = field(metadata=_array("<i4", "multipliers"))
     gamma: Array = field(metadata=_array("<f4", "multipliers"))
     duals: Duals | None = None
+    planes: Planes | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,6 +294,8 @@ def check_tree(tree: NeuronTree, name: str) -> None:
     _form(name, known and (tree.leaf_row >= -1).all(), "a leaf out of range")
     if tree.duals is not None:
         _check_duals(tree.duals, name)
+    if tree.planes is not None:
+        _check_planes(tree, tree.planes, name)
 
 
 def _check_duals(duals: Duals, name: str) -> None:
@@ -274,6 +304,18 @@ def _check_duals(duals: Duals, name: str) -> None:
     _form(name, rising and start[-1] == len(duals.left), "duals with offsets that do not fit")
     numbers = duals.bound, duals.diagonal, duals.product
     _form(name, all(np.isfinite(part).all() for part in numbers), "a dual that is not finite")
+
+
+def _check_planes(tree: NeuronTree, planes: Planes, name: str) -> None:
+    passes = sum(len(group.index) for group in tree.groups) + len(tree.leaf_row)
+    listed = planes.value < len(tree.index)
+    named = ((planes.user >= 0) & (planes.user < passes) & (planes.value >= 0) & listed).all()
+    _form(name, named, "a plane of a pass or value that it does not have")
+    order = planes.user.astype(np.int64) * (len(tree.index) + 1) + planes.value
+    _form(name, (np.diff(order) > 0).all(), "planes out of order, or two of one value in a pass")
+    start = planes.start
+    rising = len(start) == len(order) + 1 and start[0] == 0 and (np.diff(start) >= 0).all()
+    _form(name, rising and start[-1] == len(planes.share), "planes whose offsets do not fit")
 
 
 def _form(name: str, condition: object, what: str) -> None:
@@ -321,13 +363,13 @@ class _Reader:
         return Proof(**named, **arrays)
 
     def _tree(self, number: int, entry: object) -> NeuronTree:
-        named = {"duals": False, **entry} if isinstance(entry, dict) else entry
-        parts = _fields(named, f"tree {number}", values=list, bounds=list, duals=bool)
-        values = []
+        named = {"duals": False, "planes": 0, **entry} if isinstance(entry, dict) else entry
+        kinds = {"values": list, "bounds": list, "duals": bool, "planes": int}
+        parts, values = _fields(named, f"tree {number}", **kinds), []
         for value in parts["values"]:
             named = _fields(value, f"values of tree {number}", tensor=str, count=int)
             values.append((named["tensor"], _whole(named["count"], "count")))
-        own = *arrays_of(NeuronTree), *arrays_of(Duals)
+        own = *arrays_of(NeuronTree), *arrays_of(Duals), *arrays_of(Planes)
         for axis in {axis for _, entry in own for axis in entry.metadata["axes"]}:
             self._sizes.pop(axis, None)  # each tree has sizes of its own
         self._sizes["values"] = sum(count for _, count in values)
@@ -335,6 +377,9 @@ class _Reader:
         if parts["duals"]:
             arrays["duals"] = Duals(**self._arrays(f"n{number}/", Duals))
         groups = [self._group(f"{where}{k}/", group) for k, group in enumerate(parts["bounds"])]
+        self._sizes["planes"] = _whole(parts["planes"], "planes")
+        if parts["planes"]:
+            arrays["planes"] = Planes(**self._arrays(f"n{number}/", Planes))
         return NeuronTree(tuple(values), tuple(groups), **arrays)
 
     def _group(self, where: str, entry: object) -> BoundGroup:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from solvers.proof.bounds import RELU
 from solvers.proof.container import Ball, ProofError
 from solvers.proof.dyadic import Dyadic
+from solvers.proof.exact_planes import Plane, Written
 from solvers.proof.exact_rules import Rule, rule_of
 from solvers.proof.network import Affine, CheckedNetwork, Nonlinear, dense
 from solvers.proof.onnx_file import UnsupportedProofError
@@ -86,11 +87,13 @@ class Extra:
         index: Positions in the vector.
         slope: Lower slopes there, or None for adaptive ones.
         factor: Multipliers of bounds there, or None.
+        planes: That are taken above ReLUs in place of lines.
     """
 
     index: Indices
     slope: Dyadic | None = None
     factor: Dyadic | None = None
+    planes: tuple[Plane, ...] = ()
 
 
 class Exact:
@@ -192,6 +195,10 @@ class Exact:
             own, added = _multiplied(waiting.pop(out), known[out], extra.get(out))
             constant = constant + added
             if isinstance(operation, Nonlinear):
+                more = extra.get(operation.sources[0]) if operation.function is RELU else None
+                for plane in () if more is None else more.planes:
+                    own, added = self._through_plane(own, plane, known, waiting)
+                    constant = constant + added
                 lines = self._lines(operation, known, extra)
                 positive, negative = own.clamped()
                 constant = constant + self._product(positive, lines.below)
@@ -215,6 +222,39 @@ class Exact:
             from_center = self._product(own, Dyadic.of(self.ball.center)) - self._dual(own)
             least = least.greatest(from_center)
         return constant + added + least
+
+    def _through_plane(
+        self, rows: Dyadic, plane: Plane, known: Domain, waiting: dict[int, Dyadic]
+    ) -> tuple[Dyadic, Dyadic]:
+        """Let a plane take on negative coefficients of its ReLU; return the rest and a number."""
+        column = (slice(None), slice(plane.index, plane.index + 1))
+        negative = rows[column].clamped()[1] * plane.part
+        if not (-negative).above_zero().any():
+            return rows, Dyadic.of(np.zeros(rows.shape[0]))
+        unit = np.zeros((1, self.network.sizes[plane.vector]))
+        unit[0, plane.index] = 1.0
+        written = self._written(plane.vector, Dyadic.of(unit), known)
+        slopes, above = plane.derived(written, known)
+        for vector, slope in slopes.items():
+            _wait(waiting, vector, self._product(negative, slope[None]))
+        return rows.put(column, rows[column] - negative), self._product(negative, above)
+
+    def _written(self, vector: int, row: Dyadic, known: Domain) -> Written:
+        """Bound a value from above by what no affine step computes."""
+        waiting, constant = {vector: (row, row.sizes())}, Dyadic.of(np.zeros(1))
+        for out, layer in sorted(self.layers.items(), reverse=True):
+            if out not in waiting:
+                continue
+            own, sizes = waiting.pop(out)
+            constant = constant + self._product(own, layer.bias) + self._lost(layer, own, known)
+            for source, matrix in layer.terms:
+                passed = self._product(own, matrix), self._product(sizes, matrix.sizes())
+                if source in waiting:
+                    before = waiting[source]
+                    passed = before[0] + passed[0], before[1] + passed[1]
+                waiting[source] = passed
+        weights, reached = ({v: pair[k][0] for v, pair in waiting.items()} for k in (0, 1))
+        return Written(weights, reached, constant)
 
     def _dual(self, rows: Dyadic) -> Dyadic:
         """Return how far rows can fall from the centre of the ball, in the dual norm."""

@@ -8,8 +8,8 @@ say is not shared with the checker, only how files are read and which slopes are
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from solvers.proof.container import BoundGroup, NeuronTree, Proof, ProofError, read_proof
 from solvers.proof.dyadic import Dyadic
 from solvers.proof.exact_bounds import Domain, Exact, Extra, Indices, Meter
+from solvers.proof.exact_planes import Plane, planes_of
 from solvers.proof.network import CheckedNetwork
 from solvers.proof.onnx_file import UnsupportedProofError
 from solvers.proof.parts import read_network
@@ -118,8 +119,11 @@ class _Check:
     def _neurons(self, known: Domain, rows: Indices, number: int) -> None:
         tree = self._proof.trees[number]
         values = _parts(self._exact.network, tree)
+        place, passes = _Places(values).of, 0
         for group in tree.groups:
-            self._improve_by(known, group, values)
+            every = [tuple(planes_of(tree, passes + k, place)) for k in range(len(group.index))]
+            self._improve_by(known, group, values, every)
+            passes += len(group.index)
         walk = _leaves(self._exact, tree, values, known)
         for leaf, domain in walk:
             if _is_empty(domain):
@@ -132,6 +136,7 @@ class _Check:
                 margin = self._by_dual(domain, tree, leaf, values)
             else:
                 extra = _extra_of_leaf(tree, leaf, values)
+                extra = _with_planes(extra, planes_of(tree, passes + leaf, place))
                 margin = self._margins(domain, np.array([row]), extra).fraction()
             self._accept(margin, f"tree {number}, leaf {leaf}")
 
@@ -156,7 +161,11 @@ class _Check:
         return found - Fraction(float(self._proof.offset[row]))
 
     def _improve_by(
-        self, known: Domain, group: BoundGroup, values: Mapping[int, tuple[slice, Indices]]
+        self,
+        known: Domain,
+        group: BoundGroup,
+        values: Mapping[int, tuple[slice, Indices]],
+        planes: Sequence[Sequence[Plane]],
     ) -> None:
         vector = self._exact.network.names[group.tensor]
         index, side = group.index.astype(np.intp), group.side.astype(np.intp)
@@ -164,7 +173,7 @@ class _Check:
             one = slice(place, place + 1)
             alpha = group.alpha
             share = None if alpha is None else _share(alpha[0 if len(alpha) == 1 else place])
-            extra = _slopes(share, values)
+            extra = _with_planes(_slopes(share, values), planes[place])
             found = self._exact.values(known, vector, index[one], side[one], extra)
             self._exact.improve(known, vector, index[one], side[one], found)
         self._exact.renew(known)
@@ -224,6 +233,15 @@ def _extra_of_leaf(
     for vector, (part, index) in values.items():
         some = Dyadic.of(factor[part]) if factor[part].any() else None
         found[vector] = Extra(index, None if share is None else share[part], some)
+    return found
+
+
+def _with_planes(extra: Mapping[int, Extra], planes: Iterable[Plane]) -> dict[int, Extra]:
+    """Return the same, and planes with the values that they are above."""
+    found, nothing = dict(extra), Extra(np.zeros(0, np.intp))
+    for plane in planes:
+        before = found.get(plane.vector, nothing)
+        found[plane.vector] = replace(before, planes=(*before.planes, plane))
     return found
 
 

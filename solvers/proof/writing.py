@@ -66,6 +66,7 @@ def _manifest(proof: Proof) -> dict[str, object]:
                     for g in tree.groups
                 ],
                 **({} if tree.duals is None else {"duals": True}),
+                **({} if tree.planes is None else {"planes": len(tree.planes.user)}),
             }
             for tree in proof.trees
         ],
@@ -86,6 +87,8 @@ def _members(proof: Proof) -> Iterator[tuple[str, NDArray[Any]]]:
         parts.append((f"n{number}/", neurons))
         if neurons.duals is not None:
             parts.append((f"n{number}/", neurons.duals))
+        if neurons.planes is not None:
+            parts.append((f"n{number}/", neurons.planes))
         parts += [(f"n{number}/b{place}/", group) for place, group in enumerate(neurons.groups)]
     for where, part in parts:
         for name, entry in arrays_of(type(part)):

@@ -18,6 +18,7 @@ from solvers.proof.container import (
     Duals,
     InputTree,
     NeuronTree,
+    Planes,
     Proof,
     ProofFormatError,
 )
@@ -130,16 +131,42 @@ def _on_field(owner: str, field: str, change: Change) -> Mutation:
             return None
         place = int(generator.integers(len(proof.trees)))
         tree = proof.trees[place]
-        part = tree if owner == "neurons" else tree.duals
-        array = None if part is None else change(getattr(part, field), generator)
-        if array is None or part is None:
+        held: Any = tree if owner == "neurons" else getattr(tree, owner)
+        array = None if held is None else change(getattr(held, field), generator)
+        if array is None:
             return None
-        changed: Any = replace(part, **{field: array})  # type: ignore[arg-type]
-        trees = list(proof.trees)
-        trees[place] = changed if owner == "neurons" else replace(tree, duals=changed)
-        return replace(proof, trees=tuple(trees))
+        changed = replace(held, **{field: array})
+        whole = changed if owner == "neurons" else replace(tree, **{owner: changed})
+        return _with_tree(proof, place, whole)
 
     return mutation
+
+
+def _with_tree(proof: Proof, place: int, tree: NeuronTree) -> Proof:
+    trees = list(proof.trees)
+    trees[place] = tree
+    return replace(proof, trees=tuple(trees))
+
+
+def _other_shares(proof: Proof, generator: Generator) -> Proof | None:
+    """Take other slopes for all planes of a tree, or one plane less, or none at all."""
+    places = [k for k, tree in enumerate(proof.trees) if tree.planes is not None]
+    if not places:
+        return None
+    place = int(generator.choice(places))
+    planes = proof.trees[place].planes
+    assert planes is not None
+    match int(generator.integers(3)):
+        case 0:
+            share = generator.integers(0, 256, len(planes.share)).astype(np.uint8)
+            new: Planes | None = replace(planes, share=share)
+        case 1:
+            last = int(planes.start[-2])
+            fewer = (part[:-1] for part in (planes.user, planes.value, planes.part, planes.start))
+            new = Planes(*fewer, planes.share[:last]) if len(planes.user) > 1 else None
+        case _:
+            new = None
+    return _with_tree(proof, place, replace(proof.trees[place], planes=new))
 
 
 def _with(tree: InputTree, field: str, array: Array) -> InputTree:
@@ -277,6 +304,7 @@ def _structural() -> Mapping[str, Mutation]:
         "claim a leaf empty": _claimed_empty,
         "change a group of bounds": _group_changed,
         "name another network": _other_network,
+        "take other planes": _other_shares,
     }
     changes: dict[str, Change] = {
         "change": _changed,
@@ -289,9 +317,10 @@ def _structural() -> Mapping[str, Mutation]:
         "neurons": tuple(
             field.name
             for field in dataclasses.fields(NeuronTree)
-            if field.name not in {"values", "groups", "duals"}
+            if field.name not in {"values", "groups", "duals", "planes"}
         ),
         "duals": tuple(field.name for field in dataclasses.fields(Duals)),
+        "planes": tuple(field.name for field in dataclasses.fields(Planes)),
     }
     for owner, fields in arrays.items():
         for field in fields:

@@ -18,8 +18,9 @@ from solvers.proof.bounds import Array, Choices, Enclosure, Integers
 from solvers.proof.checker import HELD_VALUES, Box, halves
 from solvers.proof.container import BoundGroup, NeuronTree, Proof, check_tree, require
 from solvers.proof.network import CheckedNetwork, Part
+from solvers.proof.parts.planes import PlaneTable
 
-__all__ = ["SPLITS", "apply_group", "columns_of"]
+__all__ = ["SPLITS", "apply_groups", "columns_of", "leaf_bounds"]
 
 SPLIT, TIGHTEN = 1, 2
 ADAPTIVE = -1
@@ -61,19 +62,33 @@ def read_vector(network: CheckedNetwork, name: str) -> int:
     return vector
 
 
-def apply_group(enclosure: Enclosure, group: BoundGroup, parts: Parts) -> None:
-    """Improve bounds of a single domain by passes with the slopes of a group."""
+def apply_groups(
+    enclosure: Enclosure, groups: Sequence[BoundGroup], parts: Parts, planes: PlaneTable
+) -> int:
+    """Improve bounds of a single domain, group after group; return how many passes that took."""
+    passes = 0
+    for group in groups:
+        _apply(enclosure, group, parts, planes, passes)
+        passes += len(group.index)
+    return passes
+
+
+def _apply(
+    enclosure: Enclosure, group: BoundGroup, parts: Parts, planes: PlaneTable, first: int
+) -> None:
+    """Improve bounds by passes with slopes of a group, and planes from that of a number on."""
     vector, index = read_vector(enclosure.network, group.tensor), group.index.astype(np.intp)
     inside = (index >= 0) & (index < enclosure.network.sizes[vector]) & (group.side <= 1)
     require(inside.all(), f"bounds of {group.tensor!r} do not fit it")
 
-    def choices(rows: slice) -> Choices | None:
+    def choices(rows: slice) -> Choices:
+        cross = planes.cross(numbers[rows])
         if group.alpha is None:
-            return None
+            return Choices({}, {}, cross)
         alpha = group.alpha if len(group.alpha) == 1 else group.alpha[rows]
-        return Choices(spread(shares(alpha), parts, sizes, np.nan), {})
+        return Choices(spread(shares(alpha), parts, sizes, np.nan), {}, cross)
 
-    sizes = enclosure.network.sizes
+    sizes, numbers = enclosure.network.sizes, first + np.arange(len(index))
     enclosure.improve(vector, np.zeros_like(index), index, group.side, choices)
     enclosure.renew()
 
@@ -106,11 +121,26 @@ def close(
     Yields:
         Which rows, their lower bounds in as many leaves, and how many further leaves are empty.
     """
-    tree, name = proof.trees[number], f"tree {number}"
+    rows_of_case = proof.matrix[rows], proof.row_clause[rows], rows.start
+    return leaf_bounds(enclosure, proof.trees[number], rows_of_case, f"tree {number}", known)
+
+
+def leaf_bounds(
+    enclosure: Enclosure,
+    tree: NeuronTree,
+    rows: tuple[Array, Integers, int],
+    name: str,
+    known: Callable[[str], Any],
+) -> Iterator[tuple[Integers, Array, int]]:
+    """Do what `close` does, for rows that are given with their clauses and the first one's number.
+
+    Yields:
+        The same.
+    """
+    matrix, clauses, start = rows
     walk = _Walk(enclosure, tree, name, known)
-    clauses = proof.row_clause[rows]
     for clause in range(clauses[-1] + 1):
-        own, leaves = np.flatnonzero(clauses == clause) + rows.start, walk.leaves()
+        own, leaves = np.flatnonzero(clauses == clause) + start, walk.leaves()
         while batch := list(islice(leaves, walk.batch)):
             leaf, low, high = (np.array(part) for part in zip(*batch, strict=True))
             empty = (low > high).any(axis=1)
@@ -118,7 +148,7 @@ def close(
             row = tree.leaf_row[leaf]
             require((row >= 0).all(), f"{name}: a leaf is not empty as it claims")
             require(np.isin(row, own).all(), f"{name}: a leaf names a row of another clause")
-            yield row, walk.bound(leaf, low, high, proof.matrix[row]), int(empty.sum())
+            yield row, walk.bound(leaf, low, high, matrix[row - start]), int(empty.sum())
     require(walk.at_end(), f"{name} has parts left over")
 
 
@@ -131,8 +161,8 @@ class _Walk:
         self._enclosure, self._tree, self._name, self._known = enclosure, tree, name, known
         check_tree(tree, name)
         self._parts = columns_of(enclosure.network, tree.values, tree.index)
-        for group in tree.groups:
-            apply_group(enclosure, group, self._parts)
+        self._planes = PlaneTable(enclosure.network, tree.planes, self._parts, name)
+        self._passes = apply_groups(enclosure, tree.groups, self._parts, self._planes)
         self._whole = self._columns(enclosure)
         self._nodes = iter(tree.kind.tolist())
         self._splits = zip(tree.split_value, tree.split_point, strict=True)
@@ -167,7 +197,9 @@ class _Walk:
             factors[place, tree.gamma_value[part]] = tree.gamma[part]
         parts, network = self._parts, self._enclosure.network
         choices = Choices(
-            spread(slopes, parts, network.sizes, np.nan), spread(factors, parts, network.sizes, 0.0)
+            spread(slopes, parts, network.sizes, np.nan),
+            spread(factors, parts, network.sizes, 0.0),
+            self._planes.cross(self._passes + leaf),
         )
         found = self._within(low, high).backward(network.output, rows, choices=choices)
         for place in np.flatnonzero(alpha < ADAPTIVE).tolist():

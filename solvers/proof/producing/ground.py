@@ -17,7 +17,7 @@ from solvers.bounds.ibp import propagate
 from solvers.bracket import Witness
 from solvers.problem import Box
 from solvers.proof.bounds import Enclosure
-from solvers.proof.container import Ball, BoundGroup
+from solvers.proof.container import Ball, BoundGroup, Planes
 from solvers.proof.network import CheckedNetwork
 from solvers.proof.parts import read_network
 from solvers.proof.parts.float32 import float32_error
@@ -85,6 +85,7 @@ class Ground:
         region: Box,
         groups: Sequence[BoundGroup] = (),
         values: Values | None = None,
+        planes: Planes | None = None,
     ) -> dict[str, Interval]:
         """Return bounds of every node over a region, batch 1: the checker's, where it has any.
 
@@ -92,10 +93,13 @@ class Ground:
             region: Of the network's input shape.
             groups: Better bounds of some tensors.
             values: That slopes of the groups belong to.
+            planes: Of the groups' passes.
         """
         lower, upper = region.lower.ravel(), region.upper.ravel()
         columns = () if values is None else (values.layout(self.tensors),)
-        derived = root_bounds(self.checked, lower, upper, groups, *columns, ball=ball_of(region))
+        derived = root_bounds(
+            self.checked, lower, upper, groups, *columns, ball=ball_of(region), planes=planes
+        )
         graph, device = self.folded.graph, self.folded.device
         known = {
             name: Interval(

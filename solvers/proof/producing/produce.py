@@ -26,6 +26,7 @@ from solvers.proof.producing.box_tree import BoxTree
 from solvers.proof.producing.dual_proof import DualCloser
 from solvers.proof.producing.ground import Ground, ball_of
 from solvers.proof.producing.neuron_search import NeuronCloser
+from solvers.proof.producing.plane_proof import PlaneCloser
 from solvers.proof.producing.trace import Trace
 from solvers.proof.stated import CheckResult
 from solvers.proof.writing import write_proof
@@ -209,17 +210,18 @@ class _Work:
         return ~(margins > 0)
 
     def _closed(self, place: int, case: Case, first_row: int) -> tuple[BoxTree, int] | str:
-        """Close one case by boxes or by splits inside the network."""
+        """Close one case by planes, by boxes or by splits inside the network."""
         share = self._budget.share(1.0 / (len(self._cases) - place))
         reason = "no proof was found"
-        region = case.region
-        whole = BoxTree.whole(region.lower.ravel(), region.upper.ravel())
         duals = self._trace.duals.get(place)
         if duals is not None:
             found = DualCloser(self._ground, case, first_row, duals, budget=share).close()
             if found is not None:
-                self._trees.append(found)
-                return whole, len(self._trees)
+                return self._by_tree(case, found)
+        if place in self._trace.by_cuts:
+            planes = PlaneCloser(self._ground, case, first_row, share).close()
+            if planes is not None:
+                return self._by_tree(case, planes)
         if suits_boxes(self._ground.folded, case):
             tree = self._boxes(place, case, share)
             if tree is not None:
@@ -233,8 +235,13 @@ class _Work:
         neurons = closer.close(hard=place in self._trace.hard)
         if neurons is None:
             return closer.reason
-        self._trees.append(neurons)
-        return whole, len(self._trees)
+        return self._by_tree(case, neurons)
+
+    def _by_tree(self, case: Case, tree: NeuronTree) -> tuple[BoxTree, int]:
+        """Close the whole region of a case by a tree."""
+        self._trees.append(tree)
+        region = case.region
+        return BoxTree.whole(region.lower.ravel(), region.upper.ravel()), len(self._trees)
 
     def _boxes(self, place: int, case: Case, budget: Budget) -> BoxTree | None:
         """Close one case by boxes, with larger margins where these cost little."""

@@ -72,6 +72,7 @@ class Trace:
     Attributes:
         boxes: Leaves of the search over boxes, by the positions of cases.
         by_boxes: Cases that it decided.
+        by_cuts: Cases that passes or linear programs with cuts decided.
         neurons: Leaves of the search over neurons, by the positions of cases.
         duals: Multipliers of semidefinite relaxations, by the positions of cases.
         hard: Cases that no bounds with adaptive slopes decided, so far as is known.
@@ -80,6 +81,7 @@ class Trace:
 
     boxes: BoxLeaves = field(default_factory=BoxLeaves)
     by_boxes: set[int] = field(default_factory=set)
+    by_cuts: set[int] = field(default_factory=set)
     neurons: dict[int, RecordedLeaves] = field(default_factory=dict)
     duals: dict[int, FoundDuals] = field(default_factory=dict)
     hard: set[int] = field(default_factory=set)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import collections
 import hashlib
-import itertools
 import os
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,13 +20,13 @@ from solvers.budget import Budget
 from solvers.problem import Box, Case, Clause, Problem, Specification
 from solvers.proof import Proof, ProofFormatError, check_proof, read_proof
 from solvers.proof.producing import produce
-from tests.helpers.adversarial import Trap, dense
+from tests.helpers.adversarial import Trap
 from tests.helpers.duals import bounded
 from tests.helpers.proof_mutations import flipped, mutated
 from tests.helpers.rational import Layer, exact_margin_of
+from tests.solvers.proof.support import BY_PLANES, layers_of, proved_by_planes
 
 COUNT = int(os.environ.get("TIGHTROPE_MUTATIONS", "400"))
-SIZES = (2, 5, 5, 3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,13 +36,6 @@ class Proved:
     network: bytes
     layers: tuple[Layer, ...]
     content: bytes
-
-
-def layers_of(generator: np.random.Generator) -> tuple[Layer, ...]:
-    return tuple(
-        dense(generator.normal(size=(after, before)), generator.normal(size=after))
-        for before, after in itertools.pairwise(SIZES)
-    )
 
 
 def problem_of(layers: tuple[Layer, ...], generator: np.random.Generator) -> Problem:
@@ -61,7 +53,7 @@ def problem_of(layers: tuple[Layer, ...], generator: np.random.Generator) -> Pro
 
 @pytest.fixture(scope="module")
 def proofs() -> list[Proved]:
-    """Proofs by boxes, by splits inside the network and by dual matrices."""
+    """Proofs by boxes, by splits inside the network, by dual matrices and by planes."""
     found = []
     patch = pytest.MonkeyPatch()
     for seed in range(6):
@@ -76,6 +68,9 @@ def proofs() -> list[Proved]:
         patch.undo()
         assert isinstance(outcome, produce.Proven), outcome
         found.append(Proved(network, layers, outcome.content))
+    for seed in BY_PLANES:
+        trap, layers, content = proved_by_planes(seed)
+        found.append(Proved(trap.network, layers, content))
     return [*found, *(by_duals(seed) for seed in range(3))]
 
 
@@ -106,7 +101,7 @@ def states_the_truth(proof: Proof, layers: tuple[Layer, ...]) -> bool:
     return True
 
 
-def test_proofs_of_both_kinds_are_changed(proofs: list[Proved], tmp_path: Path) -> None:
+def test_proofs_of_all_kinds_are_changed(proofs: list[Proved], tmp_path: Path) -> None:
     kinds = set()
     for proved in proofs:
         path = tmp_path / "proof"
@@ -117,7 +112,9 @@ def test_proofs_of_both_kinds_are_changed(proofs: list[Proved], tmp_path: Path) 
         kinds.add((len(proof.trees) > 0, len(proof.tree.dimension) > 1))
         kinds.update(("split", bool((tree.kind == 1).any())) for tree in proof.trees)
         kinds.update(("duals", tree.duals is not None) for tree in proof.trees)
-    assert {(True, False), (False, True), ("split", True), ("duals", True)} <= kinds
+        kinds.update(("planes", len(t.groups) > 0) for t in proof.trees if t.planes is not None)
+    wanted = {(True, False), (False, True), ("split", True), ("duals", True)}
+    assert wanted | {("planes", True), ("planes", False)} <= kinds
 
 
 def test_changed_proofs_are_accepted_only_if_they_are_true(

@@ -28,7 +28,8 @@ from tests.helpers.adversarial import Trap
 from tests.helpers.networks import model, node
 from tests.helpers.proofs import TreeBuilder, proof_of, whole
 from tests.solvers.proof.parts.test_steps import NETWORKS, outputs
-from tests.solvers.proof.test_mutations import layers_of, problem_of
+from tests.solvers.proof.support import BY_PLANES, layers_of, proved_by_planes
+from tests.solvers.proof.test_mutations import problem_of
 
 
 def proved(seed: int, folder: Path, *, by_boxes: bool) -> tuple[Path, Trap, Problem]:
@@ -60,6 +61,21 @@ def test_accepted_proofs_are_accepted_exactly(seed: int, by_boxes: bool, tmp_pat
     assert exact.margin is not None
     assert Fraction(rounded.margin) <= exact.margin + Fraction(1, 10**9)
     assert exact.margin <= trap.margin
+
+
+@pytest.mark.parametrize("seed", BY_PLANES)
+def test_planes_are_accepted_exactly_and_bound_almost_the_same(seed: int, tmp_path: Path) -> None:
+    trap, _, content = proved_by_planes(seed)
+    path = tmp_path / "proof"
+    path.write_bytes(content)
+    rounded, exact = check_proof(path, trap.network), check_exactly(path, trap.network)
+    assert exact.accepted, exact.reason
+    assert exact.margin is not None
+    assert Fraction(rounded.margin) <= exact.margin <= Fraction(rounded.margin) + Fraction(1, 10**9)
+    assert exact.margin <= trap.margin
+    proof = read_proof(path)
+    write_proof(path, replace(proof, offset=proof.offset + rounded.margin + 1e-9))
+    assert "not positive" in str(check_exactly(path, trap.network).reason)
 
 
 @pytest.mark.parametrize("by_boxes", [True, False])
