@@ -84,12 +84,13 @@ class Caching:
 
 
 class _Answer:
-    """Holds back the one-part answers to reads until their tag is known."""
+    """Holds back the beginning of answers to reads until their tag is known."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self._scope = scope
         self._send = send
         self._start: Message | None = None
+        self._known = False
 
     async def send(self, message: Message) -> None:
         """Take a message of the application."""
@@ -103,7 +104,8 @@ class _Answer:
             start, self._start = self._start, None
             await self._complete(start, message)
             return
-        await self._send(message)
+        if not self._known:
+            await self._send(message)
 
     def _may_be_tagged(self, start: Message, headers: Headers) -> bool:
         """Return whether an answer may be kept, under a tag that it has or gets."""
@@ -121,7 +123,8 @@ class _Answer:
             headers["ETag"] = _tag(content)
         headers["Cache-Control"] = self._scope.get(_SCOPE, _REVALIDATE)
         headers.add_vary_header("Authorization, Cookie")
-        if whole and _matches(Headers(scope=self._scope).get("if-none-match"), headers.get("etag")):
+        if _matches(Headers(scope=self._scope).get("if-none-match"), headers.get("etag")):
+            self._known = True  # what is left of it stays here
             kept = [
                 (name, value) for name, value in start["headers"] if name.decode() in _KEPT_FOR_304
             ]

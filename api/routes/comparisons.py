@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api import views
 from api.answering import DirectRoute
-from api.caching import state_tag
+from api.caching import FinalResult, state_tag
 from api.comparing import new_comparison
 from api.pagination import CursorParameter, LimitParameter, after_index, newest, split
 from api.parameters import ComparisonId, IdempotencyKey, WaitSeconds
@@ -127,7 +127,7 @@ def cancel_comparison(
     "/{comparison_id}/items",
     summary="List answers for a network",
     responses=problems(404, 422),
-    dependencies=[needs(Scope.READ)],
+    dependencies=[needs(Scope.READ), FinalResult],
 )
 def list_compared_items(
     comparison_id: ComparisonId,

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from api.answering import DirectRoute
+from api.caching import FinalResult
 from api.parameters import CertificationId
 from api.principal import Scope, needs
 from api.problems import problems
@@ -19,7 +20,7 @@ __all__ = ["ItemIndex", "router"]
 router = APIRouter(
     prefix="/v1/certifications/{certification_id}/items/{index}",
     tags=["certifications"],
-    dependencies=[needs(Scope.READ)],
+    dependencies=[needs(Scope.READ), FinalResult],
     route_class=DirectRoute,
 )
 

@@ -7,6 +7,7 @@ from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse
 
 from api import views
 from api.answering import DirectRoute
+from api.caching import FinalResult
 from api.parameters import ArtifactName, TrainingId
 from api.principal import Scope, needs
 from api.problems import problems
@@ -21,7 +22,7 @@ __all__ = ["router"]
 router = APIRouter(
     prefix="/v1/trainings/{training_id}",
     tags=["trainings"],
-    dependencies=[needs(Scope.READ)],
+    dependencies=[needs(Scope.READ), FinalResult],
     route_class=DirectRoute,
 )
 

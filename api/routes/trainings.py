@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api import views
 from api.answering import DirectRoute
-from api.caching import state_tag
+from api.caching import FinalResult, state_tag
 from api.pagination import CursorParameter, LimitParameter, newest
 from api.parameters import IdempotencyKey, TrainingId, WaitSeconds
 from api.principal import Scope, needs
@@ -131,7 +131,7 @@ def cancel_training(training_id: TrainingId, services: ServicesDependency) -> Tr
     "/{training_id}/metrics",
     summary="Follow a training",
     responses=problems(404, 422),
-    dependencies=[needs(Scope.READ)],
+    dependencies=[needs(Scope.READ), FinalResult],
 )
 def list_metrics(
     training_id: TrainingId,
