@@ -1,7 +1,7 @@
 """Print the figures: `python -m benchmarks.figures [SECTION ...]`, all of them by default.
 
 Sections: bounds, certify, large, neurons, instances, relaxations, semidefinite,
-first-order, gaps, domains, milp, members.
+first-order, dual-proofs, gaps, domains, milp, members.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ SECTIONS = (
     "relaxations",
     "semidefinite",
     "first-order",
+    "dual-proofs",
     "gaps",
     "domains",
     "milp",
@@ -48,6 +49,7 @@ def _run(section: str) -> None:
         bounds_beside_peers,
         certify_mnist,
         convex_relaxations,
+        dual_proofs,
         exact_search,
         gap_table,
         large_network,
@@ -64,6 +66,7 @@ def _run(section: str) -> None:
         "relaxations": convex_relaxations.run,
         "semidefinite": semidefinite.run,
         "first-order": semidefinite.run_first_order,
+        "dual-proofs": dual_proofs.run,
         "gaps": gap_table.run,
         "domains": exact_search.run_domains,
         "milp": exact_search.run_milp,

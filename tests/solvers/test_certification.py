@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from solvers.methods import BOUND_METHODS, Method
 from solvers.portfolio import searches
 from solvers.portfolio.plan import Step
 from solvers.problem import linf_ball, robustness
+from solvers.proof import check_proof
 from solvers.results import Counterexample, Evidence, Verdict
 from tests.helpers.networks import cnn, mlp
 from tests.helpers.programs import brute_force_margin
@@ -151,6 +153,36 @@ def test_verified_inputs_are_proved_where_that_is_asked(network: Network, datase
         assert item.proof.bytes == len(item.proof_file)
     with pytest.raises(InvalidInputError, match="proofs get 0"):
         replace(plain, proof_timeout_seconds=0.0)
+
+
+@pytest.mark.parametrize("normalization", [None, Normalization((0.25,), (0.5,))])
+def test_semidefinite_verdicts_are_proved_by_their_multipliers(
+    normalization: Normalization | None, tmp_path: Path
+) -> None:
+    """Behind a normalisation, too, and without a search."""
+    network = load_network(mlp((3, 8, 6, 3), seed=4))
+    x = np.random.default_rng(5).uniform(0, 1, (12, *network.input_shape)).astype(np.float32)
+    seen = network if normalization is None else network.with_normalization(normalization)
+    dataset = Dataset(x, OnnxRuntime(seen).run(x).argmax(axis=1).astype(np.int64), "made", "")
+    options = CertifyOptions(
+        0.18, methods=(Method.CROWN, Method.SDP), device="cpu", normalization=normalization,
+        proof_timeout_seconds=60.0, timeout_seconds=20.0,
+    )  # fmt: skip
+    items = list(certify_items(network, dataset, options))
+    hard = [
+        item for item in items
+        if item.verdict is Verdict.VERIFIED and item.lower[Method.CROWN] < 0
+    ]  # fmt: skip
+    assert hard
+    for item in hard:
+        assert item.evidence is Evidence.CHECKED
+        assert item.proof_file is not None
+        (tmp_path / "proof").write_bytes(item.proof_file)
+        result = check_proof(tmp_path / "proof", network.source)
+        assert result.accepted
+        assert "dual matrices of semidefinite relaxations" in result.parts
+        # Clauses that plain bounds prove are left to these.
+        assert 0 < result.margin <= item.lower[Method.SDP] + 1e-6
 
 
 def test_json_is_strict_and_complete(items: list[ItemResult]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.errors import TightropeError
 from solvers.budget import Budget
 from solvers.convex.sdp import SdpDual, SdpOptions, sdp_margin
 from solvers.convex.sdp.safe import best_repair, quick_repair
@@ -22,7 +24,9 @@ from solvers.proof.producing.found_duals import FoundDuals
 from solvers.proof.producing.ground import Ground, ball_of
 from solvers.proof.rooting import region_of
 
-__all__ = ["DualCloser"]
+__all__ = ["DualCloser", "Fitter"]
+
+_LOG = logging.getLogger(__name__)
 
 FloatArray = NDArray[np.float64]
 Numbers = type[np.float32] | type[np.float64]
@@ -66,9 +70,10 @@ class DualCloser:
         if any(not self._hopeful(clause) for clause in open_):
             return None
         try:
-            fitter = _Fitter.of(self._ground, enclosure)
+            fitter = Fitter.of(self._ground, enclosure)
             duals = self._duals(fitter, open_, [int(rows[0]) for rows in clauses])
-        except ProofError:
+        except (ProofError, TightropeError) as error:
+            _LOG.warning("no dual matrices: %s", error)
             return None
         if duals is None:
             return None
@@ -83,7 +88,7 @@ class DualCloser:
         return dual is not None and dual.bound > 0
 
     def _duals(
-        self, fitter: _Fitter, clauses: list[int], first: list[int]
+        self, fitter: Fitter, clauses: list[int], first: list[int]
     ) -> list[tuple[int, Dual]] | None:
         """Return row and multipliers of every clause: those that were found, or new ones."""
         matrix, offset, _ = stacked_rows(self._case.specification)
@@ -118,7 +123,7 @@ class DualCloser:
 
 
 @dataclass(frozen=True, eq=False)
-class _Fitter:
+class Fitter:
     """Fits multipliers to the relaxation that the checker forms.
 
     Attributes:
@@ -134,7 +139,7 @@ class _Fitter:
     parts: Mapping[int, tuple[slice, NDArray[np.intp]]]
 
     @classmethod
-    def of(cls, ground: Ground, enclosure: Enclosure) -> _Fitter:
+    def of(cls, ground: Ground, enclosure: Enclosure) -> Fitter:
         """List all values whose signs are open.
 
         Raises:

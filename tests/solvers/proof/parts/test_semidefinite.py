@@ -25,9 +25,15 @@ from tests.helpers.rational import Layer, exact_margin_of
 SIZES = [(2, 4, 2), (2, 5, 4, 2), (2, 3, 3, 3), (2, 1, 1, 1)]
 
 
-def random_relaxed(seed: int, *, all_values: bool = False, width: float = 1.0) -> Relaxed:
+def random_relaxed(
+    seed: int, *, all_values: bool = False, width: float = 1.0, uneven: float = 1.0
+) -> Relaxed:
+    """Return a random network in a random box; uneven layers multiply what others divide by."""
     generator = np.random.default_rng(seed)
-    layers = random_layers(SIZES[seed % len(SIZES)], seed)
+    (weight, bias), *later = random_layers(SIZES[seed % len(SIZES)], seed)
+    (last, shift), *reversed_ = later[::-1]
+    first = (weight * np.float32(uneven), bias * np.float32(uneven))
+    layers = [first, *reversed_[::-1], (last / np.float32(uneven), shift)]
     centre = generator.normal(size=(1, 2))
     radius = width * generator.uniform(0, 1, (1, 2)) * (generator.random((1, 2)) > 0.1)
     return relaxed(layers, Box(centre - radius, centre + radius), all_values=all_values)
@@ -48,9 +54,14 @@ def runs(given_: Relaxed, count: int, seed: int) -> list[list[list[Fraction]]]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10**6), every=st.booleans(), scale=st.sampled_from([1e-6, 1.0, 30.0]))
-def test_no_multipliers_prove_more_than_is_true(seed: int, every: bool, scale: float) -> None:
-    given_ = random_relaxed(seed, all_values=every, width=scale)
+@given(
+    seed=st.integers(0, 10**6), every=st.booleans(), scale=st.sampled_from([1e-6, 1.0, 30.0]),
+    uneven=st.sampled_from([1.0, 1e9, 1e-9]),
+)  # fmt: skip
+def test_no_multipliers_prove_more_than_is_true(
+    seed: int, every: bool, scale: float, uneven: float
+) -> None:
+    given_ = random_relaxed(seed, all_values=every, width=scale, uneven=uneven)
     generator = np.random.default_rng(seed)
     row = generator.normal(size=len(given_.layers[-1][1]))
     truth = true_least(list(given_.layers), given_.box, row)

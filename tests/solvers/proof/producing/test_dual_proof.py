@@ -10,11 +10,13 @@ import pytest
 
 from models.onnx_import import load_network
 from solvers.budget import Budget
-from solvers.problem import Box, Problem
+from solvers.errors import SolverFailedError
+from solvers.problem import Box, Clause, Problem, Specification
 from solvers.proof import Proof, check_proof, read_proof
-from solvers.proof.parts.semidefinite import SEMIDEFINITE
-from solvers.proof.producing import produce
-from solvers.proof.producing.dual_proof import DualCloser
+from solvers.proof.bounds import Enclosure, Region
+from solvers.proof.parts.semidefinite import SEMIDEFINITE, proved_by
+from solvers.proof.producing import dual_proof, produce
+from solvers.proof.producing.dual_proof import DualCloser, Fitter
 from solvers.proof.producing.found_duals import FoundDuals
 from solvers.proof.producing.ground import Ground
 from solvers.proof.producing.trace import Trace
@@ -23,6 +25,7 @@ from tests.helpers.duals import Bounded, bounded
 from tests.helpers.graphs import mlp
 from tests.helpers.networks import mlp as onnx_mlp
 from tests.helpers.proofs import random_layers
+from tests.helpers.rational import exact_margin_of
 
 SIZES = [(2, 6, 3), (3, 5, 5, 3), (5, 12, 8, 4)]
 
@@ -124,6 +127,16 @@ def test_what_a_relaxation_did_not_prove_is_searched() -> None:
     assert SEMIDEFINITE.name not in proved(given, trace).check.parts
 
 
+def test_a_solver_that_fails_leaves_the_case_to_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise SolverFailedError("it broke")
+
+    given = hard_case(5)
+    monkeypatch.setattr(Fitter, "fitted", lambda *_: None)
+    monkeypatch.setattr(dual_proof, "sdp_margin", fail)
+    assert SEMIDEFINITE.name not in proved(given).check.parts
+
+
 def test_multipliers_of_other_functions_than_relu_are_not_kept() -> None:
     given = hard_case(2)
     duals = list(given.trace.duals[0].duals.values())
@@ -135,6 +148,30 @@ def test_multipliers_of_other_functions_than_relu_are_not_kept() -> None:
     assert kept is not None
     curved = load_network(onnx_mlp((2, 3, 2), activation="Tanh", seed=0))
     assert FoundDuals.of(curved, {}, duals) is None
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_bound_that_is_all_but_true_is_not_claimed(seed: int) -> None:
+    """Where a relaxation is exact, a γ above it by any rounding would be false."""
+    generator, sizes = np.random.default_rng(seed), [(2, 1, 1), (2, 2, 1), (2, 1, 1, 1)][seed % 3]
+    layers, row = random_layers(sizes, seed), generator.normal(size=1)
+    centre, radius = generator.normal(size=(1, 2)), generator.uniform(0, 1, (1, 2))
+    given = bounded(layers, Box(centre - radius, centre + radius), row[None])
+    region = given.case.region
+    zero = Specification((Clause(row[None], np.zeros(1)),))
+    truth = exact_margin_of(layers, region, zero)
+    network = load_network(given.content)
+    ground = Ground.of(network, network.device)
+    corners = region.lower.reshape(1, -1), region.upper.reshape(1, -1)
+    fitter = Fitter.of(ground, Enclosure.of(ground.checked, Region(*corners)))
+    found = given.trace.duals[0]
+    dual = fitter.fitted(found, found.duals[0], row, -np.inf)
+    assert dual is not None
+    assert proved_by(fitter.relaxation, row, dual) <= truth
+    for base in (dual.bound, float(truth)):
+        for power in range(-15, -3):
+            higher = dual._replace(bound=base + 10.0**power * (1 + abs(base)))
+            assert proved_by(fitter.relaxation, row, higher) <= truth
 
 
 def test_rows_of_many_cases_are_numbered_through(tmp_path: Path) -> None:
