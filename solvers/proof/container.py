@@ -281,8 +281,7 @@ def check_tree(tree: NeuronTree, name: str) -> None:
           "tightenings for its nodes")  # fmt: skip
     for start, count, what in ((tree.tighten_start, tightens, tree.tighten_value),
                                (tree.gamma_start, leaves, tree.gamma)):  # fmt: skip
-        rising = len(start) == count + 1 and start[0] == 0 and (start[1:] >= start[:-1]).all()
-        _form(name, rising and start[-1] == len(what), "offsets that do not fit")
+        _form(name, _fit(start, count, what), "offsets that do not fit")
     for index in (tree.split_value, tree.tighten_value, tree.gamma_value):
         listed = ((index >= 0) & (index < len(tree.index))).all()
         _form(name, listed, "a value that it does not list")
@@ -299,9 +298,8 @@ def check_tree(tree: NeuronTree, name: str) -> None:
 
 
 def _check_duals(duals: Duals, name: str) -> None:
-    start = duals.start
-    rising = len(start) == len(duals.bound) + 1 and start[0] == 0 and (np.diff(start) >= 0).all()
-    _form(name, rising and start[-1] == len(duals.left), "duals with offsets that do not fit")
+    fit = _fit(duals.start, len(duals.bound), duals.left)
+    _form(name, fit, "duals with offsets that do not fit")
     numbers = duals.bound, duals.diagonal, duals.product
     _form(name, all(np.isfinite(part).all() for part in numbers), "a dual that is not finite")
 
@@ -313,9 +311,13 @@ def _check_planes(tree: NeuronTree, planes: Planes, name: str) -> None:
     _form(name, named, "a plane of a pass or value that it does not have")
     order = planes.user.astype(np.int64) * (len(tree.index) + 1) + planes.value
     _form(name, (np.diff(order) > 0).all(), "planes out of order, or two of one value in a pass")
-    start = planes.start
-    rising = len(start) == len(order) + 1 and start[0] == 0 and (np.diff(start) >= 0).all()
-    _form(name, rising and start[-1] == len(planes.share), "planes whose offsets do not fit")
+    _form(name, _fit(planes.start, len(order), planes.share), "planes whose offsets do not fit")
+
+
+def _fit(start: Array, count: int, values: Array) -> bool:
+    """Return whether offsets cut values into so many parts; differences of them may overflow."""
+    whole = len(start) == count + 1 and start[0] == 0 and start[-1] == len(values)
+    return bool(whole and (start[1:] >= start[:-1]).all())
 
 
 def _form(name: str, condition: object, what: str) -> None:

@@ -170,6 +170,23 @@ def test_what_the_format_does_not_know_is_refused(name: str) -> None:
         read_proof(rewritten(change))
 
 
+@pytest.mark.parametrize("middle", [(0, 0, 0), (2**63 - 1, -(2**63), -1), (1, 0, 1)])
+def test_offsets_rise_though_their_differences_overflow(middle: tuple[int, ...]) -> None:
+    """From the largest number to the least is one step up, in 64 bits."""
+    builder = TreeBuilder((("z0", 3),))
+    for _ in range(3):
+        builder.split(0)
+    builder.leaf(0, gamma={0: 1.0})
+    for _ in range(3):
+        builder.leaf(0)
+    tree = builder.tree(gamma_start=np.array([0, *middle, 1]))
+    if middle == (0, 0, 0):
+        container.check_tree(tree, "tree 0")
+        return
+    with pytest.raises(ProofFormatError, match="offsets that do not fit"):
+        container.check_tree(tree, "tree 0")
+
+
 def test_a_pickle_is_never_run() -> None:
     class Trap:
         def __reduce__(self) -> tuple[Any, ...]:
