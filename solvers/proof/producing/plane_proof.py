@@ -38,8 +38,15 @@ Lines = Mapping[str, TightenedLines]
 Taken = Sequence[tuple[slice, Lines]]
 """Rows, and the lines with cuts that bound them."""
 
-_MARGINS = (Tightening(), Tightening(4, 4, (1.0, 0.4)), Tightening(6, 8, (1.0, 0.7, 0.4, 0.2)))
-"""What is tried for each row, one after the other; none is the best for all."""
+_MARGINS = (
+    Tightening(0),
+    Tightening(),
+    Tightening(4, 4, (1.0, 0.4)),
+    Tightening(6, 8, (1.0, 0.7, 0.4, 0.2)),
+)
+"""What is tried for each row, one after the other: none is best for all, the first has no cuts."""
+_ENOUGH = 0.5
+"""A share of a row's best margin for which it takes an earlier try, whose planes are fewer."""
 _INSIDE = (Tightening(1, 4, (1.0,)), Tightening(3, 8, (1.0, 0.4)))
 """The same for bounds inside."""
 
@@ -132,9 +139,9 @@ class PlaneCloser:
         found: list[tuple[FloatArray, Taken]] = []
         for tightening in _MARGINS:
             found.append(self._rows(bounds, tightening))
-            lower = np.stack([bound for bound, _ in found])
-            if (clause_margins(lower.max(0)[np.newaxis], self._owner) > 0).all():
-                tree = self._tree(lower, [taken for _, taken in found], groups, inside)
+            highest = np.max([lower for lower, _ in found], axis=0)
+            if (clause_margins(highest[np.newaxis], self._owner) > 0).all():
+                tree = self._tree(found, wanted, groups=groups, inside=inside)
                 best = _better(best, self._judged(tree))
             if self._budget.exhausted or (best is not None and best.left > wanted):
                 break
@@ -142,16 +149,17 @@ class PlaneCloser:
 
     def _tree(
         self,
-        lower: FloatArray,
-        taken: Sequence[Taken],
+        found: Sequence[tuple[FloatArray, Taken]],
+        wanted: float,
+        *,
         groups: Sequence[BoundGroup],
         inside: PlaneWriter | None,
     ) -> NeuronTree:
         """Write a leaf for the best row of each clause.
 
         Args:
-            lower: Bounds of all rows, one row of the array for each try.
-            taken: What the passes of each try took.
+            found: Bounds of all rows and what passes took for them, of each try.
+            wanted: Least margin, where it can be had.
             groups: Of bounds inside.
             inside: Holds the groups' planes.
         """
@@ -159,13 +167,16 @@ class PlaneCloser:
         if inside is not None:
             writer.take(inside)
         tree, first = TreeWriter(self._values, self._ground.tensors), 0
+        lower = np.stack([bounds for bounds, _ in found])
         passes, users = sum(len(group.index) for group in groups), np.full(lower.shape, -1)
         for clause, count in enumerate(np.bincount(self._owner)):
             row = first + int(lower[:, first : first + count].max(0).argmax())
-            users[lower[:, row].argmax(), row] = passes + clause
+            best = lower[:, row].max()
+            enough = lower[:, row] >= max(_ENOUGH * best, min(wanted, best))
+            users[enough.argmax(), row] = passes + clause
             tree.plain(row)
             first += count
-        for parts, own in zip(taken, users, strict=True):
+        for (_, parts), own in zip(found, users, strict=True):
             for part, lines in parts:
                 writer.add(own[part], lines)
         return replace(tree.done(groups, None), planes=writer.done())

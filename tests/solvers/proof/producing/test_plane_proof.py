@@ -81,6 +81,18 @@ def test_what_cuts_decide_is_proved_without_a_search(seed: int) -> None:
     assert len(tree.planes.user)
 
 
+def test_clauses_that_lines_prove_get_no_planes() -> None:
+    network = dense(3)
+    region = linf_ball(np.random.default_rng(3).normal(size=(1, 30)), 0.3, valid_range=None)
+    case = between(network, region, 0.6)
+    far = Clause(-ROW, np.array([-1e3]))
+    both = Case(region, Specification((far, *case.specification.clauses)))
+    tree = proved(network, both)
+    assert tree.planes is not None
+    leaves = tree.planes.user - sum(len(group.index) for group in tree.groups)
+    assert set(leaves[leaves >= 0].tolist()) == {1}
+
+
 @pytest.mark.parametrize("build", [networks.cnn, networks.resnet])
 def test_maps_sums_and_normalisations_are_proved(build: Callable[..., bytes]) -> None:
     """Windows of convolutions, and values that are made of two vectors."""
