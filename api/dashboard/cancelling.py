@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from api.dashboard.lines import job_view
 from api.dashboard.overview import dashboard_of
-from api.dashboard.rendering import show
-from api.principal import PrincipalDependency, Scope, needs, needs_form
+from api.dashboard.visiting import VisitDependency
+from api.principal import Scope, needs, needs_form
 from api.routes.certifications import cancel_certification
 from api.routes.comparisons import cancel_comparison
 from api.routes.trainings import cancel_training
@@ -64,19 +64,12 @@ def _add(kind: _Kind) -> None:
     page = f"/{kind.name}s/{{job_id}}"
 
     @router.get(f"{page}/cancel", response_class=HTMLResponse, dependencies=[needs(kind.scope)])
-    def ask(
-        request: Request,
-        job_id: JobId,
-        services: ServicesDependency,
-        principal: PrincipalDependency,
-    ) -> HTMLResponse:
-        line = dashboard_of(services).job(job_id)
+    def ask(visit: VisitDependency, job_id: JobId) -> HTMLResponse:
+        line = dashboard_of(visit.services).job(job_id)
         if line.job.kind != kind.name:
             raise NotFoundError(kind.name, job_id)
-        return show(
-            request,
+        return visit.show(
             "cancel.html",
-            principal,
             job=job_view(line),
             kind=kind.name,
             kept=kind.kept,

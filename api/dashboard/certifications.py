@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query
 from fastapi.responses import HTMLResponse
 
 from api import views
 from api.dashboard.digests import digest_of
 from api.dashboard.lines import certified_view, job_view
 from api.dashboard.overview import dashboard_of
-from api.dashboard.rendering import listed, show
+from api.dashboard.rendering import listed
 from api.dashboard.selecting import Selection, select_lines
+from api.dashboard.visiting import VisitDependency
 from api.pagination import CursorParameter
 from api.parameters import CertificationId
-from api.principal import PrincipalDependency, Scope, needs
-from api.services import ServicesDependency
+from api.principal import Scope, needs
 from reports import charts, curves
 from reports.html import VERDICTS, item_row, run_rows, summary_tiles
 from reports.page import region_text
@@ -51,20 +51,13 @@ ChosenItems = Annotated[Selection, Depends(_chosen)]
 
 
 @router.get("/certifications", response_class=HTMLResponse)
-def list_certifications(
-    request: Request,
-    services: ServicesDependency,
-    principal: PrincipalDependency,
-    cursor: CursorParameter = None,
-) -> HTMLResponse:
+def list_certifications(visit: VisitDependency, cursor: CursorParameter = None) -> HTMLResponse:
     """Return the page of all certifications."""
     lines, around = listed(
-        dashboard_of(services).certifications, cursor, position=lambda line: line[0].id
+        dashboard_of(visit.services).certifications, cursor, position=lambda line: line[0].id
     )
-    return show(
-        request,
+    return visit.show(
         "certifications.html",
-        principal,
         certifications=[(certified_view(row), row.network_id, name) for row, name in lines],
         **around,
     )
@@ -72,24 +65,18 @@ def list_certifications(
 
 @router.get("/certifications/{certification_id}", response_class=HTMLResponse)
 def show_certification(
-    request: Request,
-    certification_id: CertificationId,
-    services: ServicesDependency,
-    principal: PrincipalDependency,
-    chosen: ChosenItems,
+    visit: VisitDependency, certification_id: CertificationId, chosen: ChosenItems
 ) -> HTMLResponse:
     """Return the page of one certification."""
-    row = services.certifications.get(certification_id)
-    dashboard = dashboard_of(services)
-    digest = digest_of(services, dashboard, row)
+    row = visit.services.certifications.get(certification_id)
+    dashboard = dashboard_of(visit.services)
+    digest = digest_of(visit.services, dashboard, row)
     methods = row.settings["methods"]
     bounds = [method for method in methods if method != EXACT]
     selected = select_lines(digest.lines, chosen, f"/certifications/{certification_id}")
     items = dashboard.items(certification_id, [line.place for line in selected.lines])
-    return show(
-        request,
+    return visit.show(
         "certification.html",
-        principal,
         **certification_frame(row),
         tiles=summary_tiles(digest.summary) if digest.lines else [],
         accuracy=charts.accuracy_chart(digest.summary) if digest.lines else None,

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path
 from fastapi.responses import HTMLResponse
 
 from api import views
 from api.dashboard.answers import asked_methods, method_row
 from api.dashboard.lines import job_view
-from api.dashboard.rendering import listed, show
+from api.dashboard.rendering import listed
+from api.dashboard.visiting import VisitDependency
 from api.pagination import CursorParameter
 from api.parameters import ComparisonId
-from api.principal import PrincipalDependency, Scope, needs
-from api.services import ServicesDependency
+from api.principal import Scope, needs
 from reports import charts
 from reports.comparison import comparison_of
 from reports.comparison_page import compared_figures, settings_rows
@@ -61,43 +61,29 @@ class ComparedView:
 
 
 @router.get("/comparisons", response_class=HTMLResponse)
-def list_comparisons(
-    request: Request,
-    services: ServicesDependency,
-    principal: PrincipalDependency,
-    cursor: CursorParameter = None,
-) -> HTMLResponse:
+def list_comparisons(visit: VisitDependency, cursor: CursorParameter = None) -> HTMLResponse:
     """Return the page of all comparisons."""
-    lines, around = listed(ComparedReads(services.database).page, cursor)
-    return show(
-        request,
+    lines, around = listed(ComparedReads(visit.services.database).page, cursor)
+    return visit.show(
         "comparisons.html",
-        principal,
         comparisons=[_view(line) for line in lines],
         **around,
     )
 
 
 @router.get("/comparisons/{comparison_id}", response_class=HTMLResponse)
-def show_comparison(
-    request: Request,
-    comparison_id: ComparisonId,
-    services: ServicesDependency,
-    principal: PrincipalDependency,
-) -> HTMLResponse:
+def show_comparison(visit: VisitDependency, comparison_id: ComparisonId) -> HTMLResponse:
     """Return the page of one comparison."""
-    row = services.comparisons.get(comparison_id)
-    reads = ComparedReads(services.database)
-    result = row.result or services.remembered.of(
+    row = visit.services.comparisons.get(comparison_id)
+    reads = ComparedReads(visit.services.database)
+    result = row.result or visit.services.remembered.of(
         row.job, lambda: _so_far(row, reads.items(comparison_id))
     )
     compared = None
     if result is not None:
         compared = compared_figures(result["baseline"], result["candidates"])
-    return show(
-        request,
+    return visit.show(
         "comparison_page.html",
-        principal,
         **_frame(row),
         compared=compared,
         count=0 if result is None else result["baseline"]["summary"]["count"],
@@ -109,21 +95,15 @@ def show_comparison(
 
 @router.get("/comparisons/{comparison_id}/inputs/{index}", response_class=HTMLResponse)
 def show_compared_input(
-    request: Request,
-    comparison_id: ComparisonId,
-    index: ItemIndex,
-    services: ServicesDependency,
-    principal: PrincipalDependency,
+    visit: VisitDependency, comparison_id: ComparisonId, index: ItemIndex
 ) -> HTMLResponse:
     """Return the page of one input: what each network makes of it."""
-    row = services.comparisons.get(comparison_id)
-    reads = ComparedReads(services.database)
+    row = visit.services.comparisons.get(comparison_id)
+    reads = ComparedReads(visit.services.database)
     answer = reads.answer(comparison_id, index, networks=len(row.networks))
     methods = row.settings["methods"]
-    return show(
-        request,
+    return visit.show(
         "compared_input.html",
-        principal,
         **_frame(row),
         index=index,
         answer=answer,

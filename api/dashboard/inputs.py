@@ -6,20 +6,19 @@ from functools import partial
 from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path
 from fastapi.responses import HTMLResponse
 
-from api.authentication import Principal
 from api.dashboard.answers import asked_methods, method_row
 from api.dashboard.certifications import certification_frame
 from api.dashboard.overview import dashboard_of
 from api.dashboard.posting import PostedForm
-from api.dashboard.rendering import show
+from api.dashboard.visiting import Visit, VisitDependency
 from api.parameters import CertificationId
-from api.principal import PrincipalDependency, Scope, needs, needs_form
+from api.principal import Scope, needs, needs_form
 from api.proving import check_stored, replay_stored
 from api.schemas.proofs import ProofCheck
-from api.services import Services, ServicesDependency
+from api.services import Services
 from reports import charts
 from reports.examples import Example, example
 from reports.html import item_row
@@ -46,33 +45,24 @@ ItemIndex = Annotated[int, Path(ge=0, le=2**31 - 1)]
 
 @router.get(_PATH, response_class=HTMLResponse, dependencies=[needs(Scope.READ)])
 def show_input(
-    request: Request,
-    certification_id: CertificationId,
-    index: ItemIndex,
-    services: ServicesDependency,
-    principal: PrincipalDependency,
+    visit: VisitDependency, certification_id: CertificationId, index: ItemIndex
 ) -> HTMLResponse:
     """Return the page of one input."""
-    return _page(request, services, principal, certification_id, index)
+    return _page(visit, certification_id, index)
 
 
 @router.post(_PATH, response_class=HTMLResponse, dependencies=[needs_form(Scope.SUBMIT)])
 async def check_input(
-    request: Request,
-    certification_id: CertificationId,
-    index: ItemIndex,
-    services: ServicesDependency,
-    principal: PrincipalDependency,
-    sent: PostedForm,
+    visit: VisitDependency, certification_id: CertificationId, index: ItemIndex, sent: PostedForm
 ) -> HTMLResponse:
     """Have the evidence of an input judged anew, and return its page with what came of it."""
-    principal.require(Scope.READ)
+    visit.principal.require(Scope.READ)
     judged = {}
     if sent.get("what") == "counterexample":
-        judged["replayed"] = await _replayed(services, certification_id, index)
+        judged["replayed"] = await _replayed(visit.services, certification_id, index)
     else:
-        judged["checked"] = await _checked(services, certification_id, index)
-    page = partial(_page, request, services, principal, certification_id, index, **judged)
+        judged["checked"] = await _checked(visit.services, certification_id, index)
+    page = partial(_page, visit, certification_id, index, **judged)
     return await run_sync(page)
 
 
@@ -99,22 +89,18 @@ async def _replayed(services: Services, certification_id: str, index: int) -> di
 
 
 def _page(
-    request: Request,
-    services: Services,
-    principal: Principal,
+    visit: Visit,
     certification_id: str,
     index: int,
     *,
     checked: dict[str, Any] | None = None,
     replayed: dict[str, Any] | None = None,
 ) -> HTMLResponse:
-    row = services.certifications.get(certification_id)
-    answer = dashboard_of(services).answer(certification_id, index)
+    row = visit.services.certifications.get(certification_id)
+    answer = dashboard_of(visit.services).answer(certification_id, index)
     methods = row.settings["methods"]
-    return show(
-        request,
+    return visit.show(
         "input.html",
-        principal,
         **certification_frame(row),
         item=answer.item,
         row=item_row(answer.item, []),

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path
 from fastapi.responses import HTMLResponse
 
-from api.authentication import Principal
 from api.dashboard.lines import certified_view, network_view
 from api.dashboard.overview import dashboard_of
-from api.dashboard.rendering import listed, show
+from api.dashboard.rendering import listed
+from api.dashboard.visiting import Visit, VisitDependency
 from api.pagination import CursorParameter
-from api.principal import PrincipalDependency, Scope, needs
-from api.services import Services, ServicesDependency
+from api.principal import Scope, needs
 from reports import curves
 from reports.curves import CurveChart, Series, curve_chart
 from reports.page import number
@@ -32,20 +31,13 @@ NetworkId = Annotated[str, Path(max_length=100)]
 
 
 @router.get("/networks", response_class=HTMLResponse)
-def list_networks(
-    request: Request,
-    services: ServicesDependency,
-    principal: PrincipalDependency,
-    cursor: CursorParameter = None,
-) -> HTMLResponse:
+def list_networks(visit: VisitDependency, cursor: CursorParameter = None) -> HTMLResponse:
     """Return the page of all networks."""
-    return list_page(request, services, principal, cursor=cursor)
+    return list_page(visit, cursor=cursor)
 
 
 def list_page(
-    request: Request,
-    services: Services,
-    principal: Principal,
+    visit: Visit,
     *,
     cursor: str | None = None,
     recognised: Mapping[str, Any] | None = None,
@@ -55,9 +47,7 @@ def list_page(
     """Return the page of all networks, with what came of an upload where there was one.
 
     Args:
-        request: That asks for it.
-        services: Of the request.
-        principal: Who asks.
+        visit: Who looks at it.
         cursor: Where the list goes on.
         recognised: The `row` that was uploaded, and whether it is a `network`.
         refused: `title`, `detail` and `name` of a file that was not taken, and the `parts` in it
@@ -65,34 +55,25 @@ def list_page(
         status: Of the answer.
     """
     lines, around = listed(
-        dashboard_of(services).networks, cursor, position=lambda line: line.network.id
+        dashboard_of(visit.services).networks, cursor, position=lambda line: line.network.id
     )
-    return show(
-        request,
+    return visit.show(
         "networks.html",
-        principal,
         status=status,
         networks=[network_view(line) for line in lines],
         **around,
         recognised=recognised,
         refused=refused,
-        most_bytes=services.limits.upload_bytes or services.settings.max_upload_bytes,
+        most_bytes=visit.services.limits.upload_bytes or visit.services.settings.max_upload_bytes,
     )
 
 
 @router.get("/networks/{network_id}", response_class=HTMLResponse)
-def show_network(
-    request: Request,
-    network_id: NetworkId,
-    services: ServicesDependency,
-    principal: PrincipalDependency,
-) -> HTMLResponse:
+def show_network(visit: VisitDependency, network_id: NetworkId) -> HTMLResponse:
     """Return the page of one network."""
-    network, history = dashboard_of(services).network(network_id, limit=_HISTORY)
-    return show(
-        request,
+    network, history = dashboard_of(visit.services).network(network_id, limit=_HISTORY)
+    return visit.show(
         "network.html",
-        principal,
         network=network,
         details=network.details,
         history=[certified_view(row) for row in history],

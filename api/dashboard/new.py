@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from api.authentication import Principal, keys_needed
+from api.authentication import keys_needed
 from api.certifying import new_certification
 from api.comparing import new_comparison
 from api.dashboard.commands import Commands, Names, commands_of
@@ -28,15 +28,15 @@ from api.dashboard.fields import (
 )
 from api.dashboard.job_forms import CERTIFICATION, COMPARISON, TRAINING
 from api.dashboard.posting import PostedForm, refusal_of, texts_in
-from api.dashboard.rendering import show
 from api.dashboard.texts import Texts
-from api.principal import PrincipalDependency, Scope, needs, needs_form
+from api.dashboard.visiting import Visit, VisitDependency
+from api.principal import Scope, needs, needs_form
 from api.problems import ApiError
 from api.routes.certifications import create_certification
 from api.routes.comparisons import create_comparison
 from api.routes.trainings import create_training
 from api.schemas.jobs import JobBase
-from api.services import Services, ServicesDependency
+from api.services import Services
 from api.training import new_training
 from store.choices import Choice, choices_of
 from store.errors import StoreError
@@ -139,44 +139,36 @@ def _add(kind: _Kind) -> None:
     name = kind.form.kind
 
     @router.get(f"/new/{name}", response_class=HTMLResponse, dependencies=[needs(Scope.READ)])
-    def ask(
-        request: Request,
-        services: ServicesDependency,
-        principal: PrincipalDependency,
-        source: Source = None,
-    ) -> HTMLResponse:
-        given = texts_in(kind.form, request.query_params)
-        fresh = _SENT not in request.query_params
+    def ask(visit: VisitDependency, source: Source = None) -> HTMLResponse:
+        given = texts_in(kind.form, visit.request.query_params)
+        fresh = _SENT not in visit.request.query_params
         if fresh:
-            made = {} if source is None else texts_of(kind.form, kind.body_of(services, source))
+            made = (
+                {} if source is None else texts_of(kind.form, kind.body_of(visit.services, source))
+            )
             given = initial_texts(kind.form, {**made, **given})
-        listings = _listings(services, kind.form, given)
+        listings = _listings(visit.services, kind.form, given)
         texts = _with_only(kind.form, given, listings) if fresh else given
-        filled = _looked_at(kind, fill(kind.form, texts), services)
+        filled = _looked_at(kind, fill(kind.form, texts), visit.services)
         if fresh:
             # What is missing in a form that nobody has filled in yet is nobody's mistake.
             filled = Filled(filled.texts, {}, None if filled.problems else filled.create)
-        return _page(request, kind, filled, listings, principal, services=services)
+        return _page(visit, kind, filled, listings)
 
     @router.post(f"/new/{name}", name=f"create_{name}", dependencies=[needs_form(kind.scope)])
-    def send(
-        request: Request,
-        services: ServicesDependency,
-        principal: PrincipalDependency,
-        form: PostedForm,
-    ) -> Response:
+    def send(visit: VisitDependency, form: PostedForm) -> Response:
         status, filled = 422, fill(kind.form, texts_in(kind.form, form))
         if filled.create is not None:
             once = str(form.get(_ONCE) or "") or None
             try:
-                job = kind.create(filled.create, Response(), services, once)
+                job = kind.create(filled.create, Response(), visit.services, once)
             except (ApiError, StoreError) as error:
                 status, problems = refusal_of(kind.form, error)
                 filled = Filled(filled.texts, problems, filled.create)
             else:
                 return RedirectResponse(f"/{name}s/{job.id}", status_code=303)
-        listings = _listings(services, kind.form, filled.texts)
-        return _page(request, kind, filled, listings, principal, services=services, status=status)
+        listings = _listings(visit.services, kind.form, filled.texts)
+        return _page(visit, kind, filled, listings, status=status)
 
 
 for _kind in _KINDS:
@@ -250,23 +242,14 @@ def _with_only(form: Form[Any], texts: Texts, listings: _Listings) -> Texts:
 
 
 def _page(
-    request: Request,
-    kind: _Kind,
-    filled: Filled[Any],
-    listings: _Listings,
-    principal: Principal,
-    *,
-    services: Services,
-    status: int = 200,
+    visit: Visit, kind: _Kind, filled: Filled[Any], listings: _Listings, *, status: int = 200
 ) -> HTMLResponse:
     groups: dict[str, list[Field]] = {}
     for field in kind.form.fields:
         groups.setdefault(field.group, []).append(field)
     first = groups.pop("")
-    return show(
-        request,
+    return visit.show(
         "new.html",
-        principal,
         status=status,
         kind=kind.form.kind,
         lead=kind.lead,
@@ -276,7 +259,7 @@ def _page(
         filled=filled,
         form=kind.form,
         listings=listings,
-        commands=_commands(request, filled, listings, services),
+        commands=_commands(visit.request, filled, listings, visit.services),
         scope=kind.scope.value,
         once=new_identifier("once"),
     )

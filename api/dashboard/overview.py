@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from api.dashboard.lines import NetworkView, job_view, network_view
-from api.dashboard.rendering import show
-from api.principal import PrincipalDependency, Scope, needs
-from api.services import Services, ServicesDependency
+from api.dashboard.visiting import VisitDependency
+from api.principal import Scope, needs
+from api.services import Services
 from reports.page import whole
 from store.dashboard import Dashboard, Overview, QueueLine
 
@@ -28,16 +28,12 @@ def dashboard_of(services: Services) -> Dashboard:
 
 
 @router.get("/", response_class=HTMLResponse)
-def home(
-    request: Request, services: ServicesDependency, principal: PrincipalDependency
-) -> HTMLResponse:
+def home(visit: VisitDependency) -> HTMLResponse:
     """Return the first page."""
-    found = dashboard_of(services).overview(limit=_SHOWN)
+    found = dashboard_of(visit.services).overview(limit=_SHOWN)
     networks = [network_view(line) for line in found.networks]
-    return show(
-        request,
+    return visit.show(
         "overview.html",
-        principal,
         tiles=_tiles(found, networks),
         queues=[_queue(line) for line in found.queues],
         live=[job_view(line) for line in found.live],

@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, get_args
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from api.authentication import Principal, keys_needed
 from api.dashboard.fields import Field, Filled, Form, fill, initial_texts
 from api.dashboard.posting import PostedForm, refusal_of, texts_in
-from api.dashboard.rendering import show
 from api.dashboard.texts import Kind
+from api.dashboard.visiting import Visit, VisitDependency
 from api.principal import PrincipalDependency, Scope, needs, needs_form
 from api.problems import ApiError
 from api.routes.access import (
@@ -28,7 +28,7 @@ from api.routes.access import (
     revoke_key,
 )
 from api.schemas.access import KeyCreate, KeyPublic, ProjectCreate, ProjectPublic, ScopeName
-from api.services import InstallationDependency, Services, ServicesDependency
+from api.services import InstallationDependency, Services
 from reports.page import MISSING, duration, whole
 from store.errors import StoreError
 from store.job_tables import WorkerRow
@@ -115,38 +115,30 @@ class WorkerView:
 
 @router.get("/settings", response_class=HTMLResponse, dependencies=[needs(Scope.READ)])
 def show_settings(
-    request: Request,
-    services: ServicesDependency,
-    installed: InstallationDependency,
-    principal: PrincipalDependency,
-    project: ProjectName = None,
+    visit: VisitDependency, installed: InstallationDependency, project: ProjectName = None
 ) -> HTMLResponse:
     """Return the page."""
-    return _page(request, services, installed, principal, project=project)
+    return _page(visit, installed, project=project)
 
 
 @router.post("/settings/keys", name="create_key", dependencies=[needs_form(Scope.ADMIN)])
 def make_key(
-    request: Request,
-    services: ServicesDependency,
-    installed: InstallationDependency,
-    principal: PrincipalDependency,
-    form: PostedForm,
+    visit: VisitDependency, installed: InstallationDependency, form: PostedForm
 ) -> Response:
     """Make a key and show it, this once."""
     filled, status = fill(KEY, texts_in(KEY, form)), 422
     if filled.create is not None:
         answer = Response()
         try:
-            made = create_key(filled.create, answer, principal, installed)
+            made = create_key(filled.create, answer, visit.principal, installed)
         except (ApiError, StoreError) as error:
             status, problems = refusal_of(KEY, error)
             filled = Filled(filled.texts, problems)
         else:
-            page = show(request, "key.html", principal, status=201, made=made)
+            page = visit.show("key.html", status=201, made=made)
             page.headers.update(answer.headers)
             return page
-    return _page(request, services, installed, principal, key=filled, status=status)
+    return _page(visit, installed, key=filled, status=status)
 
 
 @router.get(
@@ -155,11 +147,11 @@ def make_key(
     dependencies=[needs(Scope.ADMIN)],
 )
 def ask_to_revoke(
-    request: Request, key_id: str, installed: InstallationDependency, principal: PrincipalDependency
+    visit: VisitDependency, key_id: str, installed: InstallationDependency
 ) -> HTMLResponse:
     """Return the page that asks again."""
-    key = get_key(key_id, principal, installed)
-    return show(request, "revoke.html", principal, key=key, own=key.id == principal.key_id)
+    key = get_key(key_id, visit.principal, installed)
+    return visit.show("revoke.html", key=key, own=key.id == visit.principal.key_id)
 
 
 @router.post(
@@ -175,14 +167,10 @@ def revoke(
 
 @router.post("/settings/projects", name="create_project", dependencies=[needs_form(Scope.ADMIN)])
 def make_project(
-    request: Request,
-    services: ServicesDependency,
-    installed: InstallationDependency,
-    principal: PrincipalDependency,
-    form: PostedForm,
+    visit: VisitDependency, installed: InstallationDependency, form: PostedForm
 ) -> Response:
     """Make a project."""
-    principal.require(Scope.ADMIN, installation=True)
+    visit.principal.require(Scope.ADMIN, installation=True)
     filled, status = fill(PROJECT, texts_in(PROJECT, form)), 422
     if filled.create is not None:
         try:
@@ -192,40 +180,36 @@ def make_project(
             filled = Filled(filled.texts, problems)
         else:
             return RedirectResponse(f"/settings?project={made.id}#keys", status_code=303)
-    return _page(request, services, installed, principal, project_form=filled, status=status)
+    return _page(visit, installed, project_form=filled, status=status)
 
 
 def _page(
-    request: Request,
-    services: Services,
+    visit: Visit,
     installed: Services,
-    principal: Principal,
     *,
     project: str | None = None,
     key: Filled[KeyCreate] | None = None,
     project_form: Filled[ProjectCreate] | None = None,
     status: int = 200,
 ) -> HTMLResponse:
-    settings = services.settings
-    living = Workers(services.database).living(seconds=settings.lease_seconds)
-    administers = Scope.ADMIN in principal.scopes
-    operates = administers and principal.of_installation
+    settings = visit.services.settings
+    living = Workers(visit.services.database).living(seconds=settings.lease_seconds)
+    administers = Scope.ADMIN in visit.principal.scopes
+    operates = administers and visit.principal.of_installation
     projects = list_projects(installed, limit=_LISTED).items if operates else []
-    shown = project or principal.project_id
-    return show(
-        request,
+    shown = project or visit.principal.project_id
+    return visit.show(
         "settings.html",
-        principal,
         status=status,
-        asks=principal,
-        own_limits=_limits(asdict(principal.limits)),
+        asks=visit.principal,
+        own_limits=_limits(asdict(visit.principal.limits)),
         keys_needed=keys_needed(installed),
         workers=[_worker(row) for row in living],
         versions=dict(_versions()),
         service=_limits({name: getattr(settings, name) for name in _OF_SERVICE}),
         administers=administers,
         operates=operates,
-        keys=_keys(principal, installed, project) if administers else [],
+        keys=_keys(visit.principal, installed, project) if administers else [],
         project=shown,
         projects=projects,
         key=key or _fresh_key(shown),

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from api.dashboard.lines import JobView, job_view
-from api.dashboard.rendering import listed, show
+from api.dashboard.rendering import listed
+from api.dashboard.visiting import VisitDependency
 from api.pagination import CursorParameter
 from api.parameters import TrainingId
-from api.principal import PrincipalDependency, Scope, needs
+from api.principal import Scope, needs
 from api.reporting import training_data
-from api.services import ServicesDependency
 from reports import curves
 from reports.page import number, percent, whole
 from reports.training import epoch_rows, flat_settings, stopped_words, training_tiles
@@ -44,42 +44,28 @@ class TrainingView:
 
 
 @router.get("/trainings", response_class=HTMLResponse)
-def list_trainings(
-    request: Request,
-    services: ServicesDependency,
-    principal: PrincipalDependency,
-    cursor: CursorParameter = None,
-) -> HTMLResponse:
+def list_trainings(visit: VisitDependency, cursor: CursorParameter = None) -> HTMLResponse:
     """Return the page of all trainings."""
     lines, around = listed(
-        Learning(services.database).page, cursor, position=lambda line: line.job.id
+        Learning(visit.services.database).page, cursor, position=lambda line: line.job.id
     )
-    return show(
-        request,
+    return visit.show(
         "trainings.html",
-        principal,
         trainings=[_view(line) for line in lines],
         **around,
     )
 
 
 @router.get("/trainings/{training_id}", response_class=HTMLResponse)
-def show_training(
-    request: Request,
-    training_id: TrainingId,
-    services: ServicesDependency,
-    principal: PrincipalDependency,
-) -> HTMLResponse:
+def show_training(visit: VisitDependency, training_id: TrainingId) -> HTMLResponse:
     """Return the page of one training."""
-    row = services.trainings.get(training_id)
-    report = training_data(services, row)
+    row = visit.services.trainings.get(training_id)
+    report = training_data(visit.services, row)
     arms = report["arms"]
-    steps = Learning(services.database).steps(training_id, most=_STEPS)
+    steps = Learning(visit.services.database).steps(training_id, most=_STEPS)
     final = row.job.state in FINAL_STATES
-    return show(
-        request,
+    return visit.show(
         "training.html",
-        principal,
         job=job_view(JobLine(row.job, report["network"]["name"], row.settings["epsilon"])),
         final=final,
         started=row.network,
@@ -91,7 +77,7 @@ def show_training(
         figures=_figures(arms, steps),
         drawing=curves,
         results=_results(arms),
-        files=_files(services.trainings.artifacts(training_id)),
+        files=_files(visit.services.trainings.artifacts(training_id)),
         tables=[(arm, stopped_words(result), epoch_rows(result)) for arm, result in arms.items()],
         words=list(flat_settings(report["settings"])),
     )

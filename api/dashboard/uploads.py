@@ -11,11 +11,11 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.datastructures import UploadFile
 
-from api.authentication import Principal
 from api.dashboard.networks import list_page
-from api.principal import PrincipalDependency, Scope, needs, needs_form
+from api.dashboard.visiting import Visit, VisitDependency
+from api.principal import Scope, needs, needs_form
 from api.problems import ApiError, problem_of
-from api.services import Services, ServicesDependency
+from api.services import Services
 from api.uploading import store_upload
 from store.errors import StoreError
 from store.uploads import DATASETS, UploadRow
@@ -33,33 +33,28 @@ UploadId = Annotated[str, Path(max_length=40)]
     response_class=HTMLResponse,
     dependencies=[needs(Scope.READ)],
 )
-def show_upload(
-    request: Request,
-    upload_id: UploadId,
-    services: ServicesDependency,
-    principal: PrincipalDependency,
-) -> HTMLResponse:
+def show_upload(visit: VisitDependency, upload_id: UploadId) -> HTMLResponse:
     """Return the page of networks with what was recognised in the file that came last."""
-    row = _found(services, upload_id)
+    row = _found(visit.services, upload_id)
     recognised = {"row": row, "network": not upload_id.startswith(DATASETS.prefix)}
-    return list_page(request, services, principal, recognised=recognised)
+    return list_page(visit, recognised=recognised)
 
 
 @router.post("/networks", response_class=HTMLResponse, dependencies=[needs_form(Scope.SUBMIT)])
-async def upload_file(
-    request: Request, services: ServicesDependency, principal: PrincipalDependency
-) -> Response:
+async def upload_file(visit: VisitDependency) -> Response:
     """Store a network or a data set, and lead to what was recognised in it."""
-    principal.require(Scope.READ)
-    name, kind = await _sent(request)
+    visit.principal.require(Scope.READ)
+    name, kind = await _sent(visit.request)
     if not name:
         told = {"title": "No file was chosen", "detail": "Choose one, or drop it on the form"}
-        return await _refused(request, services, principal, told, status=422)
+        return await _refused(visit, told, status=422)
     try:
-        row = await store_upload(services, kind, request, response=Response(), name=None, key=None)
+        row = await store_upload(
+            visit.services, kind, visit.request, response=Response(), name=None, key=None
+        )
     except (ApiError, StoreError) as error:
         told, status = _told(name, error)
-        return await _refused(request, services, principal, told, status=status)
+        return await _refused(visit, told, status=status)
     return RedirectResponse(f"/networks/uploaded/{row.id}", status_code=303)
 
 
@@ -81,16 +76,9 @@ def _told(name: str, error: ApiError | StoreError) -> tuple[dict[str, Any], int]
     return told, problem.status
 
 
-async def _refused(
-    request: Request,
-    services: Services,
-    principal: Principal,
-    told: Mapping[str, Any],
-    *,
-    status: int,
-) -> HTMLResponse:
+async def _refused(visit: Visit, told: Mapping[str, Any], *, status: int) -> HTMLResponse:
     refused = {"name": "", "parts": [], **told}
-    page = partial(list_page, request, services, principal, refused=refused, status=status)
+    page = partial(list_page, visit, refused=refused, status=status)
     return await run_sync(page)
 
 
