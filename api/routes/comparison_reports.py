@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse
 from api import views
 from api.answering import DirectRoute
 from api.caching import FinalResult
+from api.documents import as_csv, as_page, csv_answer
 from api.parameters import ComparisonId
 from api.principal import Scope, needs
 from api.problems import problems
@@ -28,18 +29,12 @@ router = APIRouter(
     route_class=DirectRoute,
 )
 
-_CSV = "text/csv"
-_TEXT = {"schema": {"type": "string"}}
 
-
-@router.get(
+@as_csv(
+    router,
     "/items.csv",
     summary="Get a comparison's answers as CSV",
-    response_class=PlainTextResponse,
-    responses={
-        200: {"description": "A header, then one line per input.", "content": {_CSV: _TEXT}},
-        **problems(404),
-    },
+    meaning="A header, then one line per input.",
 )
 def get_comparison_csv(
     comparison_id: ComparisonId, services: ServicesDependency
@@ -47,11 +42,7 @@ def get_comparison_csv(
     """Return the answers of all networks so far side by side, as a table for spreadsheets."""
     row = services.comparisons.get(comparison_id)
     sides = [services.comparisons.items(comparison_id, entry.position) for entry in row.networks]
-    return PlainTextResponse(
-        comparison_csv(sides, row.settings["methods"]),
-        media_type=_CSV,
-        headers={"Content-Disposition": f'attachment; filename="{comparison_id}.csv"'},
-    )
+    return csv_answer(comparison_csv(sides, row.settings["methods"]), comparison_id)
 
 
 @router.get("/report", summary="Get a comparison as JSON", responses=problems(404, 409))
@@ -62,12 +53,7 @@ def get_comparison_report(
     return ComparisonReport(**_report(services, comparison_id))
 
 
-@router.get(
-    "/report.html",
-    summary="Get a comparison as a page",
-    response_class=HTMLResponse,
-    responses={200: {"description": "One self-contained page."}, **problems(404, 409)},
-)
+@as_page(router, "/report.html", 404, 409, summary="Get a comparison as a page")
 def get_comparison_html(comparison_id: ComparisonId, services: ServicesDependency) -> HTMLResponse:
     """Return the report to look at and to send on; the comparison has to have succeeded."""
     return HTMLResponse(comparison_html(_report(services, comparison_id)))

@@ -7,6 +7,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from api.answering import DirectRoute
 from api.caching import FinalResult
+from api.documents import as_csv, as_page, csv_answer
 from api.parameters import CertificationId
 from api.principal import Scope, needs
 from api.problems import problems
@@ -26,18 +27,12 @@ router = APIRouter(
     route_class=DirectRoute,
 )
 
-_CSV = "text/csv"
-_TEXT = {"schema": {"type": "string"}}
 
-
-@router.get(
+@as_csv(
+    router,
     "/items.csv",
     summary="Get the answers as CSV",
-    response_class=PlainTextResponse,
-    responses={
-        200: {"description": "A header, then one line per input.", "content": {_CSV: _TEXT}},
-        **problems(404),
-    },
+    meaning="A header, then one line per input.",
 )
 def get_items_csv(
     certification_id: CertificationId, services: ServicesDependency
@@ -45,11 +40,7 @@ def get_items_csv(
     """Return the answers so far as a table for spreadsheets."""
     row = services.certifications.get(certification_id)
     items = services.certifications.items(certification_id)
-    return PlainTextResponse(
-        items_csv(items, row.settings["methods"]),
-        media_type=_CSV,
-        headers={"Content-Disposition": f'attachment; filename="{certification_id}.csv"'},
-    )
+    return csv_answer(items_csv(items, row.settings["methods"]), certification_id)
 
 
 @router.get("/report", summary="Get the report as JSON", responses=problems(404, 409))
@@ -61,12 +52,7 @@ def get_report(
     return CertificationReport(**certification_data(services, row))
 
 
-@router.get(
-    "/report.html",
-    summary="Get the report as a page",
-    response_class=HTMLResponse,
-    responses={200: {"description": "One self-contained page."}, **problems(404, 409)},
-)
+@as_page(router, "/report.html", 404, 409, summary="Get the report as a page")
 def get_report_html(
     certification_id: CertificationId, services: ServicesDependency
 ) -> HTMLResponse:

@@ -8,6 +8,7 @@ from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse
 from api import views
 from api.answering import DirectRoute
 from api.caching import FinalResult
+from api.documents import CSV, as_csv, as_page, csv_answer
 from api.parameters import ArtifactName, TrainingId
 from api.principal import Scope, needs
 from api.problems import problems
@@ -26,26 +27,13 @@ router = APIRouter(
     route_class=DirectRoute,
 )
 
-_CSV = "text/csv"
-_TEXT = {"schema": {"type": "string"}}
 
-
-@router.get(
-    "/metrics.csv",
-    summary="Get the metrics as CSV",
-    response_class=PlainTextResponse,
-    responses={
-        200: {"description": "A line per step or epoch.", "content": {_CSV: _TEXT}},
-        **problems(404),
-    },
+@as_csv(
+    router, "/metrics.csv", summary="Get the metrics as CSV", meaning="A line per step or epoch."
 )
 def get_metrics_csv(training_id: TrainingId, services: ServicesDependency) -> PlainTextResponse:
     """Return the metrics so far as a table for spreadsheets."""
-    return PlainTextResponse(
-        metrics_csv(services.trainings.metrics(training_id)),
-        media_type=_CSV,
-        headers={"Content-Disposition": f'attachment; filename="{training_id}.csv"'},
-    )
+    return csv_answer(metrics_csv(services.trainings.metrics(training_id)), training_id)
 
 
 @router.get("/artifacts", summary="List the files of a training", responses=problems(404))
@@ -65,9 +53,7 @@ def list_artifacts(training_id: TrainingId, services: ServicesDependency) -> Art
     responses={
         200: {
             "description": "The file.",
-            "content": dict.fromkeys(
-                ("application/octet-stream", "application/json", _CSV), BINARY
-            ),
+            "content": dict.fromkeys(("application/octet-stream", "application/json", CSV), BINARY),
         },
         **problems(404),
     },
@@ -86,12 +72,7 @@ def get_training_report(training_id: TrainingId, services: ServicesDependency) -
     return TrainingReport(**training_data(services, services.trainings.get(training_id)))
 
 
-@router.get(
-    "/report.html",
-    summary="Get the report as a page",
-    response_class=HTMLResponse,
-    responses={200: {"description": "One self-contained page."}, **problems(404)},
-)
+@as_page(router, "/report.html", 404, summary="Get the report as a page")
 def get_training_report_html(training_id: TrainingId, services: ServicesDependency) -> HTMLResponse:
     """Return curves, epochs and settings to look at and to send on, also while it runs."""
     return HTMLResponse(training_html(training_data(services, services.trainings.get(training_id))))
