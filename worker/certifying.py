@@ -13,14 +13,14 @@ from store.certifications import Certifications
 from store.chunks import Claim
 from store.errors import StoreError
 from store.sizing import LONGEST_SECONDS
-from store.tables import CertificationRow
+from store.tables import CertificationRow, ComparisonRow, NetworkRow
 from worker.lease import Lease
 from worker.parking import nothing_answered, unknown_item
 from worker.work import CertificationEngine, CertificationWork
 from worker.workplace import Workplace, json_object
 from worker.writing import AnswerWriter
 
-__all__ = ["CertificationHandler", "answer_chunk"]
+__all__ = ["CertificationHandler", "answer_chunk", "work_on"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class CertificationHandler:
         """Answer the inputs of a chunk; return those that are handed back."""
         row = self._certifications.get(claim.job_id)
         logger.info("chunk %s: %d inputs to certify", claim.number, len(claim.indices))
-        work = self._work(row, claim.indices)
+        work = work_on(self._place, row, row.network, claim.indices)
         store = partial(self._certifications.add_items, claim)
         return answer_chunk(self._engine, work, claim, lease, store=store)
 
@@ -77,17 +77,24 @@ class CertificationHandler:
         self._certifications.succeed(job_id, self._place.owner, summary)
         return True
 
-    def _work(self, row: CertificationRow, missing: Sequence[int]) -> CertificationWork:
-        return CertificationWork(
-            network=self._place.blobs.path(row.network.sha256),
-            network_name=row.network.name,
-            dataset=self._place.blobs.path(row.dataset.sha256),
-            dataset_name=row.dataset.name,
-            settings=row.settings,
-            indices=missing,
-            device=self._place.settings.device,
-            threads=self._place.threads(),
-        )
+
+def work_on(
+    place: Workplace,
+    row: CertificationRow | ComparisonRow,
+    network: NetworkRow,
+    indices: Sequence[int],
+) -> CertificationWork:
+    """Return what an engine needs to know to answer for inputs of a network."""
+    return CertificationWork(
+        network=place.blobs.path(network.sha256),
+        network_name=network.name,
+        dataset=place.blobs.path(row.dataset.sha256),
+        dataset_name=row.dataset.name,
+        settings=row.settings,
+        indices=indices,
+        device=place.settings.device,
+        threads=place.threads(),
+    )
 
 
 def answer_chunk(

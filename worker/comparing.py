@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,10 +12,10 @@ from store.chunks import Claim
 from store.comparisons import Comparisons
 from store.plans import ITEMS, LAYERS
 from store.tables import ComparedNetworkRow, ComparisonRow
-from worker.certifying import answer_chunk
+from worker.certifying import answer_chunk, work_on
 from worker.lease import Lease
 from worker.parking import nothing_answered, unknown_item
-from worker.work import CertificationEngine, CertificationWork, TightnessEngine
+from worker.work import CertificationEngine, TightnessEngine
 from worker.workplace import Workplace, json_object
 
 __all__ = ["ComparisonHandler"]
@@ -54,7 +53,7 @@ class ComparisonHandler:
             len(claim.indices),
             claim.position,
         )
-        work = replace(self._work(row, entry), indices=claim.indices)
+        work = work_on(self._place, row, entry.network, claim.indices)
         store = partial(self._comparisons.add_items, claim)
         return answer_chunk(self._certify, work, claim, lease, store=store)
 
@@ -102,7 +101,8 @@ class ComparisonHandler:
     def _note_layers(
         self, row: ComparisonRow, entry: ComparedNetworkRow, claim: Claim, lease: Lease
     ) -> None:
-        layers = self._measure(self._work(row, entry), lease.cancelled)
+        work = work_on(self._place, row, entry.network, row.settings["indices"])
+        layers = self._measure(work, lease.cancelled)
         if lease.cancelled():
             return  # measured on some of the inputs only
         clean = None if layers is None else [json_object(layer) for layer in layers]
@@ -117,15 +117,3 @@ class ComparisonHandler:
             "items": self._comparisons.items(row.id, entry.position),
             "layers": (entry.tightness or {}).get("layers"),
         }
-
-    def _work(self, row: ComparisonRow, entry: ComparedNetworkRow) -> CertificationWork:
-        return CertificationWork(
-            network=self._place.blobs.path(entry.network.sha256),
-            network_name=entry.network.name,
-            dataset=self._place.blobs.path(row.dataset.sha256),
-            dataset_name=row.dataset.name,
-            settings=row.settings,
-            indices=row.settings["indices"],
-            device=self._place.settings.device,
-            threads=self._place.threads(),
-        )
