@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, Self
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import httpx
 
@@ -18,27 +18,45 @@ from tightrope_client.uploads import Datasets, Networks
 __all__ = ["AsyncClient", "Client"]
 
 Notice = Callable[[str, float], object]
+W = TypeVar("W", httpx.BaseTransport, httpx.AsyncBaseTransport)
 
 
-class _Resources(Generic[R]):
-    """What both clients offer.
+class _Client(Generic[R, W]):
+    """What both clients offer, of the arguments that `Client` names.
 
-    Args:
-        runner: Decides whether operations are called or awaited.
+    Attributes:
+        _opens: The class of httpx that carries requests.
+        _runs: Decides whether operations are called or awaited.
     """
 
-    def __init__(self, runner: R) -> None:
-        self.networks: Networks[R] = Networks(runner)
-        self.datasets: Datasets[R] = Datasets(runner)
-        self.certifications: Certifications[R] = Certifications(runner)
-        self.comparisons: Comparisons[R] = Comparisons(runner)
-        self.trainings: Trainings[R] = Trainings(runner)
-        self.jobs: Jobs[R] = Jobs(runner)
-        self.keys: Keys[R] = Keys(runner)
-        self.webhooks: Webhooks[R] = Webhooks(runner)
+    _opens: ClassVar[Callable[..., Any]]
+    _runs: ClassVar[Callable[..., Any]]
+
+    def __init__(
+        self,
+        server: str | None = None,
+        api_key: str | None = None,
+        *,
+        settings: Settings | None = None,
+        notice: Notice | None = None,
+        transport: W | None = None,
+    ) -> None:
+        self.settings = settings or Settings.from_environment(server, api_key)
+        http = self._opens(
+            base_url=self.settings.server, headers=self.settings.headers(), transport=transport
+        )
+        self._runner: R = self._runs(http, self.settings, notice)
+        self.networks: Networks[R] = Networks(self._runner)
+        self.datasets: Datasets[R] = Datasets(self._runner)
+        self.certifications: Certifications[R] = Certifications(self._runner)
+        self.comparisons: Comparisons[R] = Comparisons(self._runner)
+        self.trainings: Trainings[R] = Trainings(self._runner)
+        self.jobs: Jobs[R] = Jobs(self._runner)
+        self.keys: Keys[R] = Keys(self._runner)
+        self.webhooks: Webhooks[R] = Webhooks(self._runner)
 
 
-class Client(_Resources[SyncRunner]):
+class Client(_Client[SyncRunner, httpx.BaseTransport]):
     """A client that waits for each answer.
 
     Args:
@@ -52,22 +70,12 @@ class Client(_Resources[SyncRunner]):
         ConfigurationError: Address or key cannot be used.
     """
 
-    def __init__(
-        self,
-        server: str | None = None,
-        api_key: str | None = None,
-        *,
-        settings: Settings | None = None,
-        notice: Notice | None = None,
-        transport: httpx.BaseTransport | None = None,
-    ) -> None:
-        self.settings = settings or Settings.from_environment(server, api_key)
-        self._http = httpx.Client(**_options(self.settings), transport=transport)
-        super().__init__(SyncRunner(self._http, self.settings, notice))
+    _opens = httpx.Client
+    _runs = SyncRunner
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._runner.http.close()
 
     def __enter__(self) -> Self:
         return self
@@ -76,33 +84,18 @@ class Client(_Resources[SyncRunner]):
         self.close()
 
 
-class AsyncClient(_Resources[AsyncRunner]):
+class AsyncClient(_Client[AsyncRunner, httpx.AsyncBaseTransport]):
     """A client whose operations are awaited, in asyncio; arguments as for `Client`."""
 
-    def __init__(
-        self,
-        server: str | None = None,
-        api_key: str | None = None,
-        *,
-        settings: Settings | None = None,
-        notice: Notice | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
-        self.settings = settings or Settings.from_environment(server, api_key)
-        self._http = httpx.AsyncClient(**_options(self.settings), transport=transport)
-        super().__init__(AsyncRunner(self._http, self.settings, notice))
+    _opens = httpx.AsyncClient
+    _runs = AsyncRunner
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._runner.http.aclose()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_raised: object) -> None:
         await self.close()
-
-
-def _options(settings: Settings) -> dict[str, Any]:
-    """Return what both kinds of httpx's clients are given."""
-    return {"base_url": settings.server, "headers": settings.headers()}
