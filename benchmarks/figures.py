@@ -27,6 +27,7 @@ SECTIONS = (
     "domains",
     "milp",
     "members",
+    "planes",
 )
 
 
@@ -53,6 +54,7 @@ def _run(section: str) -> None:
         exact_search,
         gap_table,
         large_network,
+        plane_proofs,
         semidefinite,
         vnnlib_categories,
     )
@@ -71,6 +73,7 @@ def _run(section: str) -> None:
         "domains": exact_search.run_domains,
         "milp": exact_search.run_milp,
         "members": exact_search.run_members,
+        "planes": plane_proofs.run,
     }
     sections[section]()
 
