@@ -239,4 +239,4 @@ class _Walk:
         return self._columns(enclosure)
 
 
-SPLITS = Part("splits of values inside the network", splits=close)
+SPLITS = Part("splits of values and planes inside the network", splits=close)
