@@ -27,9 +27,9 @@ from solvers.problem import Case, linf_ball, robustness
 from solvers.search.neurons import NeuronSearchOptions, search_neurons
 from solvers.vnnlib import fit_problem, read_vnnlib
 
-__all__ = ["run_domains", "run_members", "run_milp"]
+__all__ = ["SEARCHED", "run_domains", "run_members", "run_milp"]
 
-_SEARCHED = (
+SEARCHED = (
     ("mnist_fc", "onnx/mnist-net_256x4.onnx", "vnnlib/2022_prop_12_0.05.vnnlib"),
     (
         "oval21",
@@ -45,7 +45,7 @@ def run_domains(seconds: float = 15.0) -> None:
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     rows = [
         [*names, device, *_searched(*names, torch.device(device), seconds)]
-        for names in _SEARCHED
+        for names in SEARCHED
         for device in devices
     ]
     header = ["category", "network", "specification", "device", "domains", "seconds", "per second"]
@@ -64,7 +64,7 @@ def _searched(
         fold_affine(wide),
         bracket,
         Witness(wide, OnnxRuntime(network)),
-        options=NeuronSearchOptions(falsify=False, sharpen=False),
+        options=NeuronSearchOptions(falsify=False, sharpen=False, workers=1),
         budget=Budget.of_seconds(seconds),
     )
     return [outcome.domains, outcome.seconds, outcome.domains / max(outcome.seconds, 1e-9)]

@@ -1,7 +1,7 @@
 """Print the figures: `python -m benchmarks.figures [SECTION ...]`, all of them by default.
 
 Sections: bounds, certify, large, neurons, instances, relaxations, semidefinite,
-first-order, dual-proofs, gaps, domains, milp, members.
+first-order, dual-proofs, gaps, domains, cores, milp, members.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ SECTIONS = (
     "dual-proofs",
     "gaps",
     "domains",
+    "cores",
     "milp",
     "members",
     "planes",
@@ -50,6 +51,7 @@ def _run(section: str) -> None:
         bounds_beside_peers,
         certify_mnist,
         convex_relaxations,
+        cores,
         dual_proofs,
         exact_search,
         gap_table,
@@ -71,6 +73,7 @@ def _run(section: str) -> None:
         "dual-proofs": dual_proofs.run,
         "gaps": gap_table.run,
         "domains": exact_search.run_domains,
+        "cores": cores.run,
         "milp": exact_search.run_milp,
         "members": exact_search.run_members,
         "planes": plane_proofs.run,

@@ -120,11 +120,15 @@ class Domains:
 
 
 class Pool:
-    """Domains that wait, in places that are used again.
+    """Domains that wait, in places that are used again, and bounds of those that are worked on.
 
     Args:
         like: Domains of the shapes and on the device that the pool will hold; none is taken.
         limit_bytes: What all places may take.
+
+    Attributes:
+        capacity: How many domains there is room for.
+        lent: How many are worked on; each may come back as two.
     """
 
     def __init__(self, like: Domains, limit_bytes: int) -> None:
@@ -135,6 +139,8 @@ class Pool:
         self._floor = np.zeros(0)
         self._clause = np.zeros(0, dtype=np.int64)
         self._number = np.zeros(0, dtype=np.int64)
+        self._out: dict[int, tuple[NDArray[np.int64], NDArray[np.float64]]] = {}
+        self._tickets, self.lent = 0, 0
 
     def __len__(self) -> int:
         """Return how many domains wait."""
@@ -146,8 +152,8 @@ class Pool:
         return len(self) / self.capacity
 
     def fits(self, more: int) -> bool:
-        """Return whether there is room for `more` domains."""
-        return len(self) + more <= self.capacity
+        """Return whether there is room for `more` domains, and for what comes back."""
+        return len(self) + 2 * self.lent + more <= self.capacity
 
     def add(self, domains: Domains) -> None:
         """Take domains in; there must be room."""
@@ -179,6 +185,21 @@ class Pool:
         self._free.extend(places.tolist())
         return self._store[torch.from_numpy(places).to(self._store.clause.device)]
 
+    def lend(self, domains: Domains) -> int:
+        """Keep the bounds of domains that were taken, until they are back; return a ticket.
+
+        What is known of a region is the least bound of all its parts, wherever these are.
+        """
+        self._tickets += 1
+        clause, floor = domains.clause.cpu().numpy(), domains.floor.cpu().numpy()
+        self._out[self._tickets] = clause, floor
+        self.lent += len(floor)
+        return self._tickets
+
+    def returned(self, ticket: int) -> None:
+        """Forget domains that were lent; what became of them is added, or closed, right after."""
+        self.lent -= len(self._out.pop(ticket)[1])
+
     def drop_clauses(self, proved: NDArray[np.bool_]) -> None:
         """Remove the domains of some clauses.
 
@@ -193,6 +214,8 @@ class Pool:
         """Return the least bound of every clause's domains, infinite where it has none."""
         least = np.full(clauses, np.inf)
         np.minimum.at(least, self._clause[self._used], self._floor[self._used])
+        for clause, floor in self._out.values():
+            np.minimum.at(least, clause, floor)
         return least
 
     def _grow(self, more: int) -> None:

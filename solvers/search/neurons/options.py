@@ -29,6 +29,8 @@ class NeuronSearchOptions:
             nobody could follow from the splits: they are recorded as sharp.
         falsify: Whether relaxed minimisers are tried as counterexamples.
         recorder: Receives every leaf of either tree, or None.
+        workers: Threads that split side by side on a processor; None for as many as torch may use,
+            up to four. With one, a search goes the same way each time that it measures the same.
         start: Leaves of an earlier search over the same case, on whatever bounds: the first tree
             begins in their domains, and where they leave gaps; None for the region.
 
@@ -45,6 +47,7 @@ class NeuronSearchOptions:
     sharpen: bool = True
     falsify: bool = True
     recorder: LeafRecorder | None = None
+    workers: int | None = None
     start: Sequence[Leaf] | None = None
 
     def __post_init__(self) -> None:
@@ -59,5 +62,7 @@ class NeuronSearchOptions:
                 raise InvalidInputError(
                     f"{name} is {getattr(self, name)}; give a number of {limit} or more"
                 )
-        if self.batch is not None and self.batch < 1:
-            raise InvalidInputError(f"batch is {self.batch}; give a number of 1 or more, or none")
+        for name in ("batch", "workers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InvalidInputError(f"{name} is {value}; give a number of 1 or more, or none")

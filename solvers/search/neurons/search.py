@@ -14,6 +14,7 @@ from solvers.errors import StoppedError
 from solvers.ladder import CaseBatch
 from solvers.methods import Method
 from solvers.search.contract import ProgressHook, SearchOutcome, SearchProgress, SearchStatus
+from solvers.search.crew import Crew, Turn, crew_size
 from solvers.search.neurons.options import NeuronSearchOptions
 from solvers.search.neurons.pace import Choice
 from solvers.search.neurons.shrinking import Shrunk, shrink
@@ -54,7 +55,8 @@ def search_neurons(
         known = _crown(network, bracket, budget)
         if bracket.decided:
             return SearchOutcome(SearchStatus.DECIDED, 0, time.perf_counter() - began)
-    race = _Race(shrink(network, known), bracket, witness, options=options, budget=budget)
+    crew = Crew(crew_size(network.device, options.workers), budget)
+    race = _Race(shrink(network, known), bracket, witness, options=options, crew=crew)
     status, reason = race.run(progress)
     return SearchOutcome(status, race.bounded, time.perf_counter() - began, reason)
 
@@ -64,12 +66,6 @@ def _crown(network: Network, bracket: Bracket, budget: Budget) -> Mapping[str, I
     step = batch.bound(Method.CROWN, options=BoundOptions(), budget=budget)
     bracket.prove(step.clause_lower[0])
     return step.intermediate
-
-
-def _stopped(budget: Budget) -> SearchStatus:
-    """Return why a computation was left in the middle."""
-    cancelled = budget.stop_reason == "cancelled"
-    return SearchStatus.CANCELLED if cancelled else SearchStatus.TIMEOUT
 
 
 class _Race:
@@ -85,20 +81,23 @@ class _Race:
         witness: Witness,
         *,
         options: NeuronSearchOptions,
-        budget: Budget,
+        crew: Crew,
     ) -> None:
-        self._bracket, self._budget = bracket, budget
+        self._bracket, self._crew = bracket, crew
 
         def tree(sharp: bool, options: NeuronSearchOptions) -> Tree:
-            return Tree(shrunk, bracket, witness, options=options, budget=budget, sharp=sharp)
+            return Tree(shrunk, bracket, witness, options=options, crew=crew, sharp=sharp)
 
         if options.sharpen:
             # each may fill its half
             options = replace(options, memory_bytes=max(1, options.memory_bytes // 2))
         self._trees = [tree(False, options)]
         self._second = (lambda: tree(True, options)) if options.sharpen else None
-        self._choice = Choice(budget.remaining_seconds, int((bracket.clause_lower <= 0).sum()))
+        roots = int((bracket.clause_lower <= 0).sum())
+        self._choice = Choice(crew.budget.remaining_seconds, roots)
+        self._noted = [0.0, 0.0]
         self._ended: dict[int, tuple[SearchStatus, str | None]] = {}
+        self._outcome: tuple[SearchStatus, str | None] | None = None
 
     @property
     def bounded(self) -> int:
@@ -108,33 +107,54 @@ class _Race:
     def run(self, progress: ProgressHook | None) -> tuple[SearchStatus, str | None]:
         """Search until there is a verdict or a limit is reached."""
         began = time.perf_counter()
-        while True:
-            at = self._next()
-            tree, closed, started = self._trees[at], self._trees[at].closed, time.perf_counter()
-            try:
-                ended = tree.step()
-            except StoppedError:
-                # What the round took from its tree is lost; what is proved stands in the bracket.
-                return _stopped(self._budget), None
-            self._choice.note(
-                second=at == 1, closed=tree.closed - closed, seconds=time.perf_counter() - started
-            )
-            if progress is not None and tree.started:
+
+        def tell() -> None:
+            if progress is not None and any(tree.started for tree in self._trees):
                 seconds = time.perf_counter() - began
                 waiting = sum(one.waiting for one in self._trees)
                 known = (self._bracket.lower, self._bracket.upper)
-                progress(SearchProgress(*known, self.bounded, waiting, seconds))
-            if ended is not None:
-                self._ended[at] = ended
-                last = len(self._ended) == len(self._trees)
-                if last or ended[0] not in {SearchStatus.STALLED, SearchStatus.MEMORY}:
-                    return ended
+                at = SearchProgress(*known, self.bounded, waiting, seconds)
+                with self._crew.monitor.left():
+                    progress(at)
 
-    def _next(self) -> int:
-        """Return which tree to grow."""
+        self._crew.run(self._turn, tell)
+        assert self._outcome is not None  # noqa: S101  the last turn said why it was
+        return self._outcome
+
+    def _turn(self) -> Turn:
+        """Grow a tree by a round."""
+        at = self._next()
+        if at is None:
+            stop = self._crew.budget.stop_reason
+            return Turn.IDLE if stop is None else self._end(SearchStatus(stop))
+        tree, started = self._trees[at], time.perf_counter()
+        try:
+            ended = tree.step()
+        except StoppedError:
+            # What the round took from its tree is lost; what is proved stands in the bracket.
+            cancelled = self._crew.budget.stop_reason == "cancelled"
+            return self._end(SearchStatus.CANCELLED if cancelled else SearchStatus.TIMEOUT)
+        seconds, closed = time.perf_counter() - started, tree.closed - self._noted[at]
+        self._noted[at] = tree.closed
+        self._choice.note(second=at == 1, closed=closed, seconds=seconds)
+        if ended is None:
+            return Turn.MADE
+        self._ended[at] = ended
+        last = len(self._ended) == len(self._trees)
+        if last or ended[0] not in {SearchStatus.STALLED, SearchStatus.MEMORY}:
+            return self._end(*ended)
+        return Turn.MADE
+
+    def _end(self, status: SearchStatus, reason: str | None = None) -> Turn:
+        """Say why the search ends; of several threads, the first one's word counts."""
+        self._outcome = self._outcome or (status, reason)
+        return Turn.LAST
+
+    def _next(self) -> int | None:
+        """Return which tree to grow; None where others are at work on all that is open."""
         if self._second is not None and self._choice.second and self._trees[0].affordable:
             self._trees.append(self._second())
             self._second = None
-        if self._ended or len(self._trees) == 1:
-            return next(i for i in range(len(self._trees)) if i not in self._ended)
-        return int(self._choice.second)
+        first = int(self._choice.second)
+        order = [at for at in (first, 1 - first) if at < len(self._trees) and at not in self._ended]
+        return next((at for at in order if self._trees[at].ready), None)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from solvers.budget import Budget
+from solvers.search.crew import Monitor
 from solvers.search.neurons.domains import Domains
 from solvers.search.neurons.focusing import Focuser
 from solvers.search.neurons.functions import Functions
@@ -33,13 +34,15 @@ class Sharpener:
         focuser: Does it.
         clauses: Of the case.
         values: That a domain has at most.
+        monitor: Is left for that long.
 
     Attributes:
         ceiling: The most that floors of a clause's domains prove, shape `(clauses,)`.
     """
 
-    def __init__(self, focuser: Focuser, clauses: int, values: int) -> None:
+    def __init__(self, focuser: Focuser, clauses: int, values: int, monitor: Monitor) -> None:
         self._focuser, self._values = focuser, max(1.0, float(values))
+        self._monitor = monitor
         self.ceiling = np.full(clauses, np.inf)
         self._passes, self._seconds, self._own = 0, 0.0, 0
 
@@ -69,6 +72,8 @@ class Sharpener:
     def sharpen(self, domains: Domains, functions: Functions, budget: Budget) -> Domains:
         """Tighten the bounds of domains; those found empty are proved up to the ceiling.
 
+        Called inside the monitor.
+
         Args:
             domains: With finite floors.
             functions: Of every row of every domain.
@@ -84,7 +89,8 @@ class Sharpener:
         if self._affordable < _WHOLE_SHARE * self._values:
             most = max(1, int(self._affordable / len(domains)))
         began = time.perf_counter()
-        found, values = self._focuser.focus(domains, functions, cutoff, budget, most)
+        with self._monitor.left():
+            found, values = self._focuser.focus(domains, functions, cutoff, budget, most)
         if self._own == 0:
             self._passes, self._seconds = 0, 0.0  # climbs of few rows say little of many
         self._own += values

@@ -13,8 +13,8 @@ from torch import Tensor
 from models.network import Network
 from solvers.bounds import boxes_to_interval, regions_to_balls
 from solvers.bracket import Bracket, Witness
-from solvers.budget import Budget
 from solvers.search.contract import SearchStatus
+from solvers.search.crew import Crew
 from solvers.search.neurons.bounding import Bounder, Climb
 from solvers.search.neurons.branching import Brancher, children_of
 from solvers.search.neurons.clauses import ClauseRows
@@ -46,6 +46,8 @@ _GAINED = 0.75
 """It does so again where no more than this share of what was missing is left."""
 _ROOT_SHARPENINGS = 8
 _ROOT_GAINED = 0.97
+_FEWEST = 8
+"""Half as many domains as this take as long: nobody leaves others to another thread."""
 
 
 class Tree:
@@ -56,7 +58,7 @@ class Tree:
         bracket: Whatever is proved or found is in it at once.
         witness: Judges counterexamples.
         options: How to work.
-        budget: When to stop.
+        crew: Whose threads make steps, and its budget.
         sharp: Whether bounds are tightened before domains are split.
 
     Attributes:
@@ -71,10 +73,11 @@ class Tree:
         witness: Witness,
         *,
         options: NeuronSearchOptions,
-        budget: Budget,
+        crew: Crew,
         sharp: bool,
     ) -> None:
-        self._bracket, self._options, self._budget = bracket, options, budget
+        self._bracket, self._options, self._budget = bracket, options, crew.budget
+        self._workers, self._monitor = crew.size, crew.monitor
         self._sharp = sharp
         case, network = bracket.case, shrunk.network
         self._device = network.device
@@ -87,7 +90,7 @@ class Tree:
             region,
             balls,
             dtype=dtype,
-            watch=budget,
+            watch=crew.budget,
             moves=options.recorder is None,
         )
         self._clauses = ClauseRows(network, case.specification)
@@ -97,7 +100,7 @@ class Tree:
         )
         self._refiner = Refiner(self._layout, self._bounder, row_limit=limit)
         focuser = Focuser(self._layout, self._bounder, row_limit=limit)
-        self._sharpener = Sharpener(focuser, self._clauses.clauses, self._layout.size)
+        self._sharpener = Sharpener(focuser, self._clauses.clauses, self._layout.size, crew.monitor)
         self._effort = Effort(options.iterations)
         self._pace = Pace(options.batch, max(1, limit // (2 * self._clauses.rows)))
         box = (case.region.lower.ravel(), case.region.upper.ravel())
@@ -117,6 +120,7 @@ class Tree:
         self._settled_floor = np.full(self._clauses.clauses, math.inf)
         self._numbered, self._rounds = 0, 0
         self._pool: Pool | None = None
+        self._beginning = False
         self.closed, self.bounded = 0.0, 0
 
     @property
@@ -130,12 +134,22 @@ class Tree:
         return 0 if self._pool is None else len(self._pool)
 
     @property
+    def ready(self) -> bool:
+        """Whether a step can be made now: there may be nothing but what others work on."""
+        if self._pool is None:
+            return not self._beginning
+        return len(self._pool) > 0 and self._pool.fits(min(self._size, len(self._pool)))
+
+    @property
     def affordable(self) -> bool:
         """Whether bounds inside domains can be tightened in useful time."""
         return self._sharpener.affordable
 
     def step(self) -> tuple[SearchStatus, str | None] | None:
-        """Make a round; return why the search has ended, or None while it goes on."""
+        """Make a round; return why the search has ended, or None while it goes on.
+
+        Called inside the crew's monitor, which is left for all that takes long, while `ready`.
+        """
         if self._pool is None:
             refused = self._begin()
             if refused is not None:
@@ -145,26 +159,32 @@ class Tree:
         if self._bracket.decided:
             return SearchStatus.DECIDED, None
         stop = self._budget.stop_reason
-        if stop is not None:
-            return SearchStatus(stop), None
-        assert self._pool is not None  # noqa: S101  there has been a beginning
-        if len(self._pool) == 0:
+        return self._exhausted() if stop is None else (SearchStatus(stop), None)
+
+    def _exhausted(self) -> tuple[SearchStatus, str | None] | None:
+        """Return why there is no other round, or None."""
+        pool = self._pool
+        if pool is None or pool.lent:
+            return None  # nobody knows what comes back
+        if len(pool) == 0:
             return SearchStatus.STALLED, self._why_stalled()
-        if not self._pool.fits(min(self._size, len(self._pool))):
+        if not pool.fits(min(self._size, len(pool))):
             return SearchStatus.MEMORY, "open domains fill the memory allowed for them"
         return None
 
     def _begin(self) -> tuple[SearchStatus, str | None] | None:
         """Bound the region, or the domains to begin with; return why that cannot be done."""
+        self._beginning = True
         root, leaves = self._root(), self._options.start
         pool = Pool(root, self._options.memory_bytes)
         if not pool.fits(len(root)):
             return SearchStatus.MEMORY, "not even the region itself fits into the memory allowed"
-        self._pool = pool
         if leaves is None or self._sharp:
             self._settle(self._bound(root, self._options.root_iterations), pool)
+            self._pool = pool  # from here on it is everybody's
             return None
         if self._resume(root, leaves, pool):
+            self._pool = pool
             return None
         status = SearchStatus(self._budget.stop_reason or SearchStatus.MEMORY)
         return status, "the domains to begin with were not all bounded"
@@ -179,16 +199,21 @@ class Tree:
         began = time.perf_counter()
         self._drop_proved(pool)
         newest = pool.fill > _DEEP_FILL or self._rounds % _BURST == _BURST - 1
-        taken = pool.take(self._size, newest=newest)
-        count = len(taken)
+        taken = pool.take(self._share(pool), newest=newest)
+        count, ticket = len(taken), pool.lend(taken)
         if self._sharp:
             taken = self._sharpened(taken)
         children = taken if len(taken) == 0 else self._split(taken)
-        self._settle(children, pool)
+        self._settle(children, pool, ticket)
         self._effort.note(self._bracket.lower)
         self._rounds += 1
         if not self._sharp:
             self._pace.note(count, time.perf_counter() - began)
+
+    def _share(self, pool: Pool) -> int:
+        """Return how many domains to take: where there are few, others get some as well."""
+        fair = -(-(len(pool) + pool.lent) // self._workers)
+        return min(self._size, max(fair, 1 if self._sharp else _FEWEST))
 
     def _resume(self, root: Domains, leaves: Sequence[Leaf], pool: Pool) -> bool:
         """Begin in the domains of an earlier search; return whether all of them were bounded."""
@@ -203,7 +228,7 @@ class Tree:
                     self._log.begin(domains, splits)
                 domains = self._refined(domains)
                 if len(domains) > 0:
-                    self._sort(self._bound(domains, self._effort.steps), pool)
+                    self._sort(self._solved(self._bound(domains, self._effort.steps)), pool)
         self._tell(pool)
         return True
 
@@ -218,7 +243,8 @@ class Tree:
     def _split(self, taken: Domains) -> Domains:
         """Return the children of domains, bounded, less those that were closed."""
         functions = self._clauses.functions(taken.clause)
-        values, points = self._brancher.choose(taken, functions)
+        with self._monitor.left():
+            values, points = self._brancher.choose(taken, functions)
         children = self._numbers(children_of(taken, values, points))
         if self._log is not None:
             self._log.note(children, taken.number, values, points)
@@ -255,12 +281,18 @@ class Tree:
         if not bool(cheap.any()):
             return children
         place = cheap.nonzero().squeeze(1)
-        seen = None if self._log is None else self._log.refined
-        refined = self._refiner.refine(children[place], self._budget, seen)
+        seen = None if self._log is None else self._seen
+        with self._monitor.left():
+            refined = self._refiner.refine(children[place], self._budget, seen)
         children = children.replaced(place, refined)
         empty = children.floor > 0
         self._close(children[empty])
         return children[~empty]
+
+    def _seen(self, domains: Domains, lower: Tensor, upper: Tensor) -> None:
+        assert self._log is not None  # noqa: S101  asked before
+        with self._monitor:
+            self._log.refined(domains, lower, upper)
 
     def _root(self) -> Domains:
         """Return the region, once per clause that is open."""
@@ -285,23 +317,21 @@ class Tree:
 
     def _bound(self, domains: Domains, steps: int) -> Domains:
         """Improve slopes, multipliers and floors of domains, and find what to split next."""
-        began = time.perf_counter()
+        began, patience = time.perf_counter(), self._effort.patience
         functions, rows = self._clauses.functions(domains.clause), self._clauses.rows
-        climb = self._bounder.climb(
-            functions,
-            domains.terms,
-            steps=steps,
-            budget=self._budget,
-            patience=self._effort.patience,
-        )
-        self._sharpener.timed(functions.count * climb.steps, time.perf_counter() - began)
-        proved = self._bounder.lower(functions, climb.terms).reshape(-1, rows).to(torch.float64)
+        with self._monitor.left():
+            climb = self._bounder.climb(
+                functions, domains.terms, steps=steps, budget=self._budget, patience=patience
+            )
+            seconds = time.perf_counter() - began
+            proved = self._bounder.lower(functions, climb.terms).reshape(-1, rows)
+            floor, best = proved.to(torch.float64).max(1)
+            index = torch.arange(len(domains), device=self._device) * rows + best
+            terms = climb.terms.to(torch.float32)
+            candidates = self._brancher.candidates(terms[index], climb.traces.rows(index))
+            bounded = domains.bounded(torch.fmax(domains.floor, floor), terms, candidates)
+        self._sharpener.timed(functions.count * climb.steps, seconds)
         self.bounded += len(domains)
-        floor, best = proved.max(1)
-        index = torch.arange(len(domains), device=self._device) * rows + best
-        terms = climb.terms.to(torch.float32)
-        candidates = self._brancher.candidates(terms[index], climb.traces.rows(index))
-        bounded = domains.bounded(torch.fmax(domains.floor, floor), terms, candidates)
         self._falsify(bounded, climb, index)
         return bounded
 
@@ -311,17 +341,18 @@ class Tree:
             corners = climb.minimiser[index[open_]]
             self._falsifier.try_corners(corners, domains.clause[open_], self._budget)
 
-    def _settle(self, domains: Domains, pool: Pool) -> None:
-        """Sort domains into proved, open and exhausted ones, and tell the bracket."""
+    def _settle(self, domains: Domains, pool: Pool, ticket: int | None = None) -> None:
+        """Sort what became of domains, and tell the bracket."""
+        domains = self._solved(domains)
+        if ticket is not None:
+            pool.returned(ticket)
         self._sort(domains, pool)
         self._tell(pool)
 
     def _sort(self, domains: Domains, pool: Pool) -> None:
-        stuck = (domains.floor <= 0) & ~self._splittable(domains)
-        if bool(stuck.any()):
-            domains = self._solved(domains, stuck)
+        """Sort domains into proved, open and exhausted ones."""
         closed = domains.floor > 0
-        stuck &= ~closed
+        stuck = (domains.floor <= 0) & ~self._splittable(domains)
         self._close(domains[closed | stuck])
         pool.add(domains[~closed & ~stuck])
 
@@ -342,12 +373,16 @@ class Tree:
         """Return which domains have a value left to split, shape `(domains,)`."""
         return (domains.candidates >= 0).any(1)
 
-    def _solved(self, domains: Domains, stuck: Tensor) -> Domains:
-        """Try the linear programs of domains that cannot be split."""
+    def _solved(self, domains: Domains) -> Domains:
+        """Try the linear programs of open domains that cannot be split."""
+        stuck = (domains.floor <= 0) & ~self._splittable(domains)
         place = stuck.nonzero().squeeze(1)
+        if len(place) == 0:
+            return domains
         part = domains[place]
         functions = self._clauses.functions(part.clause)
-        solved, points = self._leaf_solver.solve(part, functions, self._budget)
+        with self._monitor.left():
+            solved, points = self._leaf_solver.solve(part, functions, self._budget)
         usable = points.isfinite().all(1)
         if self._falsifier is not None and bool(usable.any()):
             shape = (-1, *self._layout.network.input_shape)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from solvers.budget import Budget
 from solvers.problem import Box, Case, Clause, Specification
 from solvers.search.contract import SearchStatus
+from solvers.search.crew import Monitor
 from solvers.search.neurons import Leaf, NeuronSearchOptions
 from solvers.search.neurons.domains import Domains
 from solvers.search.neurons.focusing import Focuser
@@ -206,17 +207,20 @@ def test_what_is_proved_is_capped_by_the_cutoff() -> None:
         mlp((3, 6, 6, 2), seed=3), Box(-np.ones(3), np.ones(3)), np.random.default_rng(1)
     )
     focuser = Focuser(domain.layout, domain.bounder(torch.float32), row_limit=100)
-    sharpener = Sharpener(focuser, 2, domain.layout.size)
+    monitor = Monitor()
+    sharpener = Sharpener(focuser, 2, domain.layout.size, monitor)
     clause = torch.tensor([0, 1])
     floors = torch.tensor([math.inf, 5.0], dtype=torch.float64)
     assert torch.equal(sharpener.capped(floors, clause), floors)
     functions = domain.functions(torch.tensor([[1.0, -1.0]], dtype=torch.float64))
     sharpener.timed(1, 1e-6)
-    sharpener.sharpen(one_domain(domain, -2.0, 1), functions, Budget())
+    with monitor:
+        sharpener.sharpen(one_domain(domain, -2.0, 1), functions, Budget())
     first = float(sharpener.ceiling[0])
     assert 0.0 < first < 0.1
     assert sharpener.capped(floors, clause).tolist() == [first, 5.0]
     # The cutoff stays: what earlier bounds rest on must hold for later ones.
     later = replace(one_domain(domain, -1.0, 1), depth=torch.ones(1, dtype=torch.long))
-    sharpener.sharpen(later, functions, Budget())
+    with monitor:
+        sharpener.sharpen(later, functions, Budget())
     assert float(sharpener.ceiling[0]) == first

@@ -94,6 +94,22 @@ def test_a_pool_knows_its_limit() -> None:
     assert len(pool) == 10
 
 
+def test_a_pool_keeps_the_bounds_and_the_room_of_what_is_worked_on() -> None:
+    one = domains([0.0])
+    pool = Pool(one, 10 * one.bytes_each)
+    pool.add(domains([-5.0, -4.0, -3.0], clauses=3))
+    first, second = (pool.lend(pool.take(1)) for _ in range(2))
+    assert (pool.lent, len(pool)) == (2, 1)
+    assert pool.least(3).tolist() == [-5.0, -4.0, -3.0]
+    assert pool.fits(5)
+    assert not pool.fits(6)  # each may come back as two
+    pool.returned(first)
+    assert pool.least(3).tolist() == [np.inf, -4.0, -3.0]
+    pool.add(domains([-2.0, -1.0], 3, clauses=3))
+    pool.returned(second)
+    assert (pool.lent, pool.least(3).tolist()) == (0, [-2.0, -1.0, -3.0])
+
+
 def test_rounds_grow_while_that_is_faster() -> None:
     pace = Pace(None, limit=1000)
     for _ in range(20):
