@@ -53,6 +53,8 @@ def train(shared: Path, seed: int = 0) -> nn.Sequential:
 def to_onnx(model: nn.Sequential) -> bytes:
     """Write a chain of linear layers and ReLUs as ONNX with a symbolic batch."""
     nodes, initializers, last = [], [], "x"
+    linear = [layer for layer in model if isinstance(layer, nn.Linear)]
+    widths = linear[0].in_features, linear[-1].out_features
     for position, layer in enumerate(model):
         out = f"h{position}"
         if isinstance(layer, nn.Linear):
@@ -67,8 +69,8 @@ def to_onnx(model: nn.Sequential) -> bytes:
     graph = helper.make_graph(
         nodes,
         "mlp",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", _WIDTHS[0]])],
-        [helper.make_tensor_value_info(last, TensorProto.FLOAT, ["N", _WIDTHS[-1]])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", widths[0]])],
+        [helper.make_tensor_value_info(last, TensorProto.FLOAT, ["N", widths[1]])],
         initializers,
     )
     model_proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
