@@ -37,6 +37,7 @@ from cli.question_options import (
 )
 from cli.radius_options import radius_options
 from cli.train_options import check_start, learn_options, take_settings, weight_options
+from worker.collecting import loading
 
 __all__ = ["tightrope"]
 
@@ -65,7 +66,8 @@ def certify(**options: object) -> int:
     """Certify that no perturbation within EPSILON of each input changes the answer."""
     require_normalization(options)
     _require_all_distinct(("json", "html", "junit", "sarif"), options)
-    from cli import certify as work  # noqa: PLC0415 - loads torch and the solvers
+    with loading():
+        from cli import certify as work  # noqa: PLC0415 - loads torch and the solvers
 
     return work.run(CertifyArguments(**options))  # type: ignore[arg-type]
 
@@ -90,7 +92,8 @@ def compare(**options: object) -> int:
     """Certify a baseline and candidates on the same inputs, and weigh the difference."""
     require_normalization(options)
     _require_all_distinct(("json", "html", "junit", "sarif"), options)
-    from cli import compare as work  # noqa: PLC0415 - loads torch and the solvers
+    with loading():
+        from cli import compare as work  # noqa: PLC0415 - loads torch and the solvers
 
     return work.run(CompareArguments(**options))  # type: ignore[arg-type]
 
@@ -109,7 +112,8 @@ def radius(**options: object) -> int:
     """
     require_normalization(options)
     _require_distinct("json", "html", options)
-    from cli import radius as work  # noqa: PLC0415 - loads torch and the solvers
+    with loading():
+        from cli import radius as work  # noqa: PLC0415 - loads torch and the solvers
 
     return work.run(RadiusArguments(**options))  # type: ignore[arg-type]
 
@@ -135,7 +139,8 @@ def verify(**options: object) -> int:
     """
     for first, second in combinations(("json", "proof", "counterexample", "vnncomp"), 2):
         _require_distinct(first, second, options)
-    from cli import verify as work  # noqa: PLC0415 - loads torch and the solvers
+    with loading():
+        from cli import verify as work  # noqa: PLC0415 - loads torch and the solvers
 
     return work.run(VerifyArguments(**options))  # type: ignore[arg-type]
 
@@ -185,7 +190,8 @@ def train(**options: Any) -> int:  # noqa: ANN401
     check_start(options)
     _require_all_distinct(("out", "baseline_out", "json", "csv", "html"), options)
     settings = take_settings(options)
-    from cli import train as work  # noqa: PLC0415 - loads torch and the solvers
+    with loading():
+        from cli import train as work  # noqa: PLC0415 - loads torch and the solvers
 
     return work.run(TrainArguments(settings=settings, **options))
 
@@ -223,7 +229,8 @@ def tune(**options: Any) -> int:  # noqa: ANN401
     check_start(options)
     _require_distinct("json", "html", options)
     settings = take_settings(options)
-    from cli import tune as work  # noqa: PLC0415 - loads torch and the solvers
+    with loading():
+        from cli import tune as work  # noqa: PLC0415 - loads torch and the solvers
 
     return work.run(TuneArguments(settings=settings, **options))
 
@@ -241,7 +248,8 @@ def bench(**options: object) -> int:
     The file has a header that names at least onnx, vnnlib and timeout_s (and expected: sat,
     unsat or unknown), or VNN-COMP's three columns without one. Paths are relative to it.
     """
-    from cli import bench as work  # noqa: PLC0415 - loads torch and the solvers
+    with loading():
+        from cli import bench as work  # noqa: PLC0415 - loads torch and the solvers
 
     return work.run(BenchArguments(**options))  # type: ignore[arg-type]
 

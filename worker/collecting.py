@@ -2,7 +2,8 @@
 
 Python's full collections walk through every object there is, and nothing else runs meanwhile. In a
 process that has loaded the API or the solvers these are about two hundred thousand, which all stay:
-a collection takes more than a tenth of a second and frees next to nothing.
+a collection takes more than a tenth of a second and frees next to nothing. Loading itself brings on
+several.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ _YOUNGEST = 5000
 def loading() -> Iterator[None]:
     """Load without any collection; leave all there is at the end out of those to come.
 
-    For the moment before a process begins to work. What it drops later is freed as ever, unless it
-    refers to itself in a circle.
+    For the moment before a process begins to work: the first time counts. What it drops later is
+    freed as ever, unless it refers to itself in a circle.
     """
     gc.disable()
     try:
         yield
-        gc.collect()
-        gc.freeze()
+        if not gc.get_freeze_count():
+            gc.collect()
+            gc.freeze()
     finally:
         gc.enable()
 

@@ -50,6 +50,27 @@ try:
 except OSError:
     print(json.dumps([gc.isenabled(), gc.get_freeze_count()]))
 """
+_TWICE = """
+import gc, json
+from worker.collecting import loading
+counts = []
+for _ in range(2):
+    with loading():
+        things = [{"own": []} for _ in range(1000)]
+    counts.append(gc.get_freeze_count())
+print(json.dumps(counts))
+"""
+# A command up to the moment at which its work would begin.
+_COMMAND = """
+import types
+import cli
+work = types.ModuleType("cli.{command}")
+work.run = told
+sys.modules[work.__name__] = work
+from cli.main import main
+options = {{"verify": ["Makefile"], "certify": ["--data", "Makefile", "--epsilon", "1"]}}
+main(["{command}", "Makefile", *options["{command}"]])
+"""
 # Each way to start the API, up to the moment at which it would begin to answer.
 _STARTS = {
     "api": "import uvicorn\nuvicorn.run = told\nfrom api.__main__ import main\nmain(['--port=0'])",
@@ -81,6 +102,19 @@ def test_what_was_loaded_stays_out_of_collections_and_the_rest_does_not(tmp_path
     assert found["frozen"] > 1000 > found["walked"]
     assert found["left"] == [False, False, False], "what was dropped is still there"
     assert found["young"][0] < found["young"][1]
+
+
+def test_only_the_first_of_several_counts(tmp_path: Path) -> None:
+    """What a program drops between two commands in one process is not kept for good."""
+    first, second = _run(_TWICE, tmp_path)
+    assert 0 < second <= first
+
+
+@pytest.mark.parametrize("command", ["verify", "certify"])
+def test_a_command_begins_without_what_it_has_loaded(tmp_path: Path, command: str) -> None:
+    frozen, young = _run(_TOLD + _COMMAND.format(command=command), tmp_path)
+    assert frozen > 1000
+    assert young == 700
 
 
 def test_collections_go_on_where_loading_fails(tmp_path: Path) -> None:
