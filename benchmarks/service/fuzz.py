@@ -24,12 +24,21 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 from benchmarks.service.guided import available, guided, last_example
-from benchmarks.service.tally import HANG_SECONDS, HangError, Tally, alarmed, limit_memory, place
+from benchmarks.service.tally import (
+    HANG_SECONDS,
+    LOADED,
+    HangError,
+    Tally,
+    alarmed,
+    limit_memory,
+    place,
+)
 from tests.fuzz.targets import TARGETS, attempt
 
 __all__ = ["run"]
 
 _SPARE_SECONDS = 10
+_LOADING_SECONDS = 600
 _SHOWN = 5
 
 
@@ -124,12 +133,17 @@ def _fuzzed(engine: _Engine, *, seconds: float, first: int) -> Tally:
 
 
 def _last_word(process: SpawnProcess, ours: Connection, seconds: float) -> Tally | None:
-    """Return what a process tells at its end; None where it died or was stuck."""
+    """Return what a process tells at its end; None where it died or was stuck.
+
+    Before that it tells that it has loaded what it needs, which takes minutes on a busy machine.
+    """
     patience = seconds + HANG_SECONDS + 6 * _SPARE_SECONDS
     told: Tally | None = None
     try:
-        if ours.poll(patience):
-            told = ours.recv()
+        if ours.poll(_LOADING_SECONDS):
+            ours.recv()
+            if ours.poll(patience):
+                told = ours.recv()
     except EOFError:
         told = None
     process.join(_SPARE_SECONDS)
@@ -149,6 +163,7 @@ def _examples(
         for content in target.seeds():  # loads what is loaded once
             attempt(target, read, content)
         limit_memory()
+        told.send(LOADED)
         number, end = first, time.monotonic() + seconds
         while time.monotonic() < end:
             current.value = number

@@ -22,7 +22,15 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.service.tally import HANG_SECONDS, HangError, Tally, alarmed, limit_memory, place
+from benchmarks.service.tally import (
+    HANG_SECONDS,
+    LOADED,
+    HangError,
+    Tally,
+    alarmed,
+    limit_memory,
+    place,
+)
 
 if TYPE_CHECKING:
     from tests.fuzz.targets import Target
@@ -87,7 +95,7 @@ def guided(
         first: Number of the first example; the numbers are nothing but a count.
         seconds: For all of them.
         current: Number of the example at work.
-        told: Gets the `Tally`.
+        told: Gets `LOADED`, and at the end the `Tally`.
     """
     current.value = first
     log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -108,9 +116,10 @@ def guided(
     with tempfile.TemporaryDirectory() as own, target.use(Path(own)) as read:
         for content in target.seeds():  # loads what is loaded once
             attempt(target, read, content)
-        run = _Run(folder, seconds, current, told, lambda content: attempt(target, read, content))
         limit_memory()
         alarmed()
+        told.send(LOADED)
+        run = _Run(folder, seconds, current, told, lambda content: attempt(target, read, content))
         options = [f"-artifact_prefix={folder}/", f"-max_len={_MOST_BYTES}"]
         options += ["-rss_limit_mb=0", "-malloc_limit_mb=0", "-timeout=0", "-verbosity=0"]
         change = mutator(target, mutate)

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-__all__ = ["HANG_SECONDS", "HangError", "Tally", "alarmed", "limit_memory", "place"]
+__all__ = ["HANG_SECONDS", "LOADED", "HangError", "Tally", "alarmed", "limit_memory", "place"]
 
 HANG_SECONDS = 20
+LOADED = "loaded"
+"""What a process tells once it is about to begin."""
 _MEMORY_BYTES = 4 * 2**30
 
 

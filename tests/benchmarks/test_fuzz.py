@@ -6,7 +6,10 @@ import random
 import signal
 import subprocess
 import sys
+import time
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +17,7 @@ from hypothesis import strategies as st
 
 from benchmarks.service import fuzz
 from benchmarks.service.guided import last_example, mutator
-from benchmarks.service.tally import Tally
+from benchmarks.service.tally import LOADED, Tally
 from tests.fuzz.targets import TARGETS
 
 # A reader that breaks on one letter, is stuck on another, and ends its process on a third; and as
@@ -55,7 +58,7 @@ if process == 0:
     guided.guided("odd", Path(sys.argv[1]), 0, 4.0, Value("q", 0), theirs)
 theirs.close()
 try:
-    print(ours.recv())
+    print(ours.recv(), ours.recv())
 except EOFError:
     print("died", os.waitpid(process, 0)[1] != 0)
 """
@@ -104,6 +107,21 @@ def test_a_reader_that_holds_is_counted(capsys: pytest.CaptureFixture[str]) -> N
     assert (name, crashes, hangs) == ("vnnlib", "0", "0")
     assert together.split() == ["together", executions, "0", "0"]
     assert int(executions) > 0
+
+
+def test_loading_takes_no_time_of_the_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is slow to begin is neither stuck nor dead."""
+    monkeypatch.setattr(fuzz, "HANG_SECONDS", 0)
+    monkeypatch.setattr(fuzz, "_SPARE_SECONDS", 1)
+    engine = fuzz._Engine(slow_to_load, str)
+    assert fuzz._fuzzed(engine, seconds=0.1, first=0) == Tally(3)
+
+
+def slow_to_load(first: int, _seconds: float, current: Any, told: Connection) -> None:  # noqa: ANN401
+    time.sleep(8)
+    told.send(LOADED)
+    current.value = first + 2
+    told.send(Tally(3))
 
 
 def cut(content: bytes, most: int) -> bytes:
