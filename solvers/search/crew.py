@@ -8,6 +8,7 @@ measured. Nothing is copied and nothing is sent, which processes would have to.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -39,9 +40,14 @@ def crew_size(device: torch.device, wanted: int | None) -> int:
 
 
 class Monitor:
-    """A lock around all that threads share; whoever computes leaves it for that long."""
+    """A lock around all that threads share; whoever computes leaves it for that long.
 
-    def __init__(self) -> None:
+    Args:
+        clock: Tells how long that was, in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.clock = clock
         self._changed = threading.Condition(threading.Lock())
 
     def __enter__(self) -> None:
@@ -97,7 +103,10 @@ class Crew:
     """
 
     def __init__(self, size: int, budget: Budget) -> None:
-        self.size, self.monitor = size, Monitor()
+        # Several threads wait for the interpreter now and then, which says nothing of the work.
+        alone = size == 1 or torch.get_num_threads() // size > 1
+        self.size = size
+        self.monitor = Monitor(time.perf_counter if alone else time.thread_time)
         self._asked, self._home = budget.cancelled, threading.get_ident()
         self.budget = budget if size == 1 else replace(budget, cancelled=self._stopped)
         self._over = False

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -88,14 +86,15 @@ class Sharpener:
         most = self._focuser.values
         if self._affordable < _WHOLE_SHARE * self._values:
             most = max(1, int(self._affordable / len(domains)))
-        began = time.perf_counter()
         with self._monitor.left():
+            began = self._monitor.clock()
             found, values = self._focuser.focus(domains, functions, cutoff, budget, most)
+            seconds = self._monitor.clock() - began
         if self._own == 0:
             self._passes, self._seconds = 0, 0.0  # climbs of few rows say little of many
         self._own += values
         self._values = max(1.0, values / len(domains))
-        self.timed(self._focuser.passes(values), time.perf_counter() - began, own=True)
+        self.timed(self._focuser.passes(values), seconds, own=True)
         return found
 
     def capped(self, floor: Tensor, clause: Tensor) -> Tensor:

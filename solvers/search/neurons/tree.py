@@ -317,13 +317,14 @@ class Tree:
 
     def _bound(self, domains: Domains, steps: int) -> Domains:
         """Improve slopes, multipliers and floors of domains, and find what to split next."""
-        began, patience = time.perf_counter(), self._effort.patience
+        patience = self._effort.patience
         functions, rows = self._clauses.functions(domains.clause), self._clauses.rows
         with self._monitor.left():
+            began = self._monitor.clock()
             climb = self._bounder.climb(
                 functions, domains.terms, steps=steps, budget=self._budget, patience=patience
             )
-            seconds = time.perf_counter() - began
+            seconds = self._monitor.clock() - began
             proved = self._bounder.lower(functions, climb.terms).reshape(-1, rows)
             floor, best = proved.to(torch.float64).max(1)
             index = torch.arange(len(domains), device=self._device) * rows + best

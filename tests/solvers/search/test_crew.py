@@ -157,3 +157,17 @@ def test_a_monitor_is_entered_again_after_an_error_outside() -> None:
         raise KeyError
     with monitor:
         assert not monitor._changed.acquire(blocking=False)
+
+
+def test_what_several_threads_take_is_told_by_the_processor() -> None:
+    """Waiting for each other says nothing of the work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for size, counted in ((1, True), (2, False)):
+            clock = Crew(size, Budget()).monitor.clock
+            began = clock()
+            time.sleep(0.2)
+            assert (clock() - began > 0.1) == counted
+    finally:
+        torch.set_num_threads(before)
