@@ -24,9 +24,9 @@ from solvers.search.neurons.bounding import Bounder
 from solvers.search.neurons.branching import losses
 from solvers.search.neurons.crossing import Terms, Traces
 from solvers.search.neurons.domains import Domains
-from solvers.search.neurons.functions import Functions, Limited, Start
+from solvers.search.neurons.functions import Functions, Limited
 from solvers.search.neurons.layout import Layout, Slot
-from solvers.search.neurons.refining import both_sides, emptied, tightened
+from solvers.search.neurons.refining import both_sides, emptied, start_of, tightened
 
 __all__ = ["Focuser"]
 
@@ -139,7 +139,7 @@ class Focuser:
         """Return lower bounds of values, or of their negatives, for rows of `both_sides`."""
         domain, value, side = part.unbind(1)
         domains = task.domains
-        start = Start(slot.node, slot.indices[value - slot.part.start], 1.0 - 2.0 * side)
+        start = start_of(slot, value, side)
         low, high = lower[domain], upper[domain]
         width = (high - low).gather(1, value.unsqueeze(1))
         per = domains.alpha.shape[1]

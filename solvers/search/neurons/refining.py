@@ -19,7 +19,15 @@ from solvers.search.neurons.crossing import Terms
 from solvers.search.neurons.domains import Domains
 from solvers.search.neurons.layout import Layout, Slot, rounded_out
 
-__all__ = ["Refiner", "TightenedHook"]
+__all__ = [
+    "Refiner",
+    "TightenedHook",
+    "behind",
+    "both_sides",
+    "emptied",
+    "start_of",
+    "tightened",
+]
 
 _FEW = 24
 """So many undecided values cost about as much as a climb of a dozen steps."""
@@ -39,10 +47,11 @@ class Refiner:
 
     def __init__(self, layout: Layout, bounder: Bounder, *, row_limit: int) -> None:
         self._layout, self._bounder, self._row_limit = layout, bounder, row_limit
+        self._slots = behind(layout, bounder)
 
     def cheap(self, domains: Domains) -> Tensor:
         """Return where tightening costs little beside a climb, shape `(domains,)`."""
-        if len(self._behind()) == 0:
+        if len(self._slots) == 0:
             return torch.zeros(len(domains), dtype=torch.bool, device=domains.clause.device)
         undecided = self._layout.undecided(domains.lower, domains.upper)
         undecided[:, self._layout.slots[0].part] = False
@@ -60,22 +69,18 @@ class Refiner:
             seen: Told of the bounds found, crossed where a domain is empty.
         """
         lower, upper = domains.lower, domains.upper
-        for slot in self._behind():
+        for slot in self._slots:
             rows = self._rows(slot, lower, upper)
             for part in _pieces(rows, self._row_limit):
                 if budget.exhausted:
                     break
-                start = self._start(slot, part[:, 1], part[:, 2])
+                start = start_of(slot, part[:, 1], part[:, 2])
                 found = self._bounder.lower(start, self._terms(lower, upper, part))
                 lower, upper = tightened(lower, upper, part, found)
         if seen is not None:
             seen(domains, lower, upper)
         infinity = torch.full_like(domains.floor, torch.inf)
         return emptied(domains, lower, upper, infinity)
-
-    def _behind(self) -> tuple[Slot, ...]:
-        front = self._bounder.scene.front
-        return tuple(slot for slot in self._layout.slots[1:] if slot.node.name not in front)
 
     def _rows(self, slot: Slot, lower: Tensor, upper: Tensor) -> Tensor:
         """Return domain, value and side of every bound worth a row, shape `(rows, 3)`."""
@@ -84,15 +89,27 @@ class Refiner:
         undecided &= ~(lower > upper).any(1, keepdim=True)
         return both_sides(undecided)
 
-    def _start(self, slot: Slot, value: Tensor, side: Tensor) -> Start:
-        index = slot.indices[value - slot.part.start]
-        signs = 1.0 - 2.0 * side
-        return Start(slot.node, index, signs)
-
     def _terms(self, lower: Tensor, upper: Tensor, rows: Tensor) -> Terms:
         domain = rows[:, 0]
         low, high = lower[domain], upper[domain]
         return Terms(low, high, (high > -low).to(low.dtype), torch.zeros_like(low))
+
+
+def behind(layout: Layout, bounder: Bounder) -> tuple[Slot, ...]:
+    """Return the slots whose values splits of others can tighten."""
+    front = bounder.scene.front
+    return tuple(slot for slot in layout.slots[1:] if slot.node.name not in front)
+
+
+def start_of(slot: Slot, value: Tensor, side: Tensor) -> Start:
+    """Return values of a slot, or their negatives, to bound from below.
+
+    Args:
+        slot: Of all of them.
+        value: Numbers of values, shape `(rows,)`.
+        side: 0 below, 1 above, the same shape.
+    """
+    return Start(slot.node, slot.indices[value - slot.part.start], 1.0 - 2.0 * side)
 
 
 def _pieces(rows: Tensor, size: int) -> tuple[Tensor, ...]:

@@ -1,4 +1,4 @@
-"""The search over neurons: one tree, and a second one that tightens bounds where that pays."""
+"""The search over neurons: a tree that all clauses share, then one or two trees of each."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from solvers.search.neurons.options import NeuronSearchOptions
 from solvers.search.neurons.pace import Choice
 from solvers.search.neurons.shrinking import Shrunk, shrink
 from solvers.search.neurons.tree import Tree
+from solvers.search.neurons.trunk import Trunk
 
 __all__ = ["search_neurons"]
 
@@ -55,10 +56,16 @@ def search_neurons(
         known = _crown(network, bracket, budget)
         if bracket.decided:
             return SearchOutcome(SearchStatus.DECIDED, 0, time.perf_counter() - began)
+    shrunk, bounded = shrink(network, known), 0
+    if options.sharpen and options.start is None:
+        trunk = Trunk(shrunk, bracket, witness, options=options, budget=budget)
+        ended, bounded = trunk.run(progress), trunk.bounded
+        if ended is not None:
+            return SearchOutcome(ended, bounded, time.perf_counter() - began)
     crew = Crew(crew_size(network.device, options.workers), budget)
-    race = _Race(shrink(network, known), bracket, witness, options=options, crew=crew)
+    race = _Race(shrunk, bracket, witness, options=options, crew=crew)
     status, reason = race.run(progress)
-    return SearchOutcome(status, race.bounded, time.perf_counter() - began, reason)
+    return SearchOutcome(status, bounded + race.bounded, time.perf_counter() - began, reason)
 
 
 def _crown(network: Network, bracket: Bracket, budget: Budget) -> Mapping[str, Interval]:
