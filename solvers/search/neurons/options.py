@@ -24,11 +24,12 @@ class NeuronSearchOptions:
         single_precision: Whether slopes and multipliers are searched in float32. Bounds are then
             computed from them in the network's own precision, so that nothing is lost but digits
             of the multipliers.
-        sharpen: Whether bounds of domains are tightened where their clause can still hold, as long
-            as that closes more than splitting alone. What leaves of that second tree rest on,
-            nobody could follow from the splits: they are recorded as sharp.
+        sharpen: Whether bounds inside the network are tightened in domains: in a first tree that
+            all clauses share, then where a clause can still hold, each as long as that closes more
+            than splitting alone. What leaves of these trees rest on, nobody could follow from the
+            splits: they are recorded as sharp.
         falsify: Whether relaxed minimisers are tried as counterexamples.
-        recorder: Receives every leaf of either tree, or None.
+        recorder: Receives every leaf, or None; of the shared tree, those of clauses it proved.
         workers: Threads that split side by side on a processor; None for as many as torch may use,
             up to four. With one, a search goes the same way each time that it measures the same.
         start: Leaves of an earlier search over the same case, on whatever bounds: the first tree
