@@ -72,7 +72,7 @@ def search(
         bracket,
         witness_of(network),
         options=options or NeuronSearchOptions(),
-        budget=budget or Budget.of_seconds(20.0),
+        budget=budget or Budget.of_seconds(60.0),
     )
     return outcome, bracket
 
