@@ -126,7 +126,10 @@ class NeuronCloser:
         """Return better bounds, and how the checker comes by them."""
         if self._layout.size == 0:
             return self._start
-        bounder = Bounder(self._layout, self._interval, self._balls, dtype=torch.float32)
+        # Groups hold slopes of ReLUs, and what they were found with has to be what is checked.
+        bounder = Bounder(
+            self._layout, self._interval, self._balls, dtype=torch.float32, moves=False
+        )
         share = self._budget.share(_GROUP_SHARE)
         found = optimised_groups(self._layout, bounder, self._ground.tensors, share)
         groups = tuple(found.groups)

@@ -123,6 +123,14 @@ def test_curves_are_proved(activation: str) -> None:
     proven(network, Problem((case,)))
 
 
+def test_curves_beyond_adaptive_slopes_are_proved() -> None:
+    """Slopes of inner bounds are optimised, and lines of curves stay where the checker has them."""
+    network = load_network(networks.mlp((30, 8, 8, 8, 3), seed=1, activation="Sigmoid"), name="c")
+    center = np.random.default_rng(1).normal(size=(1, 30))
+    case = tight_case(network, linf_ball(center, 0.3, valid_range=None), ROW, share=0.02)
+    proven(network, Problem((case,)), Trace(hard={0}))
+
+
 def test_what_does_not_hold_is_not_proved() -> None:
     network = dense(0)
     case = tight_case(network, Box(-np.ones((1, 30)), np.ones((1, 30))), ROW, share=-0.1)
