@@ -313,6 +313,22 @@ class Case:
     region: Box
     specification: Specification
 
+    def require_fit(self, input_shape: tuple[int, ...], outputs: int) -> None:
+        """Refuse a network whose inputs or outputs the case does not speak of.
+
+        Raises:
+            ShapeError: The shape of the inputs or the number of outputs differs.
+        """
+        if self.region.shape != input_shape:
+            raise ShapeError(
+                f"the region has shape {self.region.shape}, the network takes {input_shape}"
+            )
+        if self.specification.outputs != outputs:
+            raise ShapeError(
+                f"the specification speaks of {self.specification.outputs} outputs, the network "
+                f"has {outputs}"
+            )
+
 
 @dataclass(frozen=True, eq=False)
 class Problem:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.errors import BoundsError, ShapeError
+from models.errors import BoundsError
 from models.network import Network
 from solvers.attack.descent import Descent, clearly_falsified, descend
 from solvers.attack.geometry import balls_of
@@ -68,15 +68,7 @@ def _check(network: Network, cases: Sequence[Case]) -> None:
     if len(norms) > 1:
         raise BoundsError("regions that are attacked together must all be of the same norm")
     for case in cases:
-        if case.region.shape != network.input_shape:
-            raise ShapeError(
-                f"the region has shape {case.region.shape}, the network takes {network.input_shape}"
-            )
-        if case.specification.outputs != network.output_size:
-            raise ShapeError(
-                f"the specification speaks of {case.specification.outputs} outputs, the network "
-                f"has {network.output_size}"
-            )
+        case.require_fit(network.input_shape, network.output_size)
 
 
 class _Search:

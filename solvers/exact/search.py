@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import ShapeError
 from models.network import Network
 from solvers.balls import Norm
 from solvers.budget import Budget
@@ -89,7 +88,7 @@ def exact_margin(
 
     Source: Tjeng et al. 2019, verification by mixed-integer programming.
     """
-    _require_shapes(network, case)
+    case.require_fit(network.input_shape, network.output_size)
     known = ExactHints() if hints is None else hints
     bracket = Bracket(
         len(case.specification.clauses),
@@ -126,18 +125,6 @@ def exact_margin(
     except UnsupportedMethodError as error:
         return found.result(ExactStatus.UNSUPPORTED, str(error))
     return found.conclusion()
-
-
-def _require_shapes(network: Network, case: Case) -> None:
-    if case.region.shape != network.input_shape:
-        raise ShapeError(
-            f"the region has shape {case.region.shape}, the network takes {network.input_shape}"
-        )
-    if case.specification.outputs != network.output_size:
-        raise ShapeError(
-            f"the specification speaks of {case.specification.outputs} outputs, "
-            f"the network has {network.output_size}"
-        )
 
 
 @dataclass(eq=False)
