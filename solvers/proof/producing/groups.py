@@ -17,7 +17,7 @@ from solvers.budget import Budget
 from solvers.proof.container import BoundGroup
 from solvers.proof.producing.slopes import quantised
 from solvers.search.neurons.bounding import Bounder, Start
-from solvers.search.neurons.crossing import Terms
+from solvers.search.neurons.crossing import Terms, first_slopes
 from solvers.search.neurons.layout import Layout, Slot, rounded_out
 
 __all__ = ["Groups", "optimised_groups"]
@@ -130,7 +130,7 @@ class _Work:
 
     def _terms(self, rows: int, alpha: Tensor | None = None) -> Terms:
         lower, upper = self.lower.expand(rows, -1), self.upper.expand(rows, -1)
-        slopes = (upper > -lower).to(torch.float32) if alpha is None else alpha.expand(rows, -1)
+        slopes = first_slopes(lower, upper) if alpha is None else alpha.expand(rows, -1)
         return Terms(lower, upper, slopes, torch.zeros_like(lower))
 
     def _tidy(self, slot: Slot, alpha: Tensor) -> Tensor:

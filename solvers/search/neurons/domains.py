@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -11,12 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from solvers.search.neurons.crossing import Terms
+from solvers.search.neurons.rows import DomainRows
 
 __all__ = ["Domains", "Pool"]
 
 
 @dataclass(frozen=True, eq=False)
-class Domains:
+class Domains(DomainRows):
     """Parts of the region, each with one clause that is open there.
 
     Attributes:
@@ -40,19 +40,6 @@ class Domains:
     alpha: Tensor
     gamma: Tensor
     candidates: Tensor
-
-    def __len__(self) -> int:
-        """Return the number of domains."""
-        return int(self.clause.shape[0])
-
-    def __getitem__(self, index: Tensor | slice) -> Domains:
-        """Return some of the domains."""
-        return Domains(*(getattr(self, f.name)[index] for f in fields(self)))
-
-    @classmethod
-    def joined(cls, parts: Sequence[Domains]) -> Domains:
-        """Return domains of equal shapes, one after the other; there must be at least one part."""
-        return cls(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
     @classmethod
     def begun(
@@ -111,12 +98,6 @@ class Domains:
             self.alpha.flatten(0, 1),
             self.gamma.flatten(0, 1),
         )
-
-    @property
-    def bytes_each(self) -> int:
-        """Memory of one domain."""
-        parts = (getattr(self, f.name) for f in fields(self))
-        return sum(part[:1].numel() * part.element_size() for part in parts)
 
 
 class Pool:

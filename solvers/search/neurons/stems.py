@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,12 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from solvers.search.neurons.domains import Domains
+from solvers.search.neurons.rows import DomainRows
 
 __all__ = ["Stems", "Waiting"]
 
 
 @dataclass(frozen=True, eq=False)
-class Stems:
+class Stems(DomainRows):
     """Parts of the region, each with what is known of every clause there.
 
     Attributes:
@@ -38,25 +38,6 @@ class Stems:
     alpha: Tensor
     gamma: Tensor
     candidates: Tensor
-
-    def __len__(self) -> int:
-        """Return the number of domains."""
-        return int(self.depth.shape[0])
-
-    def __getitem__(self, index: Tensor | slice) -> Stems:
-        """Return some of the domains."""
-        return Stems(*(getattr(self, f.name)[index] for f in fields(self)))
-
-    @classmethod
-    def joined(cls, parts: Sequence[Stems]) -> Stems:
-        """Return domains, one after the other; there must be at least one part."""
-        return cls(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(cls)))
-
-    @property
-    def bytes_each(self) -> int:
-        """Memory of one domain."""
-        parts = (getattr(self, f.name) for f in fields(self))
-        return sum(part[:1].numel() * part.element_size() for part in parts)
 
     def halves(self, values: Tensor, number: int) -> Stems:
         """Return both halves of every domain, first all lower ones, then all upper ones.
