@@ -105,7 +105,7 @@ class Bracket:
         inside = runnable.nearest(candidate.reshape(region.shape))
         if not runnable.contains(inside):
             return  # a ball so small that float32 has no input in it
-        self.upper = min(self.upper, witness.margin(self.case, inside))
+        self.upper = min(self.upper, witness.margin(self.case, runnable.meant(inside)))
         if self.counterexample is None:
             found = confirm(witness.runtime, region, self.case.specification, inside)
             if found is not None:

@@ -38,12 +38,14 @@ class Float32Box:
             is no ball.
         ball: Which inputs have to lie in as well, or None.
         narrow: Where the region's interval holds no float32 number, shape `input_shape`.
+        real: Numbers of the region there, float64, the same shape: of a ball its centre.
     """
 
     lower: NDArray[np.float32]
     upper: NDArray[np.float32]
     ball: NormBall | None = None
     narrow: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((), dtype=np.bool_))
+    real: NDArray[np.float64] = field(default_factory=lambda: np.zeros(()))
 
     def contains(self, x: NDArray[np.float32]) -> bool:
         """Return whether `x` has the region's shape and lies inside; NaN never does."""
@@ -51,7 +53,7 @@ class Float32Box:
             return False
         if not (np.all(x >= self.lower) and np.all(x <= self.upper)):
             return False
-        return self.ball is None or self.ball.contains(self._meant(x, self.ball))
+        return self.ball is None or self.ball.contains(self.meant(x))
 
     def nearest(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return a float32 input of the region that is close to `x`, shape `input_shape`.
@@ -66,7 +68,7 @@ class Float32Box:
         return self._towards_center(self.ball, cut)
 
     def _towards_center(self, ball: NormBall, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        wide = self._meant(x, ball)
+        wide = self.meant(x)
         length = ball.length(wide)
         for given_up in _GIVEN_UP:
             share = min(1.0, (1.0 - given_up) / length) if length > 0 else 1.0
@@ -80,9 +82,9 @@ class Float32Box:
         center = ball.center.astype(np.float32)
         return np.asarray(np.clip(center, self.lower, self.upper))
 
-    def _meant(self, x: NDArray[np.float32], ball: NormBall) -> NDArray[np.float64]:
-        """Return what an input stands for: the centre where no float32 number lies inside."""
-        return np.where(self.narrow, ball.center, x.astype(np.float64))
+    def meant(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the input of the region that one of float32 stands for, shape `input_shape`."""
+        return np.where(self.narrow, self.real, x.astype(np.float64))
 
 
 def runnable_box(region: Box) -> Float32Box:
@@ -114,4 +116,5 @@ def runnable_box(region: Box) -> Float32Box:
             f"input {index} has bounds [{region.lower.flat[index]:g}, "
             f"{region.upper.flat[index]:g}] beyond the range of float32, in which networks run"
         )
-    return Float32Box(lower, upper, region.ball, empty)
+    real = region.lower if region.ball is None else region.ball.center
+    return Float32Box(lower, upper, region.ball, empty, real)

@@ -13,7 +13,7 @@ from models.network import Network
 from solvers.bracket import Bracket, Witness
 from solvers.problem import Box, Case, Clause, Specification
 from solvers.results import Evidence, Verdict
-from tests.helpers.networks import mlp
+from tests.helpers.networks import mlp, model, node
 
 
 class _SkewedRuntime:
@@ -138,3 +138,17 @@ def test_a_margin_below_a_proved_bound_withdraws_the_proof(
     assert not bracket.proved
     assert bracket.verdict == (Verdict.UNKNOWN, Evidence.NONE)
     assert "contradict" in caplog.text
+
+
+def test_a_fixed_input_that_float32_does_not_hold_contradicts_nothing() -> None:
+    """What is run is the number nearest to it; what is proved is about the number itself."""
+    weights = {"w": np.array([[-1e6, 0.0]], np.float32), "b": np.array([100001.0], np.float32)}
+    gemm = node("Gemm", ["x", "w", "b"], ["y"], transB=1)
+    network = load_network(model([gemm], shape=(1, 2), weights=weights))
+    region = Box(np.array([[0.1, 0.0]]), np.array([[0.1, 1.0]]))
+    clause = Clause(np.array([[1.0]]), np.array([0.0]))
+    bracket = Bracket(Case(region, Specification((clause,))))
+    bracket.prove(np.array([1.0 - 1e-9]))
+    bracket.offer(Witness(network.to(torch.float64), OnnxRuntime(network)), np.full((1, 2), 0.1))
+    assert bracket.proved
+    assert bracket.upper == pytest.approx(1.0, abs=1e-9)  # 0.9985 at float32(0.1)

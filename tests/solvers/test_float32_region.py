@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import BoundsError
+from solvers.balls import Norm, NormBall
 from solvers.float32_region import runnable_box
 from solvers.problem import Box
 
@@ -41,6 +42,25 @@ def test_a_fixed_input_is_the_float32_number_nearest_to_it() -> None:
     assert found.lower[0] == found.upper[0] == np.float32(0.1)
     assert found.contains(np.array([0.1], dtype=np.float32))
     assert not found.contains(np.nextafter(np.array([0.1], dtype=np.float32), np.float32(1)))
+
+
+@given(numbers, numbers)
+def test_inputs_stand_for_numbers_of_the_region(a: float, b: float) -> None:
+    region = interval(min(a, b), max(a, b))
+    found = runnable_box(region)
+    for x in (found.lower, found.upper):
+        meant = found.meant(x)
+        assert (meant >= region.lower).all()
+        assert (meant <= region.upper).all()
+        assert (meant == x).all() == (not found.narrow.any())
+
+
+def test_a_narrow_interval_of_a_ball_stands_for_its_center() -> None:
+    center = np.array([0.1, 0.5])
+    ball = NormBall(center, np.array([1e-12, 0.5]), Norm.TWO)
+    found = runnable_box(Box(center - ball.radii, center + ball.radii, ball))
+    x = found.nearest(np.array([0.1, 0.75]))
+    assert found.meant(x).tolist() == [0.1, 0.75]
 
 
 def test_a_bound_between_two_numbers_is_not_widened() -> None:

@@ -161,13 +161,22 @@ def _multiplier_constant(terms: Terms, part: slice) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class _ReluCrossing(Relaxation):
-    """One ReLU node in the domain of every row."""
+    """One ReLU node in the domain of every row.
+
+    Attributes:
+        slot: What can be split of its input.
+        terms, lines, traces: Of the rows.
+        active: 1 for values that are positive over the whole region, 0 for others.
+        unlisted: Undecided values that cannot be split, having an infinite bound.
+        owns: Whether multipliers are added here.
+    """
 
     slot: Slot
     terms: Terms
     lines: ReluLines
-    active: Tensor
     traces: Traces | None
+    active: Tensor
+    unlisted: Tensor
     owns: bool
 
     def backward(self, coefficients: Tensor) -> tuple[tuple[Tensor], Tensor]:
@@ -191,6 +200,10 @@ class _CrossRelu(torch.autograd.Function):
         if node.owns:
             passed += node.terms.gamma[:, part]
             constant = constant + _multiplier_constant(node.terms, part)
+        if len(node.unlisted) > 0:
+            # Nothing is above them, and nothing but zero below.
+            loose = (a.index_select(1, node.unlisted) < 0).any(1)
+            constant = constant.masked_fill(loose, -torch.inf)
         result = (a * node.active).index_copy_(1, node.slot.indices, passed)
         ctx.save_for_backward(open_)
         ctx.node = node  # type: ignore[attr-defined]
@@ -342,8 +355,8 @@ def relaxations_in(
         slot = layout.by_node.get(node.inputs[0])
         if isinstance(node.operator, Relu) and slot is not None:
             active = layout.active(node.inputs[0], terms.lower.dtype)
-            owns = slot.owner is node
-            return _ReluCrossing(slot, terms, triangles, active, traces, owns)
+            unlisted, owns = layout.unlisted(node.inputs[0]), slot.owner is node
+            return _ReluCrossing(slot, terms, triangles, traces, active, unlisted, owns)
         places = {name: layout.by_node.get(name) for name in node.inputs}
         if not any(places.values()):
             return layout.settled(node, terms.lower.dtype)

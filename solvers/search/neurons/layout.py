@@ -80,6 +80,7 @@ class Layout:
     upper: Tensor
     _cast: dict[torch.dtype, Network] = field(default_factory=dict, repr=False)
     _active: dict[tuple[str, torch.dtype], Tensor] = field(default_factory=dict, repr=False)
+    _unlisted: dict[str, Tensor] = field(default_factory=dict, repr=False)
     _settled: dict[tuple[str, torch.dtype], Relaxation] = field(default_factory=dict, repr=False)
 
     @property
@@ -142,11 +143,27 @@ class Layout:
         return self._cast[dtype]
 
     def active(self, name: str, dtype: torch.dtype) -> Tensor:
-        """Return 1 where a ReLU of a node is active over the whole region, shape `(node_size,)`."""
+        """Return 1 where a ReLU of a node is active over the whole region, shape `(node_size,)`.
+
+        It is 0 where a ReLU is off, and where it is undecided.
+        """
         key = (name, dtype)
         if key not in self._active:
             self._active[key] = (self.root[name].lower >= 0).flatten().to(dtype)
         return self._active[key]
+
+    def unlisted(self, name: str) -> Tensor:
+        """Return which values of a node ReLUs leave undecided though no split is of use to them.
+
+        One of their bounds is infinite in float32. Flat indices, shape `(values,)`; mostly none.
+        """
+        if name not in self._unlisted:
+            root = self.root[name]
+            # Whatever is not seen to be decided: comparisons with what is no number are false.
+            undecided = ~((root.lower >= 0) | (root.upper <= 0)).flatten()
+            undecided[self.by_node[name].indices] = False
+            self._unlisted[name] = undecided.nonzero().squeeze(1)
+        return self._unlisted[name]
 
     def settled(self, node: Node, dtype: torch.dtype) -> Relaxation:
         """Return what encloses a nonlinear node that no split touches, for all rows at once."""

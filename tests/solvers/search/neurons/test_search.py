@@ -283,6 +283,25 @@ def test_large_beside_small_weights() -> None:
     assert not bracket.proved
 
 
+@pytest.mark.parametrize("scale", [1e15, 1e20, 1e38])
+@pytest.mark.parametrize("sharp", [False, True])
+def test_undecided_values_beyond_float32_are_not_taken_for_zero(
+    scale: float, *, sharp: bool
+) -> None:
+    """The least margin is at a corner where a neuron reaches the square of a scale."""
+    b = GraphBuilder((2,))
+    for first in (np.array([[scale, 0.0], [1.0, 1.0]]), np.array([[scale, 0.0], [0.0, 1.0]])):
+        b.add(Linear(b.parameter(first), b.parameter(np.zeros(2))))
+    b.add(Relu())
+    b.add(Linear(b.parameter(np.array([[-1e-38, -0.1]])), b.parameter(np.ones(1))))
+    network, region = b.network(), Box(-np.ones(2), np.ones(2))
+    least = float(network.to(torch.float64)(torch.ones(1, 2, dtype=torch.float64)))
+    with always_sharp() if sharp else nullcontext():
+        _, bracket = search(network, Case(region, below([1.0])), NeuronSearchOptions(falsify=False))
+    assert bracket.lower <= least + 1e-6 * abs(least)
+    assert bracket.proved == (scale == 1e15)
+
+
 def test_stored_slopes_are_split() -> None:
     """A slope for each value is a parameter, which the values that are open are only some of."""
     b = GraphBuilder((3,))
