@@ -22,7 +22,7 @@ from models.operators import Relu
 from solvers.bounds.adjustable import AdjustableLines, AdjustedWhole
 from solvers.bounds.backward import Rows, Scene, lower_bounds, unit_rows
 from solvers.bounds.ibp import interval_of, refinable_nodes
-from solvers.bounds.intermediate import example_groups, relax_node, select, undecided_mask
+from solvers.bounds.intermediate import example_groups, relax_node, select, undecided_in
 from solvers.bounds.interval import Interval
 from solvers.bounds.options import BoundOptions
 from solvers.bounds.relaxation import ElementwiseRelaxation, Relaxation
@@ -120,7 +120,7 @@ class _Climber:
 
     def _refine(self, node: Node, current: Interval, best: Mapping[str, Interval]) -> Interval:
         """Tighten one node, in groups of examples that need about as many rows."""
-        groups = example_groups(undecided_mask(self.scene.network.graph, node, current))
+        groups = example_groups(undecided_in(self.scene, node, current))
         if groups is None:
             return self._refine_group(node, current, best)
         for index in groups:
@@ -132,7 +132,7 @@ class _Climber:
     def _refine_group(
         self, node: Node, current: Interval, best: Mapping[str, Interval]
     ) -> Interval:
-        selection = select(undecided_mask(self.scene.network.graph, node, current))
+        selection = select(undecided_in(self.scene, node, current))
         size = self.chunk(two_sided=True)
         for first in range(0, selection.rows, size):
             if self.budget.exhausted:

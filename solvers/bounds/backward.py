@@ -71,6 +71,8 @@ class Scene:
         parameter_radii: How far parameters may be from the network's, elementwise, by name; one
             number or one per entry of the stored tensor. None where they are what they are.
         watch: Ends backward passes in the middle once it is spent; None where each is finished.
+        wanted: The values that need tight bounds, masks of shape `(1, *node_shape)` by name; those
+            of nodes that are missing all do.
     """
 
     network: Network
@@ -78,6 +80,7 @@ class Scene:
     balls: Balls | None = None
     parameter_radii: ParameterRadii | None = None
     watch: Budget | None = None
+    wanted: Mapping[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def entry(self) -> Entry:

@@ -20,7 +20,7 @@ from solvers.bounds.backward import Scene, unit_rows
 from solvers.bounds.crossing import whole
 from solvers.bounds.cut_passes import RowSlopes, Tightening, rows_with_cuts, tightened_rows
 from solvers.bounds.ibp import interval_of, nonlinear_depth, refinable_nodes
-from solvers.bounds.intermediate import example_groups, select, undecided_mask
+from solvers.bounds.intermediate import example_groups, select, undecided_in
 from solvers.bounds.interval import Interval
 from solvers.bounds.memory import MemoryBudget
 from solvers.budget import Budget
@@ -174,7 +174,7 @@ class FastC2V:
 
     def _refined(self, node: Node, current: Interval, bounds: Bounds) -> Interval:
         """Tighten the undecided values of a node, in groups of examples that have about as many."""
-        groups = example_groups(undecided_mask(self.scene.network.graph, node, current))
+        groups = example_groups(undecided_in(self.scene, node, current))
         if groups is None:
             return self._refined_together(node, current, bounds)
         for index in groups:
@@ -184,7 +184,7 @@ class FastC2V:
         return current
 
     def _refined_together(self, node: Node, current: Interval, bounds: Bounds) -> Interval:
-        selection = select(undecided_mask(self.scene.network.graph, node, current))
+        selection = select(undecided_in(self.scene, node, current))
         size = max(1, rows_with_cuts(self.memory, self.scene) // 2)
         for first in range(0, selection.rows, size):
             if self.budget.exhausted:

@@ -30,6 +30,7 @@ __all__ = [
     "relaxations_of",
     "select",
     "tightened",
+    "undecided_in",
     "undecided_mask",
 ]
 
@@ -124,6 +125,12 @@ def undecided_mask(graph: Graph, node: Node, bounds: Interval) -> Tensor:
             if name == node.name and isinstance(rule, NonlinearRule):
                 mask |= rule.undecided(consumer.operator, bounds, position)
     return mask
+
+
+def undecided_in(scene: Scene, node: Node, bounds: Interval) -> Tensor:
+    """Return the values of a node that a scene wants tighter, a mask."""
+    mask, wanted = undecided_mask(scene.network.graph, node, bounds), scene.wanted.get(node.name)
+    return mask if wanted is None else mask & wanted
 
 
 def tightened(
@@ -223,7 +230,7 @@ class _Refiner:
 
     def _in_groups(self, node: Node, current: Interval, step: _Step) -> Interval:
         """Make a step with examples that need about as many rows, so that few rows are padding."""
-        groups = example_groups(undecided_mask(self._scene.network.graph, node, current))
+        groups = example_groups(undecided_in(self._scene, node, current))
         if groups is None:
             return step(self, node, current, None)
         for index in groups:
@@ -265,7 +272,7 @@ class _Refiner:
 
     def _parts(self, node: Node, current: Interval, *, two_sided: bool) -> Iterator[Selection]:
         """Yield the undecided values in pieces that fit into memory, until time is up."""
-        selection = select(undecided_mask(self._scene.network.graph, node, current))
+        selection = select(undecided_in(self._scene, node, current))
         size = self._memory.rows(self._scene, two_sided=two_sided)
         for first in range(0, selection.rows, size):
             if self._budget.exhausted:

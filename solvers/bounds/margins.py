@@ -23,6 +23,7 @@ from solvers.bounds.memory import MemoryBudget, out_of_memory
 from solvers.bounds.options import BoundOptions
 from solvers.bounds.relaxation import ConstantRelaxation, Relaxation
 from solvers.bounds.rules import SlopeChoice, Slopes
+from solvers.bounds.wanted import wanted_values
 from solvers.budget import Budget
 from solvers.errors import MemoryLimitError, UnsupportedMethodError
 from solvers.methods import Method
@@ -65,7 +66,8 @@ class MarginBounds:
 
     Attributes:
         lower: Of every margin over its region, shape `(batch, rows)`.
-        intermediate: Sound bounds of every node, shape `(batch, *node_shape)`.
+        intermediate: Sound bounds of every node, shape `(batch, *node_shape)`; of values that no
+            margin depends on, those of interval arithmetic.
     """
 
     lower: Tensor
@@ -105,6 +107,7 @@ def bound_margins(
     _check_fit(scene, margins)
     chosen = options or BoundOptions()
     memory = chosen.memory_on(scene.region.lower.device)
+    scene = _with_wanted(scene, margins)
     task = _Task(scene, margins, chosen, memory, known, budget or Budget())
     while True:
         try:
@@ -120,6 +123,13 @@ def bound_margins(
                 ) from error
             _LOG.warning("out of memory; retrying with %d bytes", smaller.limit_bytes)
             task = replace(task, memory=smaller)
+
+
+def _with_wanted(scene: Scene, margins: Margins) -> Scene:
+    """Return a scene that wants what margins depend on."""
+    # A weight that is 0 may be perturbed.
+    wanted = {} if scene.drifts else wanted_values(scene.network, margins.matrix)
+    return replace(scene, wanted=wanted) if wanted else scene
 
 
 def _in_batches(task: _Task, method: Callable[[_Task], MarginBounds]) -> MarginBounds:

@@ -253,6 +253,20 @@ class NonlinearRule(Rule[OperatorT]):
         """
         return bounds.upper > bounds.lower
 
+    def reads(self, wanted: Tensor, shapes: Sequence[Shape]) -> tuple[Tensor, ...]:
+        """Return which values of each input some outputs depend on.
+
+        Args:
+            wanted: A mask of those outputs, shape `(1, *shape)`.
+            shapes: Of the inputs.
+
+        Returns:
+            Masks of shape `(1, *input_shape)`; of what mixes values, all or nothing.
+        """
+        if not self.mixes:
+            return (wanted,) * len(shapes)
+        return tuple(wanted.any().expand(1, *shape) for shape in shapes)
+
     def passes_on(self, operator: OperatorT) -> bool:
         """Return whether tight bounds of the input leave a backward pass nothing to gain.
 

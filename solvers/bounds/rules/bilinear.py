@@ -178,6 +178,10 @@ class MultiplyRule(_BilinearRule[Multiply]):
         """Return the extremes of the four products of ends."""
         return Interval(*_least_and_largest(inputs[0], inputs[1]))
 
+    def reads(self, wanted: Tensor, shapes: Sequence[tuple[int, ...]]) -> tuple[Tensor, ...]:
+        """Return the same places of both factors."""
+        return (wanted,) * len(shapes)
+
 
 class MatrixProductRule(_BilinearRule[MatrixProduct]):
     """X Y over the last two axes."""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from solvers.bounds import Interval, boxes_to_interval, regions_to_balls
+from solvers.bounds.wanted import wanted_values
 from solvers.bracket import Bracket
 from solvers.budget import Budget
 from solvers.errors import MemoryLimitError
@@ -71,13 +72,16 @@ class NeuronCloser:
         self._budget, self._found = budget, found
         self.reason = "no proof was found"
         self._start = _Footing((), ground.bounds(case.region))
-        self._layout = layout_of(ground.folded, self._start.bounds)
+        matrix, offset, self._owner = stacked_rows(case.specification)
+        self._depended = wanted_values(
+            ground.folded, torch.from_numpy(matrix).to(ground.folded.device)
+        )
+        self._layout = layout_of(ground.folded, self._start.bounds, self._depended)
         self._values = Values.of(self._layout)
         device = ground.folded.device
         self._interval = boxes_to_interval([case.region], torch.float64, device)
         self._balls = regions_to_balls([case.region], torch.float64, device)
         self._clauses = ClauseRows(ground.folded, case.specification)
-        matrix, offset, self._owner = stacked_rows(case.specification)
         corners = case.region.lower.reshape(1, -1), case.region.upper.reshape(1, -1)
         (self._rows,), (errors,) = ground.box_rows_and_errors(
             corners, matrix, offset, ball=ball_of(case.region)
@@ -172,7 +176,7 @@ class NeuronCloser:
     def _written(
         self, footing: _Footing, leaves: Sequence[Leaf], target: float
     ) -> NeuronTree | None:
-        layout = layout_of(self._ground.folded, footing.bounds)
+        layout = layout_of(self._ground.folded, footing.bounds, self._depended)
         bounder = Bounder(layout, self._interval, self._balls, dtype=torch.float64)
         table = proved_leaves(bounder, self._clauses, leaves, self._values, target)
         if table is None:

@@ -234,12 +234,17 @@ class Layout:
         return Interval(*ends)
 
 
-def layout_of(network: Network, bounds: Mapping[str, Interval]) -> Layout:
+def layout_of(
+    network: Network,
+    bounds: Mapping[str, Interval],
+    wanted: Mapping[str, Tensor] | None = None,
+) -> Layout:
     """Number the values that are undecided over the region.
 
     Args:
         network: Folded.
         bounds: Of every node, batch 1.
+        wanted: Masks of the values worth a split, by node; those of nodes that are missing all are.
     """
     graph = network.graph
     rounded = {name: outward(interval) for name, interval in bounds.items()}
@@ -247,6 +252,8 @@ def layout_of(network: Network, bounds: Mapping[str, Interval]) -> Layout:
     for node, owner in _splittable(graph):
         interval = rounded[node.name]
         mask = undecided_mask(graph, node, interval) & interval.lower.isfinite()
+        if wanted is not None and node.name in wanted:
+            mask &= wanted[node.name]
         mask &= interval.upper.isfinite() & (interval.upper > interval.lower)
         indices = mask.flatten().nonzero().squeeze(1)
         if len(indices) == 0:

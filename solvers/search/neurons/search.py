@@ -6,6 +6,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from models.network import Network
 from solvers.bounds import BoundOptions, Interval
 from solvers.bracket import Bracket, Witness
@@ -56,7 +60,7 @@ def search_neurons(
         known = _crown(network, bracket, budget)
         if bracket.decided:
             return SearchOutcome(SearchStatus.DECIDED, 0, time.perf_counter() - began)
-    shrunk, bounded = shrink(network, known), 0
+    shrunk, bounded = shrink(network, known, _open_rows(network, bracket)), 0
     if options.sharpen and options.start is None:
         trunk = Trunk(shrunk, bracket, witness, options=options, budget=budget)
         ended, bounded = trunk.run(progress), trunk.bounded
@@ -66,6 +70,14 @@ def search_neurons(
     race = _Race(shrunk, bracket, witness, options=options, crew=crew)
     status, reason = race.run(progress)
     return SearchOutcome(status, bounded + race.bounded, time.perf_counter() - began, reason)
+
+
+def _open_rows(network: Network, bracket: Bracket) -> Tensor:
+    """Return the rows of clauses that are not proved, shape `(rows, outputs)`."""
+    clauses = zip(bracket.case.specification.clauses, bracket.clause_lower, strict=True)
+    none = np.zeros((0, network.output_size))
+    rows = np.concatenate([none, *(clause.matrix for clause, lower in clauses if lower <= 0)])
+    return torch.from_numpy(rows).to(network.device)
 
 
 def _crown(network: Network, bracket: Bracket, budget: Budget) -> Mapping[str, Interval]:

@@ -16,6 +16,7 @@ from models.network import Network
 from models.operators import Linear, Relu
 from models.parameters import ParameterRef
 from solvers.bounds import Interval
+from solvers.bounds.wanted import wanted_values
 
 __all__ = ["Shrunk", "shrink"]
 
@@ -29,19 +30,23 @@ class Shrunk:
         bounds: Of its nodes, batch 1.
         kept: Which values of a node are left, flat indices into the whole node, by name; nodes
             that are whole are missing.
+        wanted: Which values of a node the margins depend on, masks of shape `(1, *node_shape)` by
+            name; nodes of which they need all are missing.
     """
 
     network: Network
     bounds: Mapping[str, Interval]
     kept: Mapping[str, Tensor]
+    wanted: Mapping[str, Tensor]
 
 
-def shrink(network: Network, bounds: Mapping[str, Interval]) -> Shrunk:
+def shrink(network: Network, bounds: Mapping[str, Interval], matrix: Tensor) -> Shrunk:
     """Leave out neurons of dense layers that are off over the whole region.
 
     Args:
         network: Folded.
         bounds: Sound bounds of every node over the region, batch 1.
+        matrix: Rows of the margins, shape `(rows, outputs)`.
     """
     graph = network.graph
     kept: dict[str, Tensor] = {}
@@ -54,7 +59,7 @@ def shrink(network: Network, bounds: Mapping[str, Interval]) -> Shrunk:
             # A layer without any neuron would have no shape: one that is off does no harm.
             kept[before.name] = kept[relu.name] = on if len(on) else on.new_zeros(1)
     if not kept:
-        return Shrunk(network, bounds, {})
+        return Shrunk(network, bounds, {}, wanted_values(network, matrix))
     parameters, nodes = dict(network.parameters), []
     for node in graph.nodes:
         operator = node.operator
@@ -74,6 +79,7 @@ def shrink(network: Network, bounds: Mapping[str, Interval]) -> Shrunk:
             for name, interval in bounds.items()
         },
         kept,
+        wanted_values(smaller, matrix),
     )
 
 

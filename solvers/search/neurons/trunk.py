@@ -98,7 +98,7 @@ class Trunk:
         region = boxes_to_interval([case.region], network.dtype, network.device)
         balls = regions_to_balls([case.region], network.dtype, network.device)
         dtype = torch.float32 if options.single_precision else network.dtype
-        self._layout: Layout = layout_of(network, shrunk.bounds)
+        self._layout: Layout = layout_of(network, shrunk.bounds, shrunk.wanted)
         self._bounder = Bounder(self._layout, region, balls, dtype=dtype, watch=budget, moves=False)
         self._clauses = ClauseRows(network, case.specification)
         size = max(1, self._layout.size)

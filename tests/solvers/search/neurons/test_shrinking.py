@@ -14,13 +14,16 @@ from solvers.search.neurons.shrinking import shrink
 from tests.helpers.graphs import GraphBuilder, mlp
 from tests.solvers.search.neurons.support import crown_bounds, random_box
 
+EVERY = torch.ones(1, 1)
+"""A row that reads the only output."""
+
 
 @given(st.integers(0, 2**32 - 1))
 def test_outputs_and_kept_values_are_the_same(seed: int) -> None:
     generator = np.random.default_rng(seed)
     network = fold_affine(mlp((3, 12, 12, 12, 2), seed=seed).to(torch.float64))
     region = random_box(generator, (3,), 0.5)
-    shrunk = shrink(network, crown_bounds(network, region))
+    shrunk = shrink(network, crown_bounds(network, region), torch.eye(2))
     x = torch.from_numpy(generator.uniform(region.lower, region.upper, (100, 3)))
     whole = network.graph.evaluate(x, network.parameters)
     small = shrunk.network.graph.evaluate(x, shrunk.network.parameters)
@@ -38,7 +41,7 @@ def test_a_layer_that_is_off_altogether_keeps_one_neuron() -> None:
     b.add(Relu())
     b.add(Linear(b.parameter(np.ones((1, 3))), b.parameter(np.ones(1))))
     network = b.network().to(torch.float64)
-    shrunk = shrink(network, crown_bounds(network, Box(np.zeros(2), np.ones(2))))
+    shrunk = shrink(network, crown_bounds(network, Box(np.zeros(2), np.ones(2))), EVERY)
     assert [node.shape for node in shrunk.network.graph.nodes] == [(2,), (1,), (1,), (1,)]
     assert float(shrunk.network(torch.ones(1, 2, dtype=torch.float64))) == 1.0
 
@@ -51,6 +54,6 @@ def test_neurons_that_others_read_stay() -> None:
     b.add(Linear(b.parameter(np.eye(3)), b.parameter(np.zeros(3))))
     b.add(Add((1.0, 1.0)), b.nodes[-1].name, off)
     network = b.network().to(torch.float64)
-    shrunk = shrink(network, crown_bounds(network, Box(np.zeros(2), np.ones(2))))
+    shrunk = shrink(network, crown_bounds(network, Box(np.zeros(2), np.ones(2))), torch.eye(3))
     assert shrunk.kept == {}
     assert shrunk.network is network

@@ -68,7 +68,8 @@ def trunk_of(
     """Return the tree over a case, from CROWN's bounds on."""
     folded, bracket = fold_affine(network.to(torch.float64)), Bracket(case)
     bracket.prove(np.full(len(case.specification.clauses), -1e6))
-    shrunk = shrink(folded, crown_bounds(folded, case.region))
+    rows = torch.eye(folded.output_size)
+    shrunk = shrink(folded, crown_bounds(folded, case.region), rows)
     options = NeuronSearchOptions(recorder=recorder)
     limit = Budget.of_seconds(20.0) if budget is None else budget
     return Trunk(shrunk, bracket, witness_of(network), options=options, budget=limit), bracket
