@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from models.network import Network
@@ -209,7 +208,7 @@ class _Job:
 
     def _program(self, clause: Clause) -> tuple[Program, FloatArray, float]:
         """Return a program and the objective of a clause: one program for all of a single row."""
-        rows = self._encoded.output.mapped(sp.csr_array(clause.matrix), -clause.offset)
+        rows = self._encoded.margins(clause)
         if rows.size == 1:
             if self._shared is None:
                 self._shared = Program(self._encoded.model, self._maker)

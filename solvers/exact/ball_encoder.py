@@ -33,7 +33,7 @@ def encode_ball(builder: ModelBuilder, ball: NormBall, free: IndexArray, inputs:
         return
     radii, center = ball.radii.ravel()[free], ball.center.ravel()[free]
     ones = np.ones(free.size)
-    shares = Affine.of_columns(builder.add_columns(0 * ones, ones))
+    shares = Affine.of_columns(builder.add_columns(0 * ones, ones), ones)
     step = inputs.shifted(-center)
     for way in (1.0, -1.0):
         builder.add_rows(step.scaled(way).plus(shares.scaled(-radii)), -math.inf, 0.0)

@@ -30,10 +30,13 @@ class ModelBuilder:
 
     Args:
         max_nonzeros: More coefficients than this raise `ModelTooLargeError`.
+        outward: Whether rows give way by what rounding may have done to them. Multipliers then
+            prove bounds of the network of real numbers; solvers with tolerances of their own do
+            better without, for equations stay equations.
     """
 
-    def __init__(self, max_nonzeros: int) -> None:
-        self._max_nonzeros = max_nonzeros
+    def __init__(self, max_nonzeros: int, *, outward: bool = False) -> None:
+        self._max_nonzeros, self._outward = max_nonzeros, outward
         self._lower: list[FloatArray] = []
         self._upper: list[FloatArray] = []
         self._integral: list[NDArray[np.bool_]] = []
@@ -61,7 +64,9 @@ class ModelBuilder:
         """
         self._nonzeros += int(function.matrix.nnz)
         self.check_size(0)
-        self._rows.append((function, lower - function.offset, upper - function.offset))
+        slack = function.rounding if self._outward else 0.0
+        sides = lower - function.offset - slack, upper - function.offset + slack
+        self._rows.append((function, *sides))
         first = self.rows
         self.rows += function.size
         return np.arange(first, self.rows)
@@ -82,7 +87,8 @@ class ModelBuilder:
         """Return bounds of a function over the boxes of the columns."""
         lower = np.concatenate([np.zeros(0), *self._lower])
         upper = np.concatenate([np.zeros(0), *self._upper])
-        return range_over(function.matrix, function.offset, lower, upper)
+        lower, upper = range_over(function.matrix, function.offset, lower, upper)
+        return lower - function.rounding, upper + function.rounding
 
     def build(self) -> MilpModel:
         """Return the program so far, with objective 0."""

@@ -211,7 +211,8 @@ class EncodingContext:
             low, high = np.maximum(lower, interval[0][at]), np.minimum(upper, interval[1][at])
             # crossed by rounding only: then the wider interval stands
             lower, upper = np.where(low <= high, low, lower), np.where(low <= high, high, upper)
-        columns = Affine.of_columns(self.builder.add_columns(lower, upper))
+        reach = np.maximum(np.abs(lower), np.abs(upper))
+        columns = Affine.of_columns(self.builder.add_columns(lower, upper), reach)
         self.builder.add_rows(columns.plus(part.scaled(-1.0)), 0.0, 0.0)
         return value.replaced(at, columns)
 

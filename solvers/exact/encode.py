@@ -153,9 +153,17 @@ class EncodedNetwork:
         return np.concatenate([np.zeros((0, 2), dtype=np.int64), *pairs])
 
     def clause_model(self, clause: Clause) -> MilpModel:
-        """Return the program whose minimum is the worst-case margin of a clause."""
-        rows = self.output.mapped(sp.csr_array(clause.matrix), -clause.offset)
+        """Return the program whose minimum is the worst-case margin of a clause.
+
+        What rounding may have added to margins is taken off.
+        """
+        rows = self.margins(clause)
         return self.model.minimising_maximum(rows.matrix, rows.offset)
+
+    def margins(self, clause: Clause) -> Affine:
+        """Return the rows C y − d of a clause, less what rounding may have added to them."""
+        rows = self.output.mapped(sp.csr_array(clause.matrix), -clause.offset)
+        return rows.shifted(-rows.rounding)
 
     def input_of(self, columns: FloatArray) -> FloatArray:
         """Return the network input, flat, that values of `self.columns` stand for."""
@@ -208,7 +216,7 @@ def encode_network(
     """
     if region.shape != network.input_shape:
         raise ShapeError(f"the region has shape {region.shape}, inputs {network.input_shape}")
-    builder = ModelBuilder(options.max_nonzeros)
+    builder = ModelBuilder(options.max_nonzeros, outward=options.relaxed)
     parameters = network.to(torch.float64).parameters
     graph = network.graph
     goal = graph.output if target is None else target
@@ -219,7 +227,8 @@ def encode_network(
     lower, upper, center = (part.ravel() for part in (region.lower, region.upper, region.center))
     free = np.flatnonzero(lower < upper)
     columns = builder.add_columns(lower[free], upper[free])
-    moving = Affine.of_columns(columns)
+    reach = np.maximum(np.abs(lower), np.abs(upper))
+    moving = Affine.of_columns(columns, reach[free])
     if region.ball is not None:
         encode_ball(builder, region.ball, free, moving)
     values = {graph.input.name: Affine.constant(center).replaced(free, moving)}

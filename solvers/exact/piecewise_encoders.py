@@ -120,11 +120,11 @@ def _split(
     builder, zeros = context.builder, np.zeros(value.size)
     lower, upper = interval
     above, below = builder.add_columns(zeros, upper), builder.add_columns(zeros, -lower)
-    positive, negative = Affine.of_columns(above), Affine.of_columns(below)
+    positive, negative = Affine.of_columns(above, upper), Affine.of_columns(below, -lower)
     active = None
     if not context.relaxed:
         ones = np.ones(value.size)
-        active = Affine.of_columns(builder.add_columns(zeros, ones, integral=True))
+        active = Affine.of_columns(builder.add_columns(zeros, ones, integral=True), 1.0)
     tied = positive.plus(negative.scaled(-1.0)).plus(value.scaled(-1.0))
     ties = builder.add_rows(tied, 0.0, 0.0)
     context.hinges.append(Hinge(*place, above, below, ties))
@@ -184,7 +184,8 @@ def _maximum(
     lower, upper = interval
     inside = windows >= 0
     high = np.where(inside, upper, -np.inf)
-    largest = Affine.of_columns(builder.add_columns(lower.max(axis=1), high.max(axis=1)))
+    ends = lower.max(axis=1), high.max(axis=1)
+    largest = Affine.of_columns(builder.add_columns(*ends), np.abs(ends).max(axis=0))
     row, place = np.nonzero(inside)
     # the largest of the others: what m can exceed candidate i by is that minus its lower bound
     order = np.sort(high, axis=1)
@@ -192,7 +193,7 @@ def _maximum(
     others = np.where(is_top, order[row, -2], order[row, -1])
     reach = np.maximum(others - lower[row, place], 0.0)
     ones, zeros = np.ones(row.size), np.zeros(row.size)
-    active = Affine.of_columns(builder.add_columns(zeros, ones, integral=True))
+    active = Affine.of_columns(builder.add_columns(zeros, ones, integral=True), 1.0)
     excess = largest.taken(row).plus(value.taken(windows[row, place]).scaled(-1.0))
     builder.add_rows(excess, 0.0, np.inf)
     builder.add_rows(excess.plus(active.scaled(reach)).shifted(-reach), -np.inf, 0.0)

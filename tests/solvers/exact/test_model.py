@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -158,7 +160,7 @@ def test_affine_operations_agree_with_numpy(rows: list[int], fill: float) -> Non
     matrix = np.array([[1.0, 0.0, 2.0], [0.0, 0.0, 0.0], [-1.0, 3.0, 0.5]])
     index = np.nonzero(matrix)
     sparse = from_triplets(matrix[index], index[0], index[1], (3, 3))
-    value = Affine(sparse, np.array([0.5, -1.0, 0.0]))
+    value = Affine(sparse, np.array([0.5, -1.0, 0.0]), np.array([1.0, 1.0, 0.0]))
     x = np.array([0.3, -0.7, 0.2])
     plain = matrix @ x + value.offset
 
@@ -177,3 +179,42 @@ def test_affine_operations_agree_with_numpy(rows: list[int], fill: float) -> Non
     constant = Affine.constant(np.full(chosen.size, fill))
     if len(set(rows)) == len(rows):
         np.testing.assert_allclose(at(value.replaced(chosen, constant)), expected)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_rounding_covers_what_layers_lose(seed: int) -> None:
+    """Layers whose numbers cancel, against rational arithmetic."""
+    generator = np.random.default_rng(seed)
+
+    def number(*shape: int) -> np.ndarray:
+        return generator.normal(size=shape) * 10.0 ** generator.uniform(-8, 8, size=shape)
+
+    x = number(3)
+    value = Affine.of_columns(np.arange(3), np.abs(x))
+    exact = [Fraction(float(v)) for v in x]
+    for _ in range(3):
+        weight, bias = number(3, 3), number(3)
+        weight[2], bias[2] = -weight[0], -bias[0] * (1.0 + 1e-9)
+        value = value.mapped(sp.csr_array(weight), bias)
+        exact = [_dot(row, exact) + Fraction(float(b)) for row, b in zip(weight, bias, strict=True)]
+        weight = np.array([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
+        value, exact = value.mapped(sp.csr_array(weight)), [_dot(row, exact) for row in weight]
+    for row, truth in enumerate(exact):
+        columns = value.widened(3).toarray()[row]
+        found = _dot(columns, [Fraction(float(v)) for v in x]) + Fraction(float(value.offset[row]))
+        assert abs(found - truth) <= Fraction(float(value.rounding[row]))
+
+
+def _dot(row: np.ndarray, values: Sequence[Fraction]) -> Fraction:
+    return sum((Fraction(float(w)) * v for w, v in zip(row, values, strict=True)), Fraction(0))
+
+
+def test_only_programs_for_multipliers_give_way_by_rounding() -> None:
+    """Elsewhere equations stay equations, which presolve knows how to use."""
+    for outward in (False, True):
+        builder = ModelBuilder(100, outward=outward)
+        column = Affine.of_columns(builder.add_columns(np.zeros(1), np.ones(1)), 1.0)
+        builder.add_rows(column.scaled(3.0).shifted(-1.0), 0.0, 0.0)
+        rows = builder.build().rows
+        assert bool((rows.lower < 1.0 < rows.upper).all()) == outward
+        np.testing.assert_allclose([rows.lower, rows.upper], 1.0, rtol=1e-12)

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -168,6 +169,47 @@ def _network(layers: Sequence[Layer]) -> Network:
 
 def _float32(rows: Sequence[Sequence[float]], bias: Sequence[float]) -> Layer:
     return np.array(rows, dtype=np.float32), np.array(bias, dtype=np.float32)
+
+
+@cache
+def _crooked_case(seed: int) -> tuple[Network, list[Layer], Case, Fraction]:
+    """Return a network of weights from 1e-8 to 1e8, and a case whose margin is within rounding.
+
+    Some regions are flat, and some constants are so large that little is left of what they cancel.
+    """
+    generator = np.random.default_rng([7, seed])
+    widths = [2, *generator.integers(1, 5, size=generator.integers(1, 4)), generator.integers(1, 4)]
+    layers = []
+    for inputs, outputs in pairwise(widths):
+        weight, bias = generator.normal(size=(outputs, inputs)), generator.normal(size=outputs)
+        weight *= 10.0 ** generator.uniform(-8, 8, size=weight.shape)
+        bias *= 10.0 ** generator.uniform(-8, 8, size=bias.shape)
+        layers.append((weight.astype(np.float32), bias.astype(np.float32)))
+    width = generator.choice([0.0, 1e-3, 0.3, 1.5], size=(1, 2))
+    center = generator.uniform(-1, 1, (1, 2))
+    clauses = tuple(
+        Clause(generator.normal(size=(rows, widths[-1])), generator.normal(size=rows))
+        for rows in generator.integers(1, 3, size=generator.integers(1, 4))
+    )
+    case = Case(Box(center - width, center + width), Specification(clauses))
+    exact = exact_margin_of(layers, case.region, case.specification)
+    share = generator.choice([1e-3, 1e-7, 1e-12, 0.0]) * generator.choice([-1, 1])
+    wanted = _shifted(case.specification, float(exact) * (1.0 - share))
+    truth = exact_margin_of(layers, case.region, wanted)
+    return _network(layers), layers, Case(case.region, wanted), truth
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_no_member_contradicts_the_exact_margin_of_crooked_networks(name: str) -> None:
+    for seed in range(30, 30 + SEEDS):
+        network, _, case, truth = _crooked_case(seed)
+        run = _run(network, case, seconds=0.5)
+        for member in MEMBERS[name]:
+            if not run.finished:
+                member(run, run.budget)
+        assert run.decision().verdict is not Verdict.VERIFIED or truth > 0
+        (bracket,) = run.brackets
+        assert bracket.lower == -np.inf or Fraction(bracket.lower) <= truth
 
 
 _OUT = _float32([[1.0, 0.0], [0.0, 1.0]], [0.0, 0.0])
