@@ -3,7 +3,8 @@
 Values are scored by what the relaxation loses there; the best few are tried: the bounds of both
 children, without any ascent, decide. This is filtered smart branching (De Palma et al. 2021) with
 scores that need no separate heuristic per activation: the loss at the relaxed minimum, and the
-most that the relaxation could lose (for a ReLU, the intercept of its chord).
+most that the relaxation could lose (for a ReLU, the intercept of its chord). Where that is only
+guessed, as for products, values are ranked apart from the others, since guesses are far too high.
 """
 
 from __future__ import annotations
@@ -51,6 +52,11 @@ class Brancher:
     @property
     def width(self) -> int:
         """How many candidates a domain has."""
+        return self._each * len(self._layout.kinds)
+
+    @property
+    def _each(self) -> int:
+        """How many of them are of one kind."""
         return min(2 * self._count, self._layout.size)
 
     def candidates(self, terms: Terms, traces: Traces) -> Tensor:
@@ -62,12 +68,17 @@ class Brancher:
         """
         undecided = self._layout.undecided(terms.lower, terms.upper)
         loss, reach = losses(self._layout, terms, traces)
-        count = min(self._count, self._layout.size)
         # Rounding must not hide what is still undecided.
-        loss = torch.where(undecided, loss.clamp(min=0).nan_to_num(), -torch.ones_like(loss))
-        first = loss.topk(count, dim=1)
-        reach = torch.where(undecided, reach.clamp(min=0).nan_to_num(), -torch.ones_like(reach))
-        second = reach.scatter(1, first.indices, -1.0).topk(self.width - count, dim=1)
+        loss, reach = (part.clamp(min=0).nan_to_num() for part in (loss, reach))
+        kinds = self._layout.kinds
+        return torch.cat([self._best(loss, reach, undecided & kind) for kind in kinds], dim=1)
+
+    def _best(self, loss: Tensor, reach: Tensor, open_: Tensor) -> Tensor:
+        """Return the best of some values by either score, shape `(rows, candidates of a kind)`."""
+        count = min(self._count, self._layout.size)
+        first = torch.where(open_, loss, -1.0).topk(count, dim=1)
+        reach = torch.where(open_, reach, -1.0).scatter(1, first.indices, -1.0)
+        second = reach.topk(self._each - count, dim=1)
         values = torch.cat([first.values, second.values], dim=1)
         places = torch.cat([first.indices, second.indices], dim=1)
         return torch.where(values >= 0, places, torch.full_like(places, -1))

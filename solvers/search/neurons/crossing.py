@@ -26,7 +26,7 @@ from solvers.bounds.backward import Relaxations
 from solvers.bounds.interval import ROUNDING_UNITS
 from solvers.bounds.relaxation import ElementwiseRelaxation, Relaxation, SavedContext
 from solvers.bounds.rules import NonlinearRule, Slopes, rule_for
-from solvers.search.neurons.layout import Layout, Slot
+from solvers.search.neurons.layout import Layout, Slot, loss_known
 
 __all__ = ["Enclosing", "ReluLines", "Terms", "Traces", "first_slopes", "relaxations_in"]
 
@@ -290,8 +290,8 @@ def _general_loss(note: _Note, a: Tensor, place: Tensor) -> tuple[Tensor, Tensor
     """
     crossing, slot = note.crossing, note.slot
     lower, upper = crossing.terms.lower[:, slot.part], crossing.terms.upper[:, slot.part]
-    inner, stored = crossing.inner, crossing.node.operator.references()
-    if not isinstance(inner, ElementwiseRelaxation) or note.outputs is None or stored:
+    inner, known = crossing.inner, loss_known(crossing.node)
+    if not isinstance(inner, ElementwiseRelaxation) or note.outputs is None or not known:
         # What reads several values may read one of them with coefficient zero, as a maximum does.
         spread = (a.abs() + a.abs().mean(1, keepdim=True)) * (upper - lower)
         return spread, spread

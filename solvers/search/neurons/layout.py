@@ -25,7 +25,7 @@ from solvers.bounds.intermediate import undecided_mask
 from solvers.bounds.relaxation import Relaxation
 from solvers.bounds.rules import NonlinearRule, Slopes, rule_for
 
-__all__ = ["Layout", "Moved", "Slot", "layout_of", "outward", "rounded_out"]
+__all__ = ["Layout", "Moved", "Slot", "layout_of", "loss_known", "outward", "rounded_out"]
 
 _NARROW = 1e-6
 """Intervals narrower than this, relative to 1 + their size, are not split any more."""
@@ -189,6 +189,19 @@ class Layout:
         return torch.where(self._at_zero, decided, moved)
 
     @cached_property
+    def kinds(self) -> tuple[Tensor, ...]:
+        """One mask, or two, of values by how well it is known what their relaxations lose.
+
+        It is exact for inputs of functions of one value. For those of products and the like, and
+        of functions with stored slopes, widths stand in, which cannot be compared with it.
+        """
+        guessed = torch.zeros(self.size, dtype=torch.bool, device=self.lower.device)
+        for slot in self.slots:
+            guessed[slot.part] = not loss_known(slot.owner)
+        found = tuple(mask for mask in (~guessed, guessed) if bool(mask.any()))
+        return found or (guessed,)
+
+    @cached_property
     def _at_zero(self) -> Tensor:
         """Which values are inputs of ReLUs, shape `(size,)`."""
         found = torch.zeros(self.size, dtype=torch.bool, device=self.lower.device)
@@ -271,6 +284,12 @@ def layout_of(
         torch.cat([empty, *(part.to(torch.float32) for part in lower)]),
         torch.cat([empty, *(part.to(torch.float32) for part in upper)]),
     )
+
+
+def loss_known(node: Node) -> bool:
+    """Return whether what a nonlinear node's lines lose follows from the one value it reads."""
+    single = len(node.inputs) == 1 and not rule_for(node.operator).mixes
+    return single and not node.operator.references()
 
 
 def outward(bounds: Interval) -> Interval:

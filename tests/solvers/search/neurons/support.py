@@ -15,7 +15,7 @@ from torch import Tensor
 
 from models.fold import fold_affine
 from models.network import Network
-from models.operators import Linear, Relu
+from models.operators import Add, Linear, Multiply, Relu
 from solvers.bounds import BoundOptions, Interval, boxes_to_interval
 from solvers.bracket import Bracket, Witness
 from solvers.budget import Budget
@@ -30,6 +30,7 @@ from solvers.search.neurons.domains import Domains
 from solvers.search.neurons.layout import Layout, layout_of
 from solvers.search.neurons.pace import Choice
 from solvers.search.neurons.sharpening import Sharpener
+from tests.helpers.graphs import GraphBuilder
 
 FloatArray = NDArray[np.float64]
 
@@ -162,6 +163,26 @@ class Domain:
         """Return linear functions of the output, shape `(rows, outputs)`, without an offset."""
         shape = (len(rows), *self.network.output_shape)
         return Functions(rows.reshape(shape), torch.zeros(len(rows), dtype=rows.dtype))
+
+
+def beside_a_product() -> Network:
+    """Two layers of ReLUs, and products of numbers that move little."""
+    b, generator = GraphBuilder((2,)), np.random.default_rng(5)
+    for size, before in ((8, 2), (8, 8)):
+        weight = generator.normal(size=(size, before)) / np.sqrt(before)
+        b.add(Linear(b.parameter(weight), b.parameter(0.1 * generator.normal(size=size))))
+        hidden = b.add(Relu())
+    flat = generator.normal(size=(4, 2)) * 0.05
+    factors = [
+        b.add(Linear(b.parameter(f * flat), b.parameter(np.full(4, 3.0))), "x") for f in (1, -1)
+    ]
+    products = b.add(Multiply(), *factors)
+    ends = [
+        b.add(Linear(b.parameter(generator.normal(size=(1, size)))), name)
+        for size, name in ((8, hidden), (4, products))
+    ]
+    b.add(Add((1.0, 1.0)), *ends)
+    return b.network()
 
 
 def layout_and_bounder(network: Network, region: Box) -> tuple[Layout, Bounder]:

@@ -11,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import InvalidInputError
+from models.operators import Multiply, Relu
 from solvers.bounds import boxes_to_interval
 from solvers.bracket import Bracket
 from solvers.budget import Budget
 from solvers.problem import Box, Case
 from solvers.search.neurons import Leaf, NeuronSearchOptions, Split
-from solvers.search.neurons.branching import Brancher, children_of
+from solvers.search.neurons.branching import Brancher, children_of, losses
+from solvers.search.neurons.crossing import Terms, Traces
 from solvers.search.neurons.domains import Domains, Pool
 from solvers.search.neurons.falsifying import Falsifier
 from solvers.search.neurons.layout import rounded_out
@@ -26,6 +28,7 @@ from tests.helpers.graphs import mlp
 from tests.solvers.search.neurons.support import (
     Domain,
     below,
+    beside_a_product,
     layout_and_bounder,
     random_box,
     search,
@@ -174,6 +177,66 @@ def test_children_share_the_point_and_nothing_else_changes() -> None:
     assert split.upper[0].tolist() == [0.0, 0.0, 0.0]
     assert split.lower[3].tolist() == [1.0, 1.0, 1.0]
     assert split.floor.tolist() == [0.0, -1.0, 0.0, -1.0]
+
+
+def test_values_are_ranked_among_those_whose_loss_is_known_as_well() -> None:
+    """Both kinds share the values out, and each has the best of its own among the candidates."""
+    region = Box(-np.ones(2), np.ones(2))
+    layout, bounder = layout_and_bounder(beside_a_product(), region)
+    known, guessed = layout.kinds
+    owners = [(slot.part, type(slot.owner.operator)) for slot in layout.slots]
+    assert {owner for _, owner in owners} == {Relu, Multiply}
+    for part, owner in owners:
+        assert known[part].all() == (owner is Relu)
+        assert guessed[part].all() == (owner is Multiply)
+    brancher = Brancher(layout, bounder, candidates=1, row_limit=64)
+    terms = Terms(
+        layout.lower.unsqueeze(0),
+        layout.upper.unsqueeze(0),
+        torch.ones(1, layout.size),
+        torch.zeros(1, layout.size),
+    )
+    traces = Traces.like(terms)
+    traces.pull -= 1.0  # all want what is above them
+    traces.reach += torch.arange(layout.size) + 1.0
+    traces.loss += torch.arange(layout.size) + 1.0
+    (found,) = brancher.candidates(terms, traces)
+    assert len(found) == brancher.width == 4
+    chosen = [found[mask].tolist() for mask in (known[found], guessed[found])]
+    assert [len(set(part)) for part in chosen] == [2, 2]
+    assert chosen[1] == guessed.nonzero().squeeze(1).flip(0)[:2].tolist()
+    loss, reach = losses(layout, terms, traces)
+    for score, place in zip((loss[0], reach[0]), chosen[0], strict=True):
+        rest = known.clone()
+        rest[chosen[0]] = False
+        assert score[place] >= score[rest].max()
+
+
+def test_one_kind_of_values_has_one_list_of_candidates() -> None:
+    """Nothing is decided of a network of ReLUs that was not before."""
+    region = Box(-np.ones(3), np.ones(3))
+    layout, bounder = layout_and_bounder(mlp((3, 8, 8, 2), seed=0), region)
+    (mask,) = layout.kinds
+    assert bool(mask.all()) and len(mask) == layout.size
+    assert Brancher(layout, bounder, candidates=1, row_limit=64).width == 2
+    settled, bounder = layout_and_bounder(mlp((3, 2), seed=0), region)
+    assert [len(kind) for kind in settled.kinds] == [0]
+    assert Brancher(settled, bounder, candidates=1, row_limit=64).width == 0
+
+
+def test_neurons_are_split_beside_products_that_cost_little() -> None:
+    """Widths times coefficients make products look far worse than they are."""
+    network, region = beside_a_product(), Box(-np.ones(2), np.ones(2))
+    share = torch.linspace(-1, 1, 201, dtype=torch.float64)
+    x = torch.cartesian_prod(share, share)
+    margins = network.to(torch.float64)(x)
+    least, spread = float(margins.min()), float(margins.max() - margins.min())
+    outcome, bracket = search(network, Case(region, below([1.0], least - 0.1 * spread)))
+    assert bracket.proved
+    assert 1 < outcome.domains < 60
+    case = Case(region, below([1.0], least + 0.02 * spread))
+    _, bracket = search(network, case, budget=Budget.of_seconds(0.5))
+    assert not bracket.proved
 
 
 class Kept:
