@@ -16,6 +16,7 @@ from solvers.search.boxes.engine import Engine, PaddedEngine
 from solvers.search.boxes.flat import FlatPass, Traced, fits_flat
 from solvers.search.boxes.layout import Layout
 from solvers.search.boxes.levels import LEVELS, Bounded, Level
+from solvers.search.boxes.narrowing import narrowed
 from solvers.search.boxes.weights import best_weights
 
 __all__ = ["FlatEngine", "engine_for"]
@@ -31,7 +32,8 @@ _LEAST_GAIN = 0.02
 
 
 def engine_for(network: Network, layout: Layout) -> Engine:
-    """Return the engine that suits a network."""
+    """Return the engine that suits a network, over the inputs that vary where that is enough."""
+    network, layout = narrowed(network, layout)
     padded = PaddedEngine(network, layout)
     one = torch.zeros(1, dtype=torch.long, device=layout.lower.device)
     region = layout.region(one, layout.lower[:1], layout.upper[:1])
