@@ -122,12 +122,14 @@ class BoundGroup:
         side: 0 for a lower, 1 for an upper bound.
         alpha: Lower slopes of ReLUs, fractions of the largest integer of their type, one row for
             all bounds or one for each; None for adaptive ones.
+        lines: Whether they are slopes of curves as well, as fractions of what derivatives may be.
     """
 
     tensor: str
     index: Array = field(metadata=_array("<i4", "bounds"))
     side: Array = field(metadata=_array("|u1", "bounds"))
     alpha: Array | None = None
+    lines: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,6 +197,7 @@ class NeuronTree:
         gamma_value, gamma: Position in `index` and multiplier, positive for the upper bound.
         duals: That leaves are proved by, or None.
         planes: That some passes take in place of lines above ReLUs, or None.
+        lines: Whether slopes of leaves are those of curves as well, as in `BoundGroup`.
     """
 
     values: tuple[tuple[str, int], ...]
@@ -214,6 +217,7 @@ class NeuronTree:
     gamma: Array = field(metadata=_array("<f4", "multipliers"))
     duals: Duals | None = None
     planes: Planes | None = None
+    lines: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -365,8 +369,9 @@ class _Reader:
         return Proof(**named, **arrays)
 
     def _tree(self, number: int, entry: object) -> NeuronTree:
-        named = {"duals": False, "planes": 0, **entry} if isinstance(entry, dict) else entry
-        kinds = {"values": list, "bounds": list, "duals": bool, "planes": int}
+        lacking = {"duals": False, "planes": 0, "lines": False}
+        named = {**lacking, **entry} if isinstance(entry, dict) else entry
+        kinds = {"values": list, "bounds": list, "duals": bool, "planes": int, "lines": bool}
         parts, values = _fields(named, f"tree {number}", **kinds), []
         for value in parts["values"]:
             named = _fields(value, f"values of tree {number}", tensor=str, count=int)
@@ -382,17 +387,18 @@ class _Reader:
         self._sizes["planes"] = _whole(parts["planes"], "planes")
         if parts["planes"]:
             arrays["planes"] = Planes(**self._arrays(f"n{number}/", Planes))
-        return NeuronTree(tuple(values), tuple(groups), **arrays)
+        return NeuronTree(tuple(values), tuple(groups), **arrays, lines=parts["lines"])
 
     def _group(self, where: str, entry: object) -> BoundGroup:
-        parts = _fields(entry, where, tensor=str, rows=int, alpha=str)
+        named = {"lines": False, **entry} if isinstance(entry, dict) else entry
+        parts = _fields(named, where, tensor=str, rows=int, alpha=str, lines=bool)
         sharing, rows = parts["alpha"], _whole(parts["rows"], "rows")
         _require(sharing in {"adaptive", "shared", "own"}, f"{where} has alpha {sharing!r}")
         self._sizes["bounds"], self._sizes["shared"] = rows, 1 if sharing == "shared" else rows
         arrays, alpha = self._arrays(where, BoundGroup), None
         if sharing != "adaptive":
             alpha = self._array(f"{where}alpha", SLOPES.split(), ["shared", "values"])
-        return BoundGroup(parts["tensor"], **arrays, alpha=alpha)
+        return BoundGroup(parts["tensor"], **arrays, alpha=alpha, lines=parts["lines"])
 
     def _arrays(self, where: str, kind: type) -> dict[str, Any]:
         return {

@@ -16,13 +16,14 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.proof.bounds import RELU
+from solvers.proof.bounds import RELU, Ends, Function
 from solvers.proof.container import Ball, ProofError
 from solvers.proof.dyadic import Dyadic
 from solvers.proof.exact_planes import Plane, Written
 from solvers.proof.exact_rules import Rule, rule_of
 from solvers.proof.network import Affine, CheckedNetwork, Nonlinear, dense
 from solvers.proof.onnx_file import UnsupportedProofError
+from solvers.proof.parts.relaxed import Relaxed
 
 __all__ = ["Corners", "Domain", "Exact", "Extra", "Indices", "Meter"]
 
@@ -86,6 +87,7 @@ class Extra:
     Attributes:
         index: Positions in the vector.
         slope: Lower slopes there, or None for adaptive ones.
+        lines: Whether these are also fractions of what the derivatives of curves may be.
         factor: Multipliers of bounds there, or None.
         planes: That are taken above ReLUs in place of lines.
     """
@@ -94,6 +96,7 @@ class Extra:
     slope: Dyadic | None = None
     factor: Dyadic | None = None
     planes: tuple[Plane, ...] = ()
+    lines: bool = False
 
 
 class Exact:
@@ -287,14 +290,19 @@ class Exact:
             (source,) = operation.sources
             return self._relu_lines(known[source], extra.get(source))
         corners = [known[source] for source in operation.sources]
+        stated = extra.get(operation.sources[0])
+        if stated is not None and stated.lines and _chooses(operation.function):
+            return self._rule_lines(operation, corners, stated)
         before, lines = self._held.get(operation.output, ((), None))
         if lines is None or not all(a is b for a, b in zip(before, corners, strict=True)):
             lines = self._rule_lines(operation, corners)
             self._held[operation.output] = corners, lines
         return lines
 
-    def _rule_lines(self, operation: Nonlinear, corners: Sequence[Corners]) -> _Lines:
-        """Return lines whose slopes the checker tries, with the intercepts that these need."""
+    def _rule_lines(
+        self, operation: Nonlinear, corners: Sequence[Corners], stated: Extra | None = None
+    ) -> _Lines:
+        """Return lines of slopes that are stated or tried, with the intercepts that these need."""
         count = len(corners[0][0].mantissa)
         floats = [(low.floats()[None], high.floats()[None]) for low, high in corners]
         with np.errstate(all="ignore"):
@@ -302,6 +310,9 @@ class Exact:
         sides = []
         for sign, slopes in ((1, tried.lower), (-1, tried.upper)):
             held = [Dyadic.of(_finite(slope, count)) for slope in slopes]
+            if stated is not None and stated.slope is not None:
+                own = _chosen(operation.function, floats, stated.index, stated.slope)
+                held = [held[0].put(stated.index, own)]
             sides.append((held, self._least(operation, corners, held, sign)))
         (lower, below), (upper, above) = sides
         return _Lines(lower, upper, below, -above)
@@ -398,6 +409,19 @@ def _finite(values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     """Return slopes of as many values, 0 where there is none."""
     spread = np.broadcast_to(values, (1, count))[0]
     return np.where(np.isfinite(spread), spread, 0.0)
+
+
+def _chooses(function: Function) -> bool:
+    """Return whether slopes of lines of a function can be stated."""
+    return isinstance(function, Relaxed) and function.intercepts is not None
+
+
+def _chosen(function: Function, ends: Ends, index: Indices, shares: Dyadic) -> Dyadic:
+    """Return about the slopes that fractions of the way between two derivatives stand for."""
+    assert isinstance(function, Relaxed)  # noqa: S101  asked before
+    least, most = (side[0, index] for side in function.slopes(ends))
+    slopes = least + shares.floats() * (most - least)
+    return Dyadic.of(_finite(slopes, len(index)))
 
 
 def _multiplied(rows: Dyadic, ends: Corners, extra: Extra | None) -> tuple[Dyadic, Dyadic]:

@@ -173,7 +173,7 @@ class _Check:
             one = slice(place, place + 1)
             alpha = group.alpha
             share = None if alpha is None else _share(alpha[0 if len(alpha) == 1 else place])
-            extra = _with_planes(_slopes(share, values), planes[place])
+            extra = _with_planes(_slopes(share, values, lines=group.lines), planes[place])
             found = self._exact.values(known, vector, index[one], side[one], extra)
             self._exact.improve(known, vector, index[one], side[one], found)
         self._exact.renew(known)
@@ -214,10 +214,12 @@ def _share(alpha: NDArray[np.unsignedinteger]) -> Dyadic:
     return Dyadic.of(alpha / float(np.iinfo(alpha.dtype).max))
 
 
-def _slopes(share: Dyadic | None, values: Mapping[int, tuple[slice, Indices]]) -> dict[int, Extra]:
+def _slopes(
+    share: Dyadic | None, values: Mapping[int, tuple[slice, Indices]], *, lines: bool
+) -> dict[int, Extra]:
     if share is None:
         return {}
-    return {vector: Extra(own, share[part]) for vector, (part, own) in values.items()}
+    return {v: Extra(own, share[part], lines=lines) for v, (part, own) in values.items()}
 
 
 def _extra_of_leaf(
@@ -232,7 +234,8 @@ def _extra_of_leaf(
     found = {}
     for vector, (part, index) in values.items():
         some = Dyadic.of(factor[part]) if factor[part].any() else None
-        found[vector] = Extra(index, None if share is None else share[part], some)
+        slope = None if share is None else share[part]
+        found[vector] = Extra(index, slope, some, lines=tree.lines)
     return found
 
 

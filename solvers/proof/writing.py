@@ -63,10 +63,12 @@ def _manifest(proof: Proof) -> dict[str, object]:
                 "values": [{"tensor": name, "count": count} for name, count in tree.values],
                 "bounds": [
                     {"tensor": g.tensor, "rows": len(g.index), "alpha": _sharing(g)}
+                    | ({"lines": True} if g.lines else {})
                     for g in tree.groups
                 ],
                 **({} if tree.duals is None else {"duals": True}),
                 **({} if tree.planes is None else {"planes": len(tree.planes.user)}),
+                **({"lines": True} if tree.lines else {}),
             }
             for tree in proof.trees
         ],

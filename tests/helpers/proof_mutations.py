@@ -169,6 +169,26 @@ def _other_shares(proof: Proof, generator: Generator) -> Proof | None:
     return _with_tree(proof, place, replace(proof.trees[place], planes=new))
 
 
+def _other_lines(proof: Proof, generator: Generator) -> Proof | None:
+    """Take slopes for those of curves or not, in leaves or a group, or take others for all."""
+    if not proof.trees:
+        return None
+    place = int(generator.integers(len(proof.trees)))
+    tree = proof.trees[place]
+    match int(generator.integers(3)):
+        case 0:
+            return _with_tree(proof, place, replace(tree, lines=not tree.lines))
+        case 1 if tree.groups:
+            groups = list(tree.groups)
+            number = int(generator.integers(len(groups)))
+            groups[number] = replace(groups[number], lines=not groups[number].lines)
+            return _with_tree(proof, place, replace(tree, groups=tuple(groups)))
+        case _:
+            most = np.iinfo(tree.alpha.dtype).max
+            alpha = generator.integers(0, most + 1, tree.alpha.shape).astype(tree.alpha.dtype)
+            return _with_tree(proof, place, replace(tree, alpha=alpha))
+
+
 def _with(tree: InputTree, field: str, array: Array) -> InputTree:
     return replace(tree, **{field: array})
 
@@ -305,6 +325,7 @@ def _structural() -> Mapping[str, Mutation]:
         "change a group of bounds": _group_changed,
         "name another network": _other_network,
         "take other planes": _other_shares,
+        "read slopes otherwise": _other_lines,
     }
     changes: dict[str, Change] = {
         "change": _changed,
@@ -317,7 +338,7 @@ def _structural() -> Mapping[str, Mutation]:
         "neurons": tuple(
             field.name
             for field in dataclasses.fields(NeuronTree)
-            if field.name not in {"values", "groups", "duals", "planes"}
+            if field.name not in {"values", "groups", "duals", "planes", "lines"}
         ),
         "duals": tuple(field.name for field in dataclasses.fields(Duals)),
         "planes": tuple(field.name for field in dataclasses.fields(Planes)),

@@ -46,8 +46,15 @@ class _Curve:
         ((low, high),) = ends
         lower, below = self._below(low, high)
         upper, mirrored = self._below(-high, -low)
-        above = (self.mirror - mirrored) + ROUNDING * (self.mirror + np.abs(mirrored))
-        return Lines([lower], [upper], below, above)
+        return Lines([lower], [upper], below, self._turned(mirrored))
+
+    def intercepts(self, ends: Ends, slopes: Array) -> tuple[Array, Array]:
+        ((low, high),) = ends
+        return self._floor(low, high, slopes), self._turned(self._floor(-high, -low, slopes))
+
+    def _turned(self, mirrored: Array) -> Array:
+        """Return the intercept above that belongs to one below after a half turn."""
+        return (self.mirror - mirrored) + ROUNDING * (self.mirror + np.abs(mirrored))
 
     def slopes(self, ends: Ends) -> tuple[Array, Array]:
         ((low, high),) = ends
@@ -122,7 +129,14 @@ def _tanh_place(slope: Array) -> Array:
 
 def _function(curve: _Curve, name: str) -> Relaxed:
     off = 4 * 2.0**-23
-    return Relaxed(curve.values, curve.lines, slopes=curve.slopes, float32=off, called=(name,))
+    return Relaxed(
+        curve.values,
+        curve.lines,
+        slopes=curve.slopes,
+        intercepts=curve.intercepts,
+        float32=off,
+        called=(name,),
+    )
 
 
 SIGMOID = _function(_Curve(_sigmoid, _sigmoid_slope, _sigmoid_place, 1.0), "Sigmoid")

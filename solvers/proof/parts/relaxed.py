@@ -29,6 +29,8 @@ class Relaxed(Function):
         slopes: Least and largest derivative on intervals of its only source, or of any of them.
         float32: By how much what runtimes return in float32 may differ from f at what they read.
         rounded: Whether float32 rounds its values besides, as products are.
+        intercepts: Of lines below and above, for slopes that are given, shape `(domains, values)`;
+            None where slopes cannot be chosen.
         jump: How far f may jump on intervals, beside what its derivative says.
         called: Its name, and its numbers, for who computes it in another way.
     """
@@ -36,6 +38,7 @@ class Relaxed(Function):
     slopes: Callable[[Ends], tuple[Array, Array]]
     float32: float = 0.0
     rounded: bool = False
+    intercepts: Callable[[Ends, Array], tuple[Array, Array]] | None = None
     jump: Callable[[Ends], Array | float] = lambda _: 0.0
     called: tuple[str, *tuple[float, ...]] = ("",)
 

@@ -18,6 +18,7 @@ from solvers.proof.bounds import Array, Choices, Enclosure, Integers
 from solvers.proof.checker import HELD_VALUES, Box, halves
 from solvers.proof.container import BoundGroup, NeuronTree, Proof, check_tree, require
 from solvers.proof.network import CheckedNetwork, Part
+from solvers.proof.parts.lines import chosen_lines
 from solvers.proof.parts.planes import PlaneTable
 
 __all__ = ["SPLITS", "apply_groups", "columns_of", "leaf_bounds"]
@@ -86,7 +87,8 @@ def _apply(
         if group.alpha is None:
             return Choices({}, {}, cross)
         alpha = group.alpha if len(group.alpha) == 1 else group.alpha[rows]
-        return Choices(spread(shares(alpha), parts, sizes, np.nan), {}, cross)
+        slopes = spread(shares(alpha), parts, sizes, np.nan)
+        return Choices(slopes, {}, chosen_lines(slopes, cross) if group.lines else cross)
 
     sizes, numbers = enclosure.network.sizes, first + np.arange(len(index))
     enclosure.improve(vector, np.zeros_like(index), index, group.side, choices)
@@ -196,11 +198,11 @@ class _Walk:
             part = slice(tree.gamma_start[number], tree.gamma_start[number + 1])
             factors[place, tree.gamma_value[part]] = tree.gamma[part]
         parts, network = self._parts, self._enclosure.network
-        choices = Choices(
-            spread(slopes, parts, network.sizes, np.nan),
-            spread(factors, parts, network.sizes, 0.0),
-            self._planes.cross(self._passes + leaf),
-        )
+        alphas = spread(slopes, parts, network.sizes, np.nan)
+        cross = self._planes.cross(self._passes + leaf)
+        if tree.lines:
+            cross = chosen_lines(alphas, cross)
+        choices = Choices(alphas, spread(factors, parts, network.sizes, 0.0), cross)
         found = self._within(low, high).backward(network.output, rows, choices=choices)
         for place in np.flatnonzero(alpha < ADAPTIVE).tolist():
             one = self._within(low[place][None], high[place][None])

@@ -15,6 +15,7 @@ from torch import Tensor
 from models.operators import Relu
 from solvers.budget import Budget
 from solvers.proof.container import BoundGroup
+from solvers.proof.producing.lines import slope_shares
 from solvers.proof.producing.slopes import quantised
 from solvers.search.neurons.bounding import Bounder, Start
 from solvers.search.neurons.crossing import Terms, first_slopes
@@ -89,21 +90,31 @@ class _Work:
         at = torch.cat([wanted, wanted])
         sides = torch.cat([torch.zeros_like(wanted), torch.ones_like(wanted)])
         start = Start(slot.node, slot.indices[at], 1.0 - 2.0 * sides)
-        alpha = self._tidy(slot, self._climbed(start))
-        if alpha.numel() > self._room:
+        alpha, lines = self._tidy(slot, self._climbed(start)), self._bounder.moves
+        if len(alpha) * self._layout.size > self._room:
+            if lines:
+                return  # rows ask for lines on different sides: they cannot share them
             alpha = self._tidy(slot, alpha.mean(0, keepdim=True))
-        self._room -= alpha.numel()
-        lower = [
-            self._bounder.lower(part, self._terms(part.count, self._part(alpha, first)))
+        self._room -= len(alpha) * self._layout.size
+        parts = [
+            (part, self._terms(part.count, self._part(alpha, first)))
             for first, part in self._parts(start)
         ]
-        self._take(slot.part.start + at, sides, torch.cat(lower))
+        self._take(
+            slot.part.start + at,
+            sides,
+            torch.cat([self._bounder.lower(part, terms) for part, terms in parts]),
+        )
+        if lines:
+            alpha = torch.cat([slope_shares(self._bounder, *part) for part in parts])
+            alpha[:, slot.part.start :] = 0
         self.groups.append(
             BoundGroup(
                 self._tensors[slot.node.name],
                 slot.indices[at].cpu().numpy().astype(np.int32),
                 sides.cpu().numpy().astype(np.uint8),
                 quantised(alpha, np.uint8),
+                lines,
             )
         )
 
@@ -131,6 +142,8 @@ class _Work:
     def _terms(self, rows: int, alpha: Tensor | None = None) -> Terms:
         lower, upper = self.lower.expand(rows, -1), self.upper.expand(rows, -1)
         slopes = first_slopes(lower, upper) if alpha is None else alpha.expand(rows, -1)
+        if alpha is None and self._bounder.moves:
+            slopes = torch.cat([slopes, self._layout.line_start.expand(rows, -1)], dim=1)
         return Terms(lower, upper, slopes, torch.zeros_like(lower))
 
     def _tidy(self, slot: Slot, alpha: Tensor) -> Tensor:
@@ -140,9 +153,11 @@ class _Work:
         for other in self._layout.slots:
             if not isinstance(other.owner.operator, Relu):
                 undecided[other.part] = False
-        steps = (alpha * undecided * _LEVELS).round() / _LEVELS
-        # As the file holds them.
-        return (steps.double() * 255).round() / 255
+        size = self._layout.size
+        steps = (alpha[:, :size] * undecided * _LEVELS).round() / _LEVELS
+        # As the file holds them; where lines were moved, it holds what comes of that.
+        held = (steps.double() * 255).round() / 255
+        return torch.cat([held, alpha[:, size:].double()], dim=1)
 
     def _take(self, place: Tensor, sides: Tensor, lower: Tensor) -> None:
         """Intersect bounds with what was proved, rounded outward."""

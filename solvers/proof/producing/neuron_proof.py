@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from solvers.proof.container import BoundGroup, NeuronTree
+from solvers.proof.producing.lines import with_lines
 from solvers.proof.producing.slopes import Compact, compacted
 from solvers.proof.producing.values import Values
 from solvers.search.neurons import Leaf
@@ -35,12 +36,14 @@ class LeafTable:
         row: Row of its clause, shape `(leaves,)`.
         compact: Slopes and multipliers.
         columns: Which of the tree's values these belong to.
+        lines: Whether slopes are those of curves, too.
     """
 
     place: Mapping[int, int]
     row: NDArray[np.int64]
     compact: Compact
     columns: NDArray[np.int64]
+    lines: bool = False
 
 
 def proved_leaves(
@@ -83,13 +86,18 @@ def proved_leaves(
     index = torch.arange(len(kept)) * rows + best
     chosen = Terms(*(p.cpu()[index] for p in (every.lower, every.upper, every.alpha, every.gamma)))
     device = functions.offset.device
-    compact = compacted(bounder, functions[index.to(device)], chosen, need)
+    proved = functions[index.to(device)]
+    compact = (
+        with_lines(bounder, proved, chosen)
+        if chosen.moves
+        else compacted(bounder, proved, chosen, need)
+    )
     if compact is None:
         return None
     place = {id(leaf): number for number, leaf in enumerate(kept)}
     # Rows beyond a clause's own repeat its first.
     row = torch.where(best < clauses.counts[own], best, 0)
-    return LeafTable(place, row.numpy(), compact, columns)
+    return LeafTable(place, row.numpy(), compact, columns, chosen.moves)
 
 
 @dataclass
@@ -197,6 +205,7 @@ class TreeWriter:
             gamma_start=_starts([len(places) for places, _ in self._gamma]),
             gamma_value=np.concatenate(at).astype(np.int32),
             gamma=np.concatenate(sizes).astype(np.float32),
+            lines=table is not None and table.lines,
         )
 
 

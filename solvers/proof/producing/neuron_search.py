@@ -22,6 +22,7 @@ from solvers.proof.producing.groups import optimised_groups
 from solvers.proof.producing.neuron_proof import LeafTable, TreeWriter, proved_leaves
 from solvers.proof.producing.trace import NeuronLeaves
 from solvers.proof.producing.values import Values
+from solvers.proof.rooting import tree_bounds
 from solvers.search.neurons import Leaf, NeuronSearchOptions, search_neurons
 from solvers.search.neurons.bounding import Bounder
 from solvers.search.neurons.clauses import ClauseRows
@@ -130,9 +131,13 @@ class NeuronCloser:
         """Return better bounds, and how the checker comes by them."""
         if self._layout.size == 0:
             return self._start
-        # Groups hold slopes of ReLUs, and what they were found with has to be what is checked.
+        # What groups were found with has to be what is checked.
         bounder = Bounder(
-            self._layout, self._interval, self._balls, dtype=torch.float32, moves=False
+            self._layout,
+            self._interval,
+            self._balls,
+            dtype=torch.float32,
+            moves=self._layout.told,
         )
         share = self._budget.share(_GROUP_SHARE)
         found = optimised_groups(self._layout, bounder, self._ground.tensors, share)
@@ -186,7 +191,23 @@ class NeuronCloser:
             mine = [leaf for leaf in leaves if leaf.clause == clause]
             if not self._write_clause(writer, clause, mine, table):
                 return None
-        return writer.done(footing.groups, table)
+        tree = writer.done(footing.groups, table)
+        return None if table.lines and not self._stands(tree, target) else tree
+
+    def _stands(self, tree: NeuronTree, target: float) -> bool:
+        """Return whether the checker's own bounds of all leaves exceed a target.
+
+        Slopes of curves become other lines in the checker than those of the search.
+        """
+        matrix, offset, owner = stacked_rows(self._case.specification)
+        tree = replace(
+            tree, leaf_row=np.where(tree.leaf_row < 0, -1, tree.leaf_row - self._first_row)
+        )
+        corners = self._case.region.lower.ravel(), self._case.region.upper.ravel()
+        row, bounds = tree_bounds(
+            self._ground.checked, *corners, tree, (matrix, owner), ball=ball_of(self._case.region)
+        )
+        return bool((bounds - offset[row] > target).all())
 
     def _write_clause(
         self, writer: TreeWriter, clause: int, leaves: Sequence[Leaf], table: LeafTable

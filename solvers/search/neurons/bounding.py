@@ -131,6 +131,9 @@ class Bounder:
         dtype: To climb in.
         watch: Ends passes in the middle, by a `StoppedError`, once it is spent.
         moves: Whether climbs move the lines of nodes other than ReLUs, too.
+
+    Attributes:
+        moves: Whether they do; there may be none that could be moved.
     """
 
     def __init__(
@@ -144,7 +147,7 @@ class Bounder:
         moves: bool = True,
     ) -> None:
         self.layout, self.dtype = layout, dtype
-        self._moves = moves and len(layout.line_start) > 0
+        self.moves = moves and len(layout.line_start) > 0
         self.exact_dtype = layout.network.dtype
         output = layout.root[layout.network.graph.output]
         self._output_size = torch.maximum(output.lower.abs(), output.upper.abs()).flatten()
@@ -158,7 +161,7 @@ class Bounder:
         """Slopes to begin with, and where lines that are moved begin, float32, one flat row."""
         layout = self.layout
         slopes = first_slopes(layout.lower, layout.upper)
-        return torch.cat([slopes, layout.line_start]) if self._moves else slopes
+        return torch.cat([slopes, layout.line_start]) if self.moves else slopes
 
     @property
     def scene(self) -> Scene:
@@ -252,7 +255,7 @@ class Bounder:
 
     def _movable(self, terms: Terms) -> Terms:
         """Return terms with lines of other nodes that can be moved, where they can."""
-        if not self._moves or terms.moves:
+        if not self.moves or terms.moves:
             return terms
         start = self.layout.line_start.to(terms.alpha.dtype).expand(len(terms.alpha), -1)
         return replace(terms, alpha=torch.cat([terms.alpha, start], dim=1))

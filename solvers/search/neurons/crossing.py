@@ -28,7 +28,15 @@ from solvers.bounds.relaxation import ElementwiseRelaxation, Relaxation, SavedCo
 from solvers.bounds.rules import NonlinearRule, Slopes, rule_for
 from solvers.search.neurons.layout import Layout, Slot, loss_known
 
-__all__ = ["Enclosing", "ReluLines", "Terms", "Traces", "first_slopes", "relaxations_in"]
+__all__ = [
+    "Enclosing",
+    "GeneralCrossing",
+    "ReluLines",
+    "Terms",
+    "Traces",
+    "first_slopes",
+    "relaxations_in",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,7 +233,7 @@ class _CrossRelu(torch.autograd.Function):
 
 
 @dataclass(frozen=True, eq=False)
-class _GeneralCrossing(Relaxation):
+class GeneralCrossing(Relaxation):
     """Any nonlinear node in the domain of every row."""
 
     node: Node
@@ -252,7 +260,7 @@ class _GeneralCrossing(Relaxation):
 class _Note:
     """What adding multipliers of one input has to know."""
 
-    crossing: _GeneralCrossing
+    crossing: GeneralCrossing
     slot: Slot
     outputs: Tensor | None
 
@@ -369,7 +377,7 @@ def relaxations_in(
             if place is not None and place.owner is node and name not in owned:
                 owned[name] = (position, place)
         inner = enclosures[node.name](terms)
-        return _GeneralCrossing(node, inner, tuple(owned.values()), terms, traces)
+        return GeneralCrossing(node, inner, tuple(owned.values()), terms, traces)
 
     def relaxation(node: Node) -> Relaxation:
         if node.name not in kept:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from models.graph import Graph, Node
 from models.network import Network
-from models.operators import Constant, Relu
+from models.operators import Constant, Relu, Sigmoid, Tanh
 from models.parameters import Parameters
 from solvers.bounds import Interval
 from solvers.bounds.ibp import nonlinear_nodes
@@ -130,6 +130,15 @@ class Layout:
             found[name] = Moved(tuple(start.shape), slice(first, last))
             first = last
         return found
+
+    @cached_property
+    def told(self) -> bool:
+        """Whether leaves can tell of all lines that are moved: one slope for each value says it.
+
+        Of curves that rise, a line lies below or above as the sign of its coefficient has it.
+        """
+        graph = self.network.graph
+        return all(isinstance(graph.node(name).operator, (Sigmoid, Tanh)) for name in self._starts)
 
     @cached_property
     def line_start(self) -> Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -51,9 +52,11 @@ class Leaf:
         lower, upper: Their bounds in the domain, shape `(values,)`; those that splits do not
             imply follow from bounds of earlier nodes.
         alpha, gamma: Slopes and multipliers of every row of the clause, shape `(rows, values)`;
-            positive multipliers belong to upper bounds, negative ones to lower bounds.
+            positive multipliers belong to upper bounds, negative ones to lower bounds. Behind the
+            slopes stands where the lines of other nodes were moved, if they were.
         sharp: Whether bounds in the domain were tightened where the clause can still hold, which
             nobody can follow from the splits.
+        lines: Nodes whose lines were moved, and how many numbers tell of each.
     """
 
     clause: int
@@ -65,6 +68,7 @@ class Leaf:
     alpha: Tensor
     gamma: Tensor
     sharp: bool = False
+    lines: tuple[tuple[str, int], ...] = ()
 
 
 class LeafRecorder(Protocol):
@@ -102,6 +106,11 @@ class SplitLog:
             for name, indices in ((slot.node.name, slot.indices) for slot in layout.slots)
         )
 
+    @cached_property
+    def _lines(self) -> tuple[tuple[str, int], ...]:
+        moved = self._layout.moved.items()
+        return tuple((name, at.part.stop - at.part.start) for name, at in moved)
+
     def begin(self, domains: Domains, splits: Sequence[tuple[Split, ...]]) -> None:
         """Remember the splits of domains that the search begins with."""
         self._start.update(zip(domains.number.tolist(), splits, strict=True))
@@ -133,6 +142,8 @@ class SplitLog:
 
     def leaves(self, domains: Domains) -> None:
         """Hand proved domains to the recorder."""
+        moved = domains.alpha.shape[2] > self._layout.size
+        lines = self._lines if moved else ()
         for position in range(len(domains)):
             self._recorder.record(
                 Leaf(
@@ -145,6 +156,7 @@ class SplitLog:
                     domains.alpha[position].clone(),
                     domains.gamma[position].clone(),
                     self._sharp,
+                    lines,
                 )
             )
 

@@ -40,11 +40,13 @@ class Starts:
         kept: Which values of a node the layout's network has, by name; all where it is missing.
         rows: Of a clause.
         width: How many candidates a domain holds.
+        moves: Whether lines of nodes other than ReLUs are moved.
     """
 
     def __init__(
-        self, layout: Layout, kept: Mapping[str, Tensor], *, rows: int, width: int
+        self, layout: Layout, kept: Mapping[str, Tensor], *, rows: int, width: int, moves: bool
     ) -> None:
+        self._moves = moves
         self._layout, self._kept, self._rows, self._width = layout, kept, rows, width
         self._known: tuple[object, tuple[Tensor, Tensor]] | None = None
         self._places = {
@@ -112,20 +114,34 @@ class Starts:
     def _domains(self, clause: int, floor: float, ends: Sequence[_End]) -> Domains:
         lower, upper = (torch.stack([getattr(end, side) for end in ends]) for side in _SIDES)
         count, device = len(ends), lower.device
+        alpha = first_slopes(lower, upper)
+        if self._moves:
+            alpha = torch.cat([alpha, self._layout.line_start.expand(count, -1)], dim=1)
         begun = Domains.begun(
             torch.full((count,), clause, device=device),
             torch.full((count,), floor, dtype=torch.float64, device=device),
             lower,
             upper,
-            alpha=first_slopes(lower, upper).unsqueeze(1).repeat(1, self._rows, 1),
+            alpha=alpha.unsqueeze(1).repeat(1, self._rows, 1),
             width=self._width,
         )
         for position, end in enumerate(ends):
             if end.leaf is not None and len(end.leaf.alpha) == self._rows:
                 to, source = self._columns(end.leaf)
-                begun.alpha[position][:, to] = end.leaf.alpha[:, source].to(begun.alpha)
                 begun.gamma[position][:, to] = end.leaf.gamma[:, source].to(begun.gamma)
+                begun.alpha[position][:, to] = end.leaf.alpha[:, source].to(begun.alpha)
+                for here, there in self._lines(end.leaf):
+                    begun.alpha[position][:, here] = end.leaf.alpha[:, there].to(begun.alpha)
         return replace(begun, depth=torch.tensor([len(end.splits) for end in ends], device=device))
+
+    def _lines(self, leaf: Leaf) -> Iterator[tuple[slice, slice]]:
+        """Yield where moved lines stand here, and where in the leaf, as far as both know."""
+        first = leaf.gamma.shape[1]
+        for name, count in leaf.lines if self._moves else ():
+            here = self._layout.moved.get(name)
+            if here is not None and here.part.stop - here.part.start == count:
+                yield here.part, slice(first, first + count)
+            first += count
 
     def _columns(self, leaf: Leaf) -> tuple[Tensor, Tensor]:
         """Return where a leaf's values stand here, and where in the leaf, as far as both know."""

@@ -91,7 +91,7 @@ class Tree:
             balls,
             dtype=dtype,
             watch=crew.budget,
-            moves=options.recorder is None,
+            moves=options.recorder is None or self._layout.told,
         )
         self._clauses = ClauseRows(network, case.specification)
         limit = _row_limit(network)
@@ -114,7 +114,11 @@ class Tree:
         if options.recorder is not None:
             self._log = SplitLog(self._layout, shrunk.kept, options.recorder, sharp=sharp)
         self._starts = Starts(
-            self._layout, shrunk.kept, rows=self._clauses.rows, width=self._brancher.width
+            self._layout,
+            shrunk.kept,
+            rows=self._clauses.rows,
+            width=self._brancher.width,
+            moves=self._bounder.moves,
         )
         # The least bound of every clause's domains that need no more, or cannot get more, work.
         self._settled_floor = np.full(self._clauses.clauses, math.inf)

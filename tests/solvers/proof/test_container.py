@@ -42,13 +42,13 @@ def example() -> Proof:
     groups = (
         BoundGroup("z1", index, side),
         BoundGroup("z1", index, side, np.zeros((1, 6), np.uint16)),
-        BoundGroup("z1", index, side, np.zeros((2, 6), np.uint8)),
+        BoundGroup("z1", index, side, np.zeros((2, 6), np.uint8), lines=True),
     )
     duals = Duals(
         np.ones(2), np.ones((2, 8)), np.array([0, 1, 1]), index[:1], index[:1],
         np.ones(1, np.float32),
     )  # fmt: skip
-    tree = builder.tree(groups=groups, duals=duals)
+    tree = builder.tree(groups=groups, duals=duals, lines=True)
     return proof_of(
         content, np.zeros(2), np.ones(2), tree=whole([1]), trees=(tree,),
         normalization=((0.5,), (2.0,)), balls=Balls(2, np.zeros((1, 2)), np.ones((1, 2))),
@@ -129,6 +129,17 @@ def without(name: str) -> Callable[[dict[str, bytes]], None]:
     return change
 
 
+def listed(name: str, value: object) -> Callable[[dict[str, bytes]], None]:
+    """Change a field of the only tree."""
+
+    def change(members: dict[str, bytes]) -> None:
+        head = json.loads(members["manifest.json"])
+        head["trees"][0][name] = value
+        members["manifest.json"] = json.dumps(head).encode()
+
+    return change
+
+
 def longer(members: dict[str, bytes]) -> None:
     members["offset.npy"] += b"\0"
 
@@ -157,6 +168,8 @@ REFUSED: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
     "too few axes": (member("lower", np.zeros(2)), "shape"),
     "Fortran's order": (member("lower", np.asfortranarray(np.zeros((2, 2)))), "C order"),
     "objects": (member("offset", np.array([{}]), allow_pickle=True), "O"),
+    "lines that are a number": (listed("lines", 1), "lines of tree 0 is 1"),
+    "lines that are a word": (listed("lines", "yes"), "lines of tree 0 is 'yes'"),
     "bytes left over": (longer, "wrong length"),
     "unequal parts": (member("n0/gamma", np.zeros(3, np.float32)), "multipliers"),
     "columns that fit no values": (member("n0/alpha", np.zeros((1, 5), np.uint8)), "values"),

@@ -107,7 +107,7 @@ def test_time_that_is_up_proves_nothing() -> None:
 def starts_of(seed: int) -> tuple[Starts, Layout]:
     case, network = question(seed)
     layout, _ = layout_and_bounder(network, case.region)
-    return Starts(layout, {}, rows=1, width=2), layout
+    return Starts(layout, {}, rows=1, width=2, moves=False), layout
 
 
 def leaf(layout: Layout, *splits: Split) -> Leaf:
