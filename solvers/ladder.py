@@ -26,6 +26,7 @@ from solvers.bounds import (
     regions_to_balls,
     unbounded_nodes,
 )
+from solvers.bounds.windows import has_windows, window_margins
 from solvers.budget import Budget
 from solvers.methods import Method
 from solvers.problem import Case
@@ -126,6 +127,35 @@ class CaseBatch:
         )
         seconds = time.perf_counter() - began
         return LadderStep(lowers, result.intermediate, self._scene.network, seconds)
+
+    @property
+    def has_windows(self) -> bool:
+        """Whether neurons of the first layer see few inputs, so that `by_windows` has a say."""
+        return has_windows(self._scene)
+
+    def by_windows(
+        self, known: Mapping[str, Interval], clause_lower: FloatArray, budget: Budget
+    ) -> FloatArray:
+        """Bound the open clauses of the only case with neurons of a window bounded together.
+
+        Args:
+            known: Sound bounds of every node over its region.
+            clause_lower: What is proved of every clause, shape `(clauses,)`.
+            budget: Time limit.
+
+        Returns:
+            The same for what this proves; −∞ where nothing is open.
+
+        Raises:
+            StoppedError: The batch is watched, and time is up.
+        """
+        (case,) = self._cases
+        lengths = [len(clause.offset) for clause in case.specification.clauses]
+        wanted = torch.from_numpy(np.repeat(clause_lower <= 0, lengths)).to(
+            self._scene.network.device
+        )
+        rows = window_margins(self._scene, self._margins, known, budget, wanted)
+        return _clause_lower(case, rows.cpu().numpy().astype(np.float64))
 
 
 def _margins(network: Network, cases: Sequence[Case]) -> Margins:

@@ -13,7 +13,15 @@ from solvers.ladder import CaseBatch
 from solvers.methods import Method
 from solvers.portfolio.run import Ladder, Run
 
-__all__ = ["alpha_crown", "alpha_margins", "attack_briefly", "attack_harder", "crown"]
+__all__ = [
+    "alpha_crown",
+    "alpha_margins",
+    "attack_briefly",
+    "attack_harder",
+    "crown",
+    "have_windows",
+    "windows",
+]
 
 _ATTACKS = 4
 _ATTACK_GAIN = 0.05
@@ -75,6 +83,26 @@ def alpha_crown(run: Run, budget: Budget) -> None:
         run.trace.hard |= run.open_places
     options = BoundOptions(stop_when_positive=True, iterations=30)
     _bound(run, budget, Method.ALPHA_CROWN, options)
+
+
+def have_windows(run: Run) -> bool:
+    """Return whether first layers can be bounded window by window, and are bounded at all."""
+    return run.ladder is not None and CaseBatch(run.network, [run.open[0].case]).has_windows
+
+
+def windows(run: Run, budget: Budget) -> None:
+    """Bound open rows with the neurons of each window of the first layer taken together."""
+    began, tried = time.perf_counter(), run.open
+    assert run.ladder is not None  # noqa: S101  asked before
+    for position, bracket in enumerate(tried):
+        batch = CaseBatch(run.network, [bracket.case], watch=run.budget)
+        share = budget.share(1.0 / (len(tried) - position))
+        try:
+            lowers = batch.by_windows(run.ladder.known([bracket]), bracket.clause_lower, share)
+        except StoppedError:
+            break
+        bracket.prove(lowers)
+    run.note("windows", began)
 
 
 def _bound(run: Run, budget: Budget, method: Method, options: BoundOptions) -> None:
