@@ -38,7 +38,7 @@ from solvers.bounds.tightened import (
 )
 from solvers.budget import Budget
 
-__all__ = ["RowSlopes", "Tightening", "rows_with_cuts", "tightened_lines", "tightened_rows"]
+__all__ = ["RowSlopes", "Tightening", "rows_with_cuts", "tightened_rows", "tightened_values"]
 
 _CUT_COPIES = 4
 """A pass with cuts keeps about this many times the memory of a plain one."""
@@ -103,7 +103,7 @@ def tightened_rows(
     slopes: RowSlopes,
     tightening: Tightening,
     budget: Budget,
-) -> Tensor:
+) -> tuple[Tensor, Mapping[str, TightenedLines]]:
     """Bound linear functions from below with cuts that fit each of them.
 
     Args:
@@ -116,28 +116,8 @@ def tightened_rows(
         budget: Ends the rounds early; the first pass is always made.
 
     Returns:
-        The best bounds found, shape `(batch, rows)`.
-    """
-    best, _ = tightened_lines(
-        scene, rows, constant, bounds, slopes=slopes, tightening=tightening, budget=budget
-    )
-    return best
-
-
-def tightened_lines(
-    scene: Scene,
-    rows: Mapping[str, Tensor],
-    constant: Tensor,
-    bounds: Mapping[str, Interval],
-    *,
-    slopes: RowSlopes,
-    tightening: Tightening,
-    budget: Budget,
-) -> tuple[Tensor, Mapping[str, TightenedLines]]:
-    """Do what `tightened_rows` does, and return the lines that each row's best pass took.
-
-    Returns:
-        The bounds, and the lines of ReLUs that got cuts, by node.
+        The best bounds found, shape `(batch, rows)`, and the lines of ReLUs with cuts that each
+        row's best pass took, by node.
     """
     climb = _Climb(scene, bounds, slopes, tightening)
     best = climb.passed(Rows(dict(rows), constant))
@@ -146,6 +126,44 @@ def tightened_lines(
             break
         best = climb.search(rows, constant, best, again=left > 0)
     return best, climb.cut_lines
+
+
+def tightened_values(
+    scene: Scene,
+    node: Node,
+    indices: Tensor,
+    bounds: Mapping[str, Interval],
+    *,
+    slopes: RowSlopes,
+    tightening: Tightening,
+    budget: Budget,
+) -> tuple[Tensor, Mapping[str, TightenedLines]]:
+    """Bound values of a node with cuts, and behind them their negatives; as `tightened_rows` does.
+
+    Args:
+        scene: Network and regions, without perturbed parameters.
+        node: Whose values.
+        indices: Flat, shape `(batch, values)`.
+        bounds: Sound bounds of every node before it.
+        slopes: Of the lower lines of these rows.
+        tightening: Rounds and cuts.
+        budget: Ends the rounds early; the first pass is always made.
+
+    Returns:
+        Lower bounds, shape `(batch, 2 · values)`, and the lines that these took.
+    """
+    rows = unit_rows(scene, node, indices)
+    rows.mirror()
+    assert isinstance(rows.constant, Tensor)  # noqa: S101  mirrored rows have one each
+    return tightened_rows(
+        scene,
+        {name: whole(value) for name, value in rows.coefficients.items()},
+        rows.constant,
+        bounds,
+        slopes=slopes,
+        tightening=tightening,
+        budget=budget,
+    )
 
 
 @dataclass

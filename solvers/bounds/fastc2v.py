@@ -16,9 +16,14 @@ import torch
 from torch import Tensor
 
 from models.graph import Node
-from solvers.bounds.backward import Scene, unit_rows
-from solvers.bounds.crossing import whole
-from solvers.bounds.cut_passes import RowSlopes, Tightening, rows_with_cuts, tightened_rows
+from solvers.bounds.backward import Scene
+from solvers.bounds.cut_passes import (
+    RowSlopes,
+    Tightening,
+    rows_with_cuts,
+    tightened_rows,
+    tightened_values,
+)
 from solvers.bounds.ibp import interval_of, nonlinear_depth, refinable_nodes
 from solvers.bounds.intermediate import example_groups, select, undecided_in
 from solvers.bounds.interval import Interval
@@ -126,7 +131,7 @@ class FastC2V:
             rows = selection.indices[:, first : first + size]
             wide = rows.reshape(*rows.shape, *(1,) * (self.matrix.dim() - 2))
             coefficients = self.matrix.gather(1, wide.expand(-1, -1, *self.matrix.shape[2:]))
-            found = tightened_rows(
+            found, _ = tightened_rows(
                 self.scene,
                 {output: coefficients},
                 -self.offset.gather(1, rows),
@@ -190,13 +195,10 @@ class FastC2V:
             if self.budget.exhausted:
                 break
             part = selection[first : first + size]
-            rows = unit_rows(self.scene, node, part.indices)
-            rows.mirror()
-            assert isinstance(rows.constant, Tensor)  # noqa: S101  mirrored rows have one each
-            both = tightened_rows(
+            both, _ = tightened_values(
                 self.scene,
-                {name: whole(value) for name, value in rows.coefficients.items()},
-                rows.constant,
+                node,
+                part.indices,
                 bounds,
                 slopes=RowSlopes(self.slopes.shared),
                 tightening=self.effort.inside,

@@ -12,9 +12,13 @@ from torch import Tensor
 
 from models.graph import Node
 from solvers.bounds import Interval, MemoryBudget, Scene, boxes_to_interval, regions_to_balls
-from solvers.bounds.backward import unit_rows
-from solvers.bounds.crossing import whole
-from solvers.bounds.cut_passes import RowSlopes, Tightening, rows_with_cuts, tightened_lines
+from solvers.bounds.cut_passes import (
+    RowSlopes,
+    Tightening,
+    rows_with_cuts,
+    tightened_rows,
+    tightened_values,
+)
 from solvers.bounds.ibp import interval_of
 from solvers.bounds.intermediate import Selection, select, undecided_mask
 from solvers.bounds.rules import SlopeChoice, Slopes
@@ -191,7 +195,7 @@ class PlaneCloser:
         found, taken = [], []
         for first in range(0, len(matrix), step):
             part = slice(first, first + step)
-            best, lines = tightened_lines(
+            best, lines = tightened_rows(
                 self._scene,
                 {output: matrix[part].reshape(1, -1, *shape)},
                 -offset[part].unsqueeze(0),
@@ -247,13 +251,10 @@ class PlaneCloser:
             if self._budget.exhausted:
                 break
             part = selection[first : first + step]
-            rows = unit_rows(self._scene, node, part.indices)
-            rows.mirror()
-            assert isinstance(rows.constant, Tensor)  # noqa: S101  mirrored rows have one each
-            both, lines = tightened_lines(
+            both, lines = tightened_values(
                 self._scene,
-                {name: whole(value) for name, value in rows.coefficients.items()},
-                rows.constant,
+                node,
+                part.indices,
                 bounds,
                 slopes=self._slopes,
                 tightening=tightening,

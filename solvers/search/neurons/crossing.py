@@ -175,7 +175,7 @@ class _ReluCrossing(Relaxation):
         slot: What can be split of its input.
         terms, lines, traces: Of the rows.
         active: 1 for values that are positive over the whole region, 0 for others.
-        unlisted: Undecided values that cannot be split, having an infinite bound.
+        unlisted: Undecided values that cannot be split.
         owns: Whether multipliers are added here.
     """
 
@@ -209,7 +209,7 @@ class _CrossRelu(torch.autograd.Function):
             passed += node.terms.gamma[:, part]
             constant = constant + _multiplier_constant(node.terms, part)
         if len(node.unlisted) > 0:
-            # Nothing is above them, and nothing but zero below.
+            # Zero is below them, and nothing above that is worth finding.
             loose = (a.index_select(1, node.unlisted) < 0).any(1)
             constant = constant.masked_fill(loose, -torch.inf)
         result = (a * node.active).index_copy_(1, node.slot.indices, passed)

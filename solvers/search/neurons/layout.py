@@ -162,9 +162,10 @@ class Layout:
         return self._active[key]
 
     def unlisted(self, name: str) -> Tensor:
-        """Return which values of a node ReLUs leave undecided though no split is of use to them.
+        """Return which values of a node ReLUs leave undecided though they cannot be split.
 
-        One of their bounds is infinite in float32. Flat indices, shape `(values,)`; mostly none.
+        Float32 does not hold a bound of theirs, or nothing that is asked depends on them. Flat
+        indices, shape `(values,)`; mostly none.
         """
         if name not in self._unlisted:
             root = self.root[name]

@@ -51,7 +51,9 @@ class Rebounder:
         if self.values == 0:
             return 0.0
         slot, layout = self._slots[-1], self._layout
-        rows = torch.arange(_TIMED_ROWS, device=layout.lower.device) % len(slot.indices)
+        # No more than a pass may have: on large networks so many rows fill the memory.
+        count = min(_TIMED_ROWS, self._row_limit)
+        rows = torch.arange(count, device=layout.lower.device) % len(slot.indices)
         part = torch.stack([torch.zeros_like(rows), rows + slot.part.start, rows % 2], dim=1)
         one = layout.lower.unsqueeze(0), layout.upper.unsqueeze(0)
         start, terms = self._start(slot, part), self._terms(*one, part)

@@ -169,7 +169,7 @@ class Trunk:
     def _grow(self, began: float, progress: ProgressHook | None) -> SearchStatus | None:
         prospect = Prospect(self._budget.remaining_seconds)
         self._settle(self._bounded(self._root(), self._steps))
-        root = -self._bracket.lower
+        root = max(-self._bracket.lower, np.finfo(np.float64).tiny)
         if not self._bracket.decided and not self._indirect:
             return None
         while not self._bracket.decided:

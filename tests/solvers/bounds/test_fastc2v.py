@@ -226,7 +226,7 @@ def test_the_first_pass_goes_along_the_best_slopes(memory: MemoryBudget | None) 
     assert found.alphas
     index = torch.tensor([[4, 0], [5, 1], [2, 2]])
     at = torch.arange(3).unsqueeze(-1)
-    again = tightened_rows(
+    again, _ = tightened_rows(
         scene,
         {network.graph.output: shaped[at, index]},
         -offset[at, index],

@@ -97,6 +97,20 @@ def test_no_input_of_a_domain_lies_beyond_its_bounds(seed: int, steps: int, limi
     assert bool((domain.values <= upper.double()).all())
 
 
+@pytest.mark.parametrize("limit", [2, 1000])
+def test_timing_takes_no_more_rows_than_a_pass_may_have(
+    limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On large networks hundreds of rows at once would fill the memory."""
+    generator = np.random.default_rng(0)
+    domain = Domain(mlp((3, 6, 6, 6, 2)), random_box(generator, (3,), 2.0), generator)
+    bounder, counts = domain.bounder(torch.float32, moves=False), list[int]()
+    monkeypatch.setattr(bounder, "estimate", lambda start, _: counts.append(start.count))
+    assert Rebounder(domain.layout, bounder, row_limit=limit).seconds(4) >= 0
+    assert counts
+    assert max(counts) <= limit
+
+
 def test_a_split_tightens_what_lies_behind() -> None:
     generator = np.random.default_rng(3)
     region = Box(np.zeros(3), np.full(3, 1.5))
