@@ -29,7 +29,12 @@ class Engine(ABC):
     Args:
         network: In float64, affine parts folded.
         layout: Of the cases.
+
+    Attributes:
+        levels: Those that differ here, from cheap to tight.
     """
+
+    levels: tuple[Level, ...] = (Level.INTERVAL, Level.FORWARD, Level.BACKWARD)
 
     def __init__(self, network: Network, layout: Layout) -> None:
         self.network, self.layout = network, layout

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from models.graph import Node
 from models.network import Network
+from models.operators import Linear
 from solvers.bounds import Interval, Scene
 from solvers.bounds.backward import Entry, Rows, concretize, pull_back, unit_rows
 from solvers.bounds.crossing import whole
@@ -124,8 +125,6 @@ class FlatPass:
         self._lines: dict[str, ElementwiseRelaxation] = {}
         self._shares: dict[str, _Shares] = {}
         self.bounds: dict[str, Interval] = {}
-        widest = max(node.size for node in self._network.graph.nodes)
-        self._rows_at_once = max(64, _CHUNK_BYTES // (8 * widest))
 
     def tighten(self, known: Mapping[str, Interval], budget: Budget) -> None:
         """Bound every node, as `solvers.bounds.intermediate.tightened` does.
@@ -151,7 +150,7 @@ class FlatPass:
         for side in (likelier, -likelier):
             mask = undecided_mask(self._network.graph, node, current).flatten(1)
             box, value = mask.nonzero().unbind(1)
-            for part in self.parts(len(box)):
+            for part in self.parts(len(box), node):
                 if budget.exhausted:
                     return current
                 signs = side[box[part], value[part]]
@@ -164,10 +163,24 @@ class FlatPass:
                     shares.at_input.append(traced.at_input)
         return current
 
-    def parts(self, count: int) -> Iterator[slice]:
-        """Yield slices of so many rows that go well together."""
-        for first in range(0, count, self._rows_at_once):
-            yield slice(first, first + self._rows_at_once)
+    def parts(self, count: int, node: Node | None = None) -> Iterator[slice]:
+        """Yield slices of rows that go well together.
+
+        Args:
+            count: Of all rows.
+            node: Whose values they are, None for the output's.
+        """
+        graph = self._network.graph
+        end = graph.node(graph.output) if node is None else node
+        # Rows of dense layers begin in front of them.
+        passed = [
+            other.size
+            for other in graph.ancestors(end.name)
+            if other is not end or not isinstance(end.operator, Linear)
+        ]
+        size = max(64, _CHUNK_BYTES // (8 * max(passed)))
+        for first in range(0, count, size):
+            yield slice(first, first + size)
 
     def trace(self, rows: Rows, box: Tensor, *, note: bool = False) -> Traced:
         """Pull rows back to the input.
@@ -258,7 +271,7 @@ class FlatPass:
             yield from zip(shares.box, shares.value, shares.at_input, strict=True)
             return
         box, value = (lost > 0).nonzero().unbind(1)
-        for part in self.parts(len(box)):
+        for part in self.parts(len(box), node):
             rows = unit_rows(self._scene, node, value[part].unsqueeze(0))
             yield box[part], value[part], self.trace(rows, box[part]).at_input
 

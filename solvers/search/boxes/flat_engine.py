@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from models.network import Network
+from solvers.bounds import BoundOptions, Scene
+from solvers.bounds.alpha import optimised
 from solvers.bounds.backward import Rows
 from solvers.bounds.interval import ROUNDING_UNITS
 from solvers.budget import Budget
@@ -27,6 +30,10 @@ _LINEAR_SHARE = 0.1
 A linear function is not bounded any better in halves of a box; but which row of a clause is best,
 and whether looseness is left at all, may change along it.
 """
+_CLIMB_SHARE = 0.5
+"""Moving slopes may take so much of the time that all else took."""
+_CLIMB = BoundOptions(iterations=20, optimise_intermediate=False, stop_when_positive=True)
+_TRACED = {Level.BACKWARD, Level.SLOPES}
 _LEAST_GAIN = 0.02
 """A weighted sum is bounded where linear bounds promise so much more than the best row has."""
 
@@ -60,18 +67,24 @@ class FlatEngine(Engine):
     scored by how much of the looseness of a bound they are to blame for.
     """
 
+    levels = tuple(Level)
+
     def step(self, boxes: Boxes, level: Level, budget: Budget) -> Bounded:
         """Bound as many boxes as fit into memory at once."""
         scene = self.scene(boxes)
-        work = FlatPass(scene)
-        if level is Level.BACKWARD:
+        work, began = FlatPass(scene), time.perf_counter()
+        if level in _TRACED:
             work.tighten(boxes.bounds, budget)
         else:
             work.bounds = LEVELS[level](scene, self.memory, boxes.bounds, budget)
         boxes = replace(boxes, bounds={name: work.bounds[name] for name in self.inherited})
         box, row = self.wanted(boxes).nonzero().unbind(1)
         traced = self._rows(work, boxes.case[box], row, box)
-        return self._judged(work, boxes, (box, row), traced, level)
+        bounded = self._judged(work, boxes, (box, row), traced, level)
+        if level is not Level.SLOPES:
+            return bounded
+        spare = budget.at_most(_CLIMB_SHARE * (time.perf_counter() - began))
+        return self._climbed(work, bounded, (box, row), traced.lower, spare)
 
     def _rows(self, work: FlatPass, case: Tensor, row: Tensor, box: Tensor) -> Traced:
         """Pull single rows back."""
@@ -87,6 +100,43 @@ class FlatEngine(Engine):
         traced = work.trace(rows, box, note=True)
         allowed = self.allowance(work.bounds, box, matrix, offset)
         return replace(traced, lower=traced.lower - allowed)
+
+    def _climbed(
+        self,
+        work: FlatPass,
+        bounded: Bounded,
+        place: tuple[Tensor, Tensor],
+        lower: Tensor,
+        budget: Budget,
+    ) -> Bounded:
+        """Move the slopes of the best row of every clause that is open.
+
+        Args:
+            work: What the boxes' nodes are known to be.
+            bounded: All boxes, their clauses bounded by the slopes that relaxations choose.
+            place: Box and row of what was bounded.
+            lower: The bounds of these rows.
+            budget: For one step at least.
+        """
+        layout, boxes, (box, row) = self.layout, bounded.boxes, place
+        known = boxes.clause_lower.flatten()
+        clause = box * boxes.clause_lower.shape[1] + layout.clause[boxes.case[box], row]
+        lower = lower.nan_to_num(nan=-torch.inf)
+        best = torch.full_like(known, -torch.inf).scatter_reduce(0, clause, lower, "amax")
+        index = ((lower == best[clause]) & (known[clause] <= 0)).nonzero().squeeze(1)
+        if not len(index):
+            return bounded
+        box, row, clause = box[index], row[index], clause[index]
+        matrix, offset = layout.single_rows(boxes.case[box], row)
+        final = matrix.reshape(-1, 1, *self.network.output_shape), offset.unsqueeze(1)
+        region = layout.region(boxes.case[box], boxes.lower[box], boxes.upper[box])
+        bounds = {name: interval[box] for name, interval in work.bounds.items()}
+        with torch.enable_grad():
+            climbed = optimised(Scene(self.network, region), final, bounds, _CLIMB, budget)
+        found = climbed.lower[:, 0] - self.allowance(work.bounds, box, matrix, offset)
+        found = found.nan_to_num(nan=-torch.inf)
+        better = known.scatter_reduce(0, clause, found, "amax").reshape(boxes.clause_lower.shape)
+        return replace(bounded, boxes=replace(boxes, clause_lower=better))
 
     def _judged(
         self,
@@ -114,7 +164,7 @@ class FlatEngine(Engine):
         if layout.has_sums:
             deciding = self._summed(work, boxes, (index, traced), clause_lower, deciding)
         slopes[deciding.box] = deciding.traced.at_input[:, layout.active]
-        if level is Level.BACKWARD:
+        if level in _TRACED:
             # Other levels do not know how nodes depend on the inputs.
             blame = work.looseness(deciding.box, deciding.traced.seen, layout.active)
             scores[deciding.box] = blame + _LINEAR_SHARE * scores[deciding.box]

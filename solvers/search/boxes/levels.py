@@ -32,11 +32,15 @@ beside passes back from all values that are undecided."""
 
 
 class Level(StrEnum):
-    """How nodes are bounded, in the order of cost; margins are always bounded backward."""
+    """How boxes are bounded, in the order of cost; margins are always bounded backward.
+
+    The last one bounds nodes backward, too, and moves the slopes of margins that are still open.
+    """
 
     INTERVAL = "interval"
     FORWARD = "forward"
     BACKWARD = "backward"
+    SLOPES = "slopes"
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,4 +101,5 @@ LEVELS: Mapping[Level, _Nodes] = {
     Level.INTERVAL: _interval,
     Level.FORWARD: _forward,
     Level.BACKWARD: _backward,
+    Level.SLOPES: _backward,
 }

@@ -27,6 +27,8 @@ _SAMPLE = 48
 """Boxes that all levels are tried on."""
 _COMPARING = 0.02
 """Share of the time left that comparing levels may take."""
+_MOVING = 0.1
+"""Share of the time spent that trying to move slopes may take: short searches do without."""
 _FEWEST = 8
 """Fewer boxes say too little of a level."""
 _MOST_INPUTS = 6
@@ -34,6 +36,7 @@ _MOST_INPUTS = 6
 _EVERY = 2.0
 """Levels are compared again when so many times more boxes were bounded."""
 _DECAY = 0.8
+_BLIND = {Level.INTERVAL, Level.FORWARD}
 _BLIND_CUTS = 4.0
 """How many times more boxes it takes where cuts are not chosen by what inputs are to blame for."""
 
@@ -54,9 +57,10 @@ class Strategy:
         self._engine = engine
         self._power = min(inputs, _MOST_INPUTS) / 2
         self._records = {level: _Record() for level in Level}
-        self._usable = list(Level)
-        self._final = self._usable[-1]
+        self._usable = list(engine.levels)
+        self._final = Level.BACKWARD
         self._bounded, self._next_trial = 0, 1
+        self._spent = 0.0
 
     @property
     def final(self) -> Level:
@@ -96,6 +100,8 @@ class Strategy:
             name
             for name in before
             if self._records[name].proved * last.seconds > 1.2 * self._records[name].seconds
+            # Passes back are the first part of the level behind them.
+            and name in _BLIND
         ]
         return [*paying, self._final]
 
@@ -103,6 +109,7 @@ class Strategy:
         began = time.perf_counter()
         found = self._engine.bound(boxes, name, budget)
         seconds = (time.perf_counter() - began) / len(boxes)
+        self._spent += time.perf_counter() - began
         record = self._records[name]
         proved = float((found.boxes.worst > 0).double().mean())
         record.seconds = _blend(record.seconds, seconds)
@@ -128,32 +135,58 @@ class Strategy:
         )
         worst: dict[Level, Tensor] = {}
         for name in list(self._usable):
+            some = bare if name is not Level.SLOPES else bare[: self._moved(count)]
+            if not len(some):
+                continue
             began = time.perf_counter()
             try:
-                worst[name] = self._engine.bound(bare, name, budget).boxes.worst
+                worst[name] = self._engine.bound(some, name, budget).boxes.worst
             except UnsupportedMethodError:
                 self._usable.remove(name)
                 continue
             if budget.exhausted:
                 return
             record = self._records[name]
-            record.seconds = (time.perf_counter() - began) / len(sample)
-            inheriting = self._engine.bound(sample, name, budget).boxes.worst
-            record.proved = float((inheriting > 0).double().mean())
+            record.seconds = (time.perf_counter() - began) / len(some)
+            if name is not Level.SLOPES:
+                inheriting = self._engine.bound(sample, name, budget).boxes.worst
+                record.proved = float((inheriting > 0).double().mean())
         self._final = self._cheapest(worst, sample)
+
+    def _moved(self, count: int) -> int:
+        """Return on how many of the boxes of a trial slopes are moved; 0 where it is too early."""
+        if self._final is Level.SLOPES:
+            return count
+        # Before slopes are moved, boxes are bounded backward.
+        seconds = max(1e-9, 2 * self._records[Level.BACKWARD].seconds)
+        fitting = min(count, int(_MOVING * self._spent / seconds))
+        return fitting if fitting >= _FEWEST else 0
 
     def _cheapest(self, worst: dict[Level, Tensor], sample: Boxes) -> Level:
         """Return the level that is expected to cost least in the end, see above."""
-        reached = torch.stack([sample.reached, *worst.values()]).amax(0).clamp(min=1e-12)
+        moved = worst.pop(Level.SLOPES, sample.reached[:0])
+        reached = torch.stack([sample.reached, *worst.values()]).amax(0)
+        reached[: len(moved)] = torch.maximum(reached[: len(moved)], moved)
+        reached = reached.clamp(min=1e-12)
         reached = torch.where(sample.reached.isfinite(), reached, torch.ones_like(reached))
-        costs = {}
-        for name, lower in worst.items():
-            gap = (reached - lower).clamp(max=1e30)
-            looseness = (gap / reached).clamp(min=1.0).log().mean()
-            costs[name] = float(looseness) * self._power + _log(self._records[name].seconds)
-            if name is not Level.BACKWARD:
-                costs[name] += _log(_BLIND_CUTS)
+        loose = {name: _looseness(lower, reached) for name, lower in worst.items()}
+        costs = {name: self._cost(name, float(values.mean())) for name, values in loose.items()}
+        if len(moved):
+            before = loose[Level.BACKWARD]
+            gained = (before[: len(moved)] - _looseness(moved, reached[: len(moved)])).mean()
+            costs[Level.SLOPES] = self._cost(Level.SLOPES, float(before.mean() - gained))
         return min(costs, key=lambda name: costs[name])
+
+    def _cost(self, name: Level, looseness: float) -> float:
+        """Return the logarithm of what a level is expected to cost in the end."""
+        cost = looseness * self._power + _log(self._records[name].seconds)
+        return cost + _log(_BLIND_CUTS) if name in _BLIND else cost
+
+
+def _looseness(lower: Tensor, reached: Tensor) -> Tensor:
+    """Return the logarithms of gaps as multiples of what was reached, shape `(boxes,)`."""
+    gap = (reached - lower).clamp(max=1e30)
+    return (gap / reached).clamp(min=1.0).log()
 
 
 def _blend(old: float, new: float) -> float:

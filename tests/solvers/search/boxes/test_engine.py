@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -76,25 +78,50 @@ def test_passes_back_of_wide_networks_stand_on_forward_bounds(seed: int) -> None
         assert bool((interval.upper <= alone.bounds[name].upper + 1e-9).all())
 
 
+class _Watched(FlatEngine):
+    def __init__(self, network: Network, layout: Layout) -> None:
+        super().__init__(network, layout)
+        self.seen: list[Level] = []
+
+    def bound(self, boxes: Boxes, level: Level, budget: Budget) -> Bounded:
+        self.seen.append(level)
+        return super().bound(boxes, level, budget)
+
+
 def test_levels_are_not_compared_where_that_takes_too_long() -> None:
     network, layout, boxes = _setting(3)
-
-    class Watched(FlatEngine):
-        seen: list[Level]
-
-        def bound(self, boxes: Boxes, level: Level, budget: Budget) -> Bounded:
-            self.seen.append(level)
-            return super().bound(boxes, level, budget)
-
-    engine = Watched(network, layout)
-    engine.seen = []
+    engine = _Watched(network, layout)
     strategy = Strategy(engine, 3)
     with torch.no_grad():
         strategy.bound(boxes, Budget())
         strategy.bound(boxes, Budget.of_seconds(0.0))
         assert engine.seen == [Level.BACKWARD] * 2
         strategy.bound(boxes, Budget())
-    assert set(engine.seen) == set(Level)
+    assert set(engine.seen) == set(Level) - {Level.SLOPES}
+
+
+@pytest.mark.parametrize("pays", [False, True])
+def test_slopes_are_moved_in_long_searches_where_that_pays(
+    pays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("solvers.search.boxes.strategy._MOVING", 1e9)
+    network, layout, boxes = _setting(3)
+
+    class Weighed(_Watched):
+        def bound(self, boxes: Boxes, level: Level, budget: Budget) -> Bounded:
+            bounded = super().bound(boxes, level, budget)
+            # All but the slopes that pay are far from what was reached, those that do not farther.
+            off = {Level.SLOPES: -1e3 if pays else 1e9}.get(level, 1e3)
+            lower = bounded.boxes.clause_lower - off
+            return replace(bounded, boxes=replace(bounded.boxes, clause_lower=lower))
+
+    engine = Weighed(network, layout)
+    strategy = Strategy(engine, 3)
+    with torch.no_grad():
+        strategy.bound(boxes, Budget())
+        strategy.bound(replace(boxes, reached=torch.ones_like(boxes.reached)), Budget())
+    assert Level.SLOPES in engine.seen
+    assert (strategy.final is Level.SLOPES) is pays
 
 
 @given(seed=st.integers(0, 10_000))
@@ -104,6 +131,28 @@ def test_sums_of_rows_never_loosen_a_bound(seed: int) -> None:
         flat = FlatEngine(network, layout).bound(boxes, Level.BACKWARD, Budget()).boxes.worst
         single = PaddedEngine(network, layout).bound(boxes, Level.BACKWARD, Budget()).boxes.worst
     assert bool((flat >= single - 1e-9).all())
+
+
+@given(seed=st.integers(0, 10_000), rows=st.integers(1, 3))
+def test_moved_slopes_never_loosen_a_bound(seed: int, rows: int) -> None:
+    network, layout, boxes = _setting(seed, rows=rows)
+    with torch.no_grad():
+        engine = FlatEngine(network, layout)
+        fixed = engine.bound(boxes, Level.BACKWARD, Budget()).boxes
+        moved = engine.bound(boxes, Level.SLOPES, Budget()).boxes
+    assert bool((moved.clause_lower >= fixed.clause_lower - 1e-12).all())
+    assert bool((moved.worst[fixed.worst > 0] > 0).all())
+
+
+def test_moved_slopes_prove_more_boxes() -> None:
+    proved = {Level.BACKWARD: 0, Level.SLOPES: 0}
+    for seed in range(8):
+        network, layout, boxes = _setting(seed)
+        for level in proved:
+            with torch.no_grad():
+                bounded = FlatEngine(network, layout).bound(boxes, level, Budget())
+            proved[level] += int((bounded.boxes.clause_lower > 0).sum())
+    assert proved[Level.SLOPES] > proved[Level.BACKWARD]
 
 
 def test_proved_clauses_keep_what_was_proved() -> None:
