@@ -82,6 +82,15 @@ class Box:
         middle = self.lower + (self.upper - self.lower) / 2
         return np.asarray(np.clip(middle, self.lower, self.upper))
 
+    def require_shape(self, input_shape: tuple[int, ...]) -> None:
+        """Refuse a network that takes other inputs.
+
+        Raises:
+            ShapeError: The shape of the inputs differs.
+        """
+        if self.shape != input_shape:
+            raise ShapeError(f"the region has shape {self.shape}, the network takes {input_shape}")
+
     def reshape(self, shape: tuple[int, ...]) -> Box:
         """Return the same region for inputs of another shape.
 
@@ -319,10 +328,7 @@ class Case:
         Raises:
             ShapeError: The shape of the inputs or the number of outputs differs.
         """
-        if self.region.shape != input_shape:
-            raise ShapeError(
-                f"the region has shape {self.region.shape}, the network takes {input_shape}"
-            )
+        self.region.require_shape(input_shape)
         if self.specification.outputs != outputs:
             raise ShapeError(
                 f"the specification speaks of {self.specification.outputs} outputs, the network "

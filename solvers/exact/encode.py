@@ -214,8 +214,7 @@ def encode_network(
 
     Source: Tjeng et al. 2019.
     """
-    if region.shape != network.input_shape:
-        raise ShapeError(f"the region has shape {region.shape}, inputs {network.input_shape}")
+    region.require_shape(network.input_shape)
     builder = ModelBuilder(options.max_nonzeros, outward=options.relaxed)
     parameters = network.to(torch.float64).parameters
     graph = network.graph

@@ -176,3 +176,10 @@ def test_robustness_that_makes_no_sense(
 ) -> None:
     with pytest.raises(SpecificationError, match=message):
         robustness(label, 3, targets)
+
+
+def test_a_region_fits_inputs_of_its_own_shape_alone() -> None:
+    region = Box(np.zeros((1, 4)), np.ones((1, 4)))
+    region.require_shape((1, 4))
+    with pytest.raises(ShapeError, match=r"region has shape \(1, 4\), the network takes \(4,\)"):
+        region.require_shape((4,))

@@ -16,7 +16,6 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
-from models.errors import ShapeError
 from models.graph import Node
 from models.network import Network
 from models.operators import (
@@ -151,8 +150,7 @@ class Lift:
     """
 
     def __init__(self, network: Network, region: Box, bounds: Bounds, max_nonzeros: int) -> None:
-        if region.shape != network.input_shape:
-            raise ShapeError(f"the region has shape {region.shape}, inputs {network.input_shape}")
+        region.require_shape(network.input_shape)
         self.graph = network.graph
         self._builder = ModelBuilder(max_nonzeros)
         self._context = EncodingContext(

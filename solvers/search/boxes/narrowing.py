@@ -105,7 +105,8 @@ def _rounded_once(weight: Tensor, values: Tensor, bias: Tensor) -> Tensor:
     (w, w_rest), (v, v_rest) = _split(weight), _split(values)
     error = w_rest * v_rest - (((product - w * v) - w_rest * v) - w * v_rest)
     terms = torch.cat([product, error, bias.unsqueeze(1)], dim=1)
-    return bias.new_tensor([math.fsum(row) for row in terms.tolist()])
+    # Row by row: lists of numbers take several times the memory of a tensor.
+    return bias.new_tensor([math.fsum(row.tolist()) for row in terms])
 
 
 def _split(value: Tensor) -> tuple[Tensor, Tensor]:
