@@ -160,6 +160,13 @@ def dropped(count: int) -> Proof:
     return boxes_proof(tree=replace(tree, kind=tree.kind[:count]))
 
 
+def without_cases() -> Proof:
+    """Return what nobody could object to: a proof of nothing."""
+    proof, arrays = boxes_proof(tree=whole([])), ("lower", "upper", "matrix", "offset")
+    rows = {name: getattr(proof, name)[:0] for name in (*arrays, "row_case", "row_clause")}
+    return replace(proof, **rows)
+
+
 TAMPERED: dict[str, tuple[Proof, str]] = {
     "a wider region": (in_proof("upper", (0, 0), 4.0), "proves nothing"),
     "a stronger row": (in_proof("offset", 0, 0.13), "proves nothing"),
@@ -168,6 +175,7 @@ TAMPERED: dict[str, tuple[Proof, str]] = {
     "a region that is not a number": (in_proof("lower", (0, 1), np.nan), "not finite"),
     "an empty region": (in_proof("upper", (0, 0), -2.0), "empty"),
     "a row that is not a number": (in_proof("matrix", (0, 0), np.nan), "not finite"),
+    "no case": (without_cases(), "without gaps"),
     "a missing case": (in_proof("row_case", 0, 1), "without gaps"),
     "a negative clause": (in_proof("row_clause", 0, -1), "without gaps"),
     "another shape": (boxes_proof(input_shape=(2, 1)), "shape"),
