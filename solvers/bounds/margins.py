@@ -14,7 +14,7 @@ from models.graph import Node
 from solvers.bounds.alpha import optimised
 from solvers.bounds.backward import Rows, Scene, lower_bounds
 from solvers.bounds.cut_passes import RowSlopes
-from solvers.bounds.fastc2v import FastC2V
+from solvers.bounds.fastc2v import Effort, FastC2V
 from solvers.bounds.forward import forward_bounds, margins_of_form
 from solvers.bounds.ibp import propagate
 from solvers.bounds.intermediate import relaxations_of, tightened
@@ -278,7 +278,16 @@ def _with_cuts(task: _Task, start: MarginBounds, slopes: RowSlopes) -> MarginBou
     if task.scene.drifts:
         return start
     offset = task.margins.offset
-    method = FastC2V(task.scene, task.coefficients, offset, slopes, task.memory, task.budget)
+    effort = Effort.inside_first() if task.options.cuts_inside else Effort()
+    method = FastC2V(
+        task.scene,
+        task.coefficients,
+        offset,
+        slopes,
+        task.memory,
+        task.budget,
+        effort,
+    )
     return MarginBounds(*method.run(start.intermediate, start.lower))
 
 

@@ -24,6 +24,9 @@ class BoundOptions:
         optimise_intermediate: Whether alpha-crown optimises intermediate bounds too.
         share_slopes: Whether all margins of a region, and all values of a layer, have the same
             slopes: less memory, looser bounds.
+        cuts_inside: Whether the methods with cuts tighten bounds inside the network for their own
+            sake, for a search to begin with: not only where that may prove margins at once, harder,
+            and for as long as layers gain by it.
         stop_when_positive: Whether alpha-crown stops once every margin is proved positive; the
             bounds are then right but not as tight as they could be.
         memory: Limit of coefficient arrays; None for what suits the device.
@@ -35,6 +38,7 @@ class BoundOptions:
     learning_rate_decay: float = 0.97
     optimise_intermediate: bool = True
     share_slopes: bool = False
+    cuts_inside: bool = False
     stop_when_positive: bool = False
     memory: MemoryBudget | None = None
 

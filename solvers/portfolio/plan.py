@@ -55,7 +55,8 @@ def steps(run: Run) -> Iterator[Step]:
     yield Step(members.alpha_crown, _within(opening, run, 0.7))
     if members.have_windows(run):
         yield Step(members.windows, _within(opening, run, 0.5))
-    yield Step(members.attack_harder, _within(opening, run, 1.0))
+    yield Step(members.attack_harder, _within(opening, run, 0.7))
+    yield Step(members.planes_inside, _within(opening, run, 1.0))
     yield from _over_neurons(run)
 
 

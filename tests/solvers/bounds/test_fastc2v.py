@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
@@ -10,12 +10,14 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from models.graph import Node
 from models.network import Network
 from solvers.bounds import BoundOptions, MemoryBudget
 from solvers.bounds.alpha import optimised
 from solvers.bounds.backward import Scene
 from solvers.bounds.cut_passes import RowSlopes, Tightening, tightened_rows
-from solvers.bounds.interval import boxes_to_interval
+from solvers.bounds.fastc2v import Effort, FastC2V
+from solvers.bounds.interval import Interval, boxes_to_interval
 from solvers.bounds.patches import unit_patches
 from solvers.bounds.rules import Slopes
 from solvers.bounds.tightened import Cuts, Fields, separate
@@ -155,6 +157,68 @@ def test_hidden_bounds_hold_over_samples() -> None:
         for name, (lower, upper) in tight.node_bounds(at).items():
             assert (values[name].numpy() >= lower - ROUNDING).all()
             assert (values[name].numpy() <= upper + ROUNDING).all()
+
+
+def _inside(network: Network, cases: list[Case]) -> tuple[LadderStep, LadderStep]:
+    """Return what CROWN proves, and what cuts inside for a search prove on top of it."""
+    batch = CaseBatch(network, cases)
+    crown = batch.bound(Method.CROWN, options=BoundOptions())
+    options = BoundOptions(cuts_inside=True)
+    return crown, batch.bound(Method.FASTC2V, options=options, known=crown.intermediate)
+
+
+@pytest.mark.parametrize("maker", [dense, convolutional, residual])
+def test_cuts_inside_for_a_search_hold_over_samples(maker: Callable[[int], Network]) -> None:
+    rng = np.random.default_rng(0)
+    for seed in range(4):
+        network = maker(seed)
+        cases = [case_of(network, seed, width) for width in (0.1, 0.5, 1.5)]
+        crown, tight = _inside(network, cases)
+        for at, case in enumerate(cases):
+            assert (tight.clause_lower[at] >= crown.clause_lower[at]).all()
+            assert (tight.clause_lower[at] <= least_sample(network, case) + ROUNDING).all()
+            share = rng.random((300, *network.input_shape))
+            x = case.region.lower + share * (case.region.upper - case.region.lower)
+            values = network.graph.evaluate(torch.from_numpy(x), network.parameters)
+            for name, (lower, upper) in tight.node_bounds(at).items():
+                assert (values[name].numpy() >= lower - ROUNDING).all()
+                assert (values[name].numpy() <= upper + ROUNDING).all()
+
+
+def test_cuts_inside_serve_a_search_where_margins_are_out_of_reach() -> None:
+    network = dense(3, (6, 24, 24, 24, 3))
+    cases = [case_of(network, seed, 1.5) for seed in range(3)]
+    (_, plain), (_, tight) = _steps(network, cases), _inside(network, cases)
+
+    def width(step: LadderStep) -> float:
+        return sum(float((i.upper - i.lower).sum()) for i in step.intermediate.values())
+
+    assert width(tight) < 0.97 * width(plain)
+
+
+def test_layers_behind_one_that_gained_too_little_are_left_as_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = dense(3, (6, 24, 24, 24, 3))
+    cases = [case_of(network, 1, 0.5)]
+    refined: list[str] = []
+    plain = FastC2V._refined
+
+    def noted(
+        self: FastC2V, node: Node, current: Interval, bounds: Mapping[str, Interval]
+    ) -> Interval:
+        refined.append(node.name)
+        return plain(self, node, current, bounds)
+
+    monkeypatch.setattr(FastC2V, "_refined", noted)
+    counts = []
+    for worth in (0.999, 0.0):
+        refined.clear()
+        effort = Effort(reach=np.inf, worth=worth)
+        monkeypatch.setattr(Effort, "inside_first", lambda effort=effort: effort)
+        _inside(network, cases)
+        counts.append(len(refined))
+    assert counts == [2, 1]
 
 
 def test_memory_changes_nothing_but_pieces() -> None:

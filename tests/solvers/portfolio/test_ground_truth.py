@@ -42,8 +42,10 @@ def _split_sharply(run: Run, budget: Budget) -> None:
 MEMBERS: dict[str, Sequence[Member]] = {
     "attack": [members.attack_briefly],
     "bounds": [members.crown, members.alpha_margins, members.alpha_crown],
+    "planes": [members.crown, members.planes_inside],
     "boxes": [searches.split_inputs],
     "neurons": [members.crown, searches.split_neurons],
+    "neurons behind planes": [members.crown, members.planes_inside, searches.split_neurons],
     "sharp": [members.crown, _split_sharply],
     "milp": [members.crown, searches.milp],
 }

@@ -14,6 +14,7 @@ from solvers.budget import Budget
 from solvers.portfolio import Run, members, plan, searches, searches_of, settle, steps
 from solvers.portfolio.plan import Step
 from solvers.problem import Box, Case, robustness
+from solvers.proof.producing.trace import Trace
 from solvers.results import Stage
 from tests.helpers.networks import mlp
 
@@ -28,9 +29,9 @@ def wide() -> Network:
     return load_network(mlp((40, 30, 30, 3), seed=1))
 
 
-def _run(network: Network, width: float = 0.3, **settings: object) -> Run:
-    center = np.zeros(network.input_shape)
-    case = Case(Box(center - width, center + width), robustness(0, 3))
+def _run(network: Network, width: float = 0.3, center: float = 0.0, **settings: object) -> Run:
+    middle = np.full(network.input_shape, center)
+    case = Case(Box(middle - width, middle + width), robustness(0, 3))
     budget = Budget.of_seconds(20.0)
     device = torch.device("cpu")
     return Run.of(network, [Bracket(case)], device=device, budget=budget, **settings)  # type: ignore[arg-type]
@@ -80,6 +81,34 @@ def test_undecided_values_are_counted_where_bounds_cross_zero(wide: Network) -> 
     bounds = [step.intermediate[name] for name in inputs]
     crossing = sum(int(((b.lower < 0) & (b.upper > 0)).sum()) for b in bounds)
     assert run.undecided() == crossing
+
+
+@pytest.mark.parametrize(("settled", "again"), [(2.0, ["alpha-crown"]), (0.0, [])])
+def test_planes_lift_what_splitting_begins_with_and_slopes_follow_where_it_pays(
+    settled: float, again: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(members, "_SETTLED", settled)
+    run = _run(load_network(mlp((12, 40, 40, 40, 3), seed=0)), width=0.15, center=1.0)
+    members.crown(run, run.budget)
+    members.alpha_crown(run, run.budget)
+    before, lower = run.undecided(), run.lower
+    assert before > 0
+    members.planes_inside(run, run.budget)
+    assert [stage.name for stage in run.stages[2:]] == ["alpha-fastc2v", *again]
+    assert run.undecided() <= before
+    assert run.lower > lower + 0.05
+
+
+@pytest.mark.parametrize("why", ["proof", "smooth", "unbounded"])
+def test_planes_are_left_out_where_they_cannot_serve(why: str) -> None:
+    activation = "Sigmoid" if why == "smooth" else "Relu"
+    network = load_network(mlp((40, 30, 30, 3), seed=1, activation=activation))
+    run = _run(network, trace=Trace() if why == "proof" else None)
+    if why != "unbounded":
+        members.crown(run, run.budget)
+    before = list(run.stages)
+    members.planes_inside(run, run.budget)
+    assert run.stages == before
 
 
 def test_nothing_runs_once_the_answer_is_known(wide: Network) -> None:
