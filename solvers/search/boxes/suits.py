@@ -13,8 +13,8 @@ _FEW_INPUTS = 24
 """Each input that matters has to be cut a few times, and every cut doubles the boxes."""
 
 
-_MANY_VALUES = 1 << 16
-"""Where one box takes seconds to bound, there is no time for many."""
+_MANY_VALUES = 1 << 17
+"""Where one box takes several seconds to bound, there is no time for many."""
 _VERY_FEW_INPUTS = 6
 """Of so few, a handful of cuts makes a network nearly linear, whatever its size."""
 _MOST_VALUES = 1 << 20

@@ -411,7 +411,7 @@ def test_suits_boxes_in_few_inputs_only() -> None:
     assert not suits_boxes(network, Case(cube(40), specification))
     large = mlp((2, 40_000, 2))
     assert suits_boxes(large, Case(cube(2), specification))
-    large = mlp((9, 40_000, 2))
+    large = mlp((9, 70_000, 2))
     assert not suits_boxes(large, Case(cube(9), specification))
     ball = norm_ball(np.zeros(3), 0.5, Norm.ONE, valid_range=None)
     assert not suits_boxes(mlp((3, 4, 2)), Case(ball, specification))
