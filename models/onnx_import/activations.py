@@ -22,7 +22,7 @@ def relu(call: Call) -> list[Activation]:
 
 def leaky_relu(call: Call) -> list[Activation]:
     """Import LeakyRelu."""
-    slope = float(call.attributes.get("alpha", 0.01))
+    slope = float(call.attributes.get("alpha", np.float32(0.01)))
     return [call.emit(LeakyRelu(slope), call.activation(0))]
 
 

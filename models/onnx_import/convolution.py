@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from math import prod
 
+import numpy as np
+
 from models.onnx_import.call import Call
 from models.onnx_import.geometry import explicit_padding, per_axis, read_windows, spatial
 from models.onnx_import.values import Activation, Known
@@ -131,5 +133,5 @@ def batch_normalization(call: Call) -> list[Activation]:
     if x.rank < 2:
         raise call.unsupported(f"its input has {x.rank} axes, so no channel axis")
     scale, bias, mean, variance = (call.parameter(call.known(k)) for k in range(1, 5))
-    epsilon = float(call.attributes.get("epsilon", 1e-5))
+    epsilon = float(call.attributes.get("epsilon", np.float32(1e-5)))
     return [call.emit(BatchNormalization(scale, bias, mean, variance, epsilon), x)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from math import prod, sqrt
 
+import numpy as np
+
 from models.onnx_import.call import Call
 from models.onnx_import.products import multiplied, power
 from models.onnx_import.values import Activation
@@ -58,7 +60,7 @@ def _standardized(call: Call, x: Activation, axes: tuple[int, ...]) -> Activatio
     The square of one of n values is at most n times their mean square: the result never leaves
     ±√n, which is said by a Clip that changes nothing, because bounds cannot see it.
     """
-    epsilon = float(call.attributes.get("epsilon", 1e-5))
+    epsilon = float(call.attributes.get("epsilon", np.float32(1e-5)))
     center = call.expand(_mean(call, x, axes), x.shape)
     centered = call.emit(Add((1.0, -1.0)), x, center)
     variance = _mean(call, power(call, centered, 2.0), axes, epsilon)

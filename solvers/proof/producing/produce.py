@@ -18,7 +18,7 @@ from solvers.budget import Budget
 from solvers.devices import resolve_device
 from solvers.problem import Box, Case, Problem
 from solvers.proof.asked import AskedCase
-from solvers.proof.container import Balls, InputTree, NeuronTree, Proof
+from solvers.proof.container import Balls, InputTree, NeuronTree, Proof, ProofError
 from solvers.proof.onnx_file import UnsupportedProofError
 from solvers.proof.parts import check_proof
 from solvers.proof.producing.box_proof import BoxCloser, clause_margins, stacked_rows
@@ -118,7 +118,10 @@ class Prover:
         if self._ground is None:
             return Unproven(f"the checker cannot read the network: {self._unsupported}", 0.0)
         work = _Work(self._ground, problem, budget, trace or Trace())
-        found = work.proof(specification_sha256)
+        try:
+            found: Proof | str = work.proof(specification_sha256)
+        except ProofError as error:
+            found = f"the checker's bounds are of no use: {error}"
         proving = time.perf_counter() - began
         if isinstance(found, str):
             return Unproven(found, proving)

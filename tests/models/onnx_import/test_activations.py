@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from models import ModelImportError, UnsupportedOperatorError, load_network
-from models.operators import Clip, Operator, Relu
+from models.operators import Clip, LeakyRelu, Operator, Relu
 from tests.helpers.agreement import assert_agrees
 from tests.helpers.networks import Array, model, node
 
@@ -26,6 +26,13 @@ def test_without_attributes(operator: str, opset: int) -> None:
 @pytest.mark.parametrize("alpha", [0.2, 0.0, -0.5, 1.5])
 def test_leaky_relu(alpha: float) -> None:
     assert_agrees(model([node("LeakyRelu", ["x"], ["y"], alpha=alpha)], shape=(2, 3)))
+
+
+def test_a_slope_that_is_left_out_is_the_float32_number_of_the_standard() -> None:
+    network = load_network(model([node("LeakyRelu", ["x"], ["y"])], shape=(1, 2)))
+    operator = network.graph.node("y").operator
+    assert isinstance(operator, LeakyRelu)
+    assert operator.slope == float(np.float32(0.01)) != 0.01
 
 
 @pytest.mark.parametrize("slope", [(), (1,), (4,), (3, 1, 1), (2, 3, 1, 4)])

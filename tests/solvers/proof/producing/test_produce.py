@@ -159,6 +159,16 @@ def test_a_network_that_the_checker_cannot_read_leaves_a_reason() -> None:
     assert "Softplus" in outcome.reason
 
 
+def test_bounds_that_overflow_leave_a_reason() -> None:
+    nodes = [networks.node("Exp", ["x"], ["e"]), networks.node("Exp", ["e"], ["y"])]
+    network = load_network(networks.model(nodes, shape=(1, 2)), check=False)
+    region = Box(np.zeros((1, 2)), np.full((1, 2), 9.0))
+    case = Case(region, Specification((Clause(np.array([[1.0, 0.0]]), np.array([0.5])),)))
+    outcome = Prover(network, "cpu").prove(Problem((case,)), seconds())
+    assert isinstance(outcome, Unproven)
+    assert "overflow" in outcome.reason
+
+
 def test_a_rejected_proof_is_no_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
     """A checker that says no leaves the verdict to be taken on trust, with its reason."""
 
