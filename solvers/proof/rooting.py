@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from solvers.proof.bounds import Array, Enclosure, Region
 from solvers.proof.checker import HELD_VALUES
 from solvers.proof.container import Ball, BoundGroup, NeuronTree, Planes, ProofError, require
-from solvers.proof.network import CheckedNetwork
+from solvers.proof.network import Affine, CheckedNetwork, Term
 from solvers.proof.parts.balls import BallRegion
 from solvers.proof.parts.planes import PlaneTable
 from solvers.proof.parts.splits import apply_groups, columns_of, leaf_bounds
 
-__all__ = ["bound_boxes", "region_of", "root_bounds", "tree_bounds"]
+__all__ = ["bound_boxes", "read_side_by_side", "region_of", "root_bounds", "tree_bounds"]
 
 Layout = tuple[Sequence[tuple[str, int]], NDArray[np.int32]]
 """Names and counts of values, and their flat indices, as in `NeuronTree`."""
@@ -66,6 +68,7 @@ def root_bounds(
     *,
     ball: Ball | None = None,
     planes: Planes | None = None,
+    plain: Enclosure | None = None,
 ) -> Mapping[str, tuple[Array, Array]]:
     """Return the bounds of pre-activations that a check derives over one box.
 
@@ -77,25 +80,64 @@ def root_bounds(
         layout: What the columns of the groups' slopes stand for; None if no group has any.
         ball: Inside which the box is taken, or None.
         planes: Of passes of the groups, or None.
+        plain: What is known of the box without groups; None to find that out.
 
     Returns:
-        By ONNX name, lower and upper bounds, shape `(values,)` both.
+        By ONNX name, lower and upper bounds, shape `(values,)` both. Tensors that nonlinear steps
+        read side by side with others are among them.
 
     Raises:
         ProofError: A group does not fit the network, or a bound overflows.
     """
-    enclosure = Enclosure.of(network, region_of(lower[None], upper[None], ball))
+    if plain is None:
+        plain = Enclosure.of(network, region_of(lower[None], upper[None], ball))
+    enclosure = _copied(plain)
     values, index = layout or ((), np.zeros(0, np.int32))
     parts = columns_of(network, values, index)
     for group in groups:
         fit = group.alpha is None or group.alpha.shape[1] == len(index)
         require(fit, "slopes do not fit the values they belong to")
     apply_groups(enclosure, groups, parts, PlaneTable(network, planes, parts, "the tree"))
+    _spread_back(enclosure)
+    read = read_side_by_side(network) | network.read_vectors
     return {
         name: (enclosure.lower[vector][0], enclosure.upper[vector][0])
         for name, vector in network.names.items()
-        if vector in network.read_vectors
+        if vector in read
     }
+
+
+def read_side_by_side(network: CheckedNetwork) -> set[int]:
+    """Return vectors of which nonlinear steps read copies, beside those of others."""
+    return {term.source for _, term in _copies(network)}
+
+
+def _copies(network: CheckedNetwork) -> Iterator[tuple[int, Term]]:
+    """Yield vectors that nonlinear steps read, with selections that they consist of."""
+    for step in network.operations:
+        if isinstance(step, Affine) and step.output in network.read_vectors:
+            single = all(sparse.issparse(t.matrix) and not t.share for t in step.terms)
+            if single and len(step.terms) > 1 and not (step.bias.any() or step.bias_error.any()):
+                total = sum(term.absolute.sum(axis=1) for term in step.terms)
+                if (np.asarray(total) == 1).all():
+                    yield from ((step.output, term) for term in step.terms)
+
+
+def _spread_back(enclosure: Enclosure) -> None:
+    """Let vectors have the bounds of their copies."""
+    for vector, term in _copies(enclosure.network):
+        places = sparse.coo_array(term.matrix)
+        used = places.data == 1
+        row, column = places.row[used], places.col[used]
+        for ends, closer in ((enclosure.lower, np.maximum), (enclosure.upper, np.minimum)):
+            closer.at(ends[term.source][0], column, ends[vector][0, row])
+
+
+def _copied(enclosure: Enclosure) -> Enclosure:
+    """Return an enclosure whose bounds can be improved without the other's."""
+    lower, upper = ([end.copy() for end in ends] for ends in (enclosure.lower, enclosure.upper))
+    size, loss = list(enclosure.size), list(enclosure.loss)
+    return replace(enclosure, lower=lower, upper=upper, size=size, loss=loss, lines={})
 
 
 def tree_bounds(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -16,14 +16,15 @@ from solvers.bounds import Interval, Scene, boxes_to_interval, regions_to_balls
 from solvers.bounds.ibp import propagate
 from solvers.bracket import Witness
 from solvers.problem import Box
-from solvers.proof.bounds import Enclosure
+from solvers.proof.bounds import Enclosure, Region
 from solvers.proof.container import Ball, BoundGroup, Planes
 from solvers.proof.network import CheckedNetwork
 from solvers.proof.parts import read_network
+from solvers.proof.parts.balls import BallRegion
 from solvers.proof.parts.float32 import float32_error
 from solvers.proof.producing.tensors import tensors_of
 from solvers.proof.producing.values import Values
-from solvers.proof.rooting import region_of, root_bounds
+from solvers.proof.rooting import read_side_by_side, region_of, root_bounds
 
 __all__ = ["Ground", "ball_of"]
 
@@ -42,7 +43,8 @@ class Ground:
         folded: In float64 with affine operators merged, for the search.
         witness: Judges counterexamples.
         checked: As the checker reads it.
-        tensors: ONNX tensors by the folded network's nodes, as far as the checker bounds them.
+        tensors: ONNX tensors by the folded network's nodes, as far as proofs can name them.
+        bounded: The same of all that the checker bounds, also beside others in one vector.
     """
 
     network: Network
@@ -50,6 +52,8 @@ class Ground:
     witness: Witness
     checked: CheckedNetwork
     tensors: Mapping[str, str]
+    bounded: Mapping[str, str]
+    _plain: dict[bytes, Enclosure] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
@@ -73,12 +77,12 @@ class Ground:
         folded = fold_affine(wide)
         witness = Witness(wide, OnnxRuntime(network))
         # Some operators take several steps in the checker, which has no bounds of what they read.
-        tensors = {
-            node: tensor
-            for node, tensor in tensors_of(network, folded).items()
-            if checked.names.get(tensor) in checked.read_vectors
-        }
-        return cls(network, folded, witness, checked, tensors)
+        every, beside = tensors_of(network, folded), read_side_by_side(checked)
+        tensors, bounded = (
+            {node: tensor for node, tensor in every.items() if checked.names.get(tensor) in read}
+            for read in (checked.read_vectors, checked.read_vectors | beside)
+        )
+        return cls(network, folded, witness, checked, tensors, bounded)
 
     def bounds(
         self,
@@ -97,8 +101,16 @@ class Ground:
         """
         lower, upper = region.lower.ravel(), region.upper.ravel()
         columns = () if values is None else (values.layout(self.tensors),)
+        ball = ball_of(region)
         derived = root_bounds(
-            self.checked, lower, upper, groups, *columns, ball=ball_of(region), planes=planes
+            self.checked,
+            lower,
+            upper,
+            groups,
+            *columns,
+            ball=ball,
+            planes=planes,
+            plain=self._enclosure(region_of(lower[None], upper[None], ball)),
         )
         graph, device = self.folded.graph, self.folded.device
         known = {
@@ -110,7 +122,7 @@ class Ground:
                     for end in derived[tensor]
                 )
             )
-            for name, tensor in self.tensors.items()
+            for name, tensor in self.bounded.items()
             if tensor in derived
         }
         scene = Scene(
@@ -171,7 +183,23 @@ class Ground:
         step = max(_HELD_VALUES // sum(self.checked.sizes), 1)
         for first in range(0, len(corners[0]), step):
             lower, upper = (corner[first : first + step] for corner in corners)
-            yield Enclosure.of(self.checked, region_of(lower, upper, ball))
+            yield self._enclosure(region_of(lower, upper, ball))
+
+    def _enclosure(self, region: Region) -> Enclosure:
+        """Return the checker's bounds inside the network; the last box's are not found out again.
+
+        Proofs ask for them several times, and on large networks they take as long as all the rest.
+        """
+        if len(region.lower) > 1:
+            return Enclosure.of(self.checked, region)
+        ball = region.ball if isinstance(region, BallRegion) else None
+        parts = (region.lower, region.upper, *(() if ball is None else (ball.center, ball.radius)))
+        key = b"".join(part.tobytes() for part in parts) + str(ball and ball.norm).encode()
+        if key not in self._plain:
+            found = Enclosure.of(self.checked, region)
+            self._plain.clear()
+            self._plain[key] = found
+        return self._plain[key]
 
     def region_rows(
         self, regions: Sequence[Box], matrix: FloatArray, offset: FloatArray

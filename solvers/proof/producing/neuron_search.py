@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
 
 from solvers.bounds import Interval, boxes_to_interval, regions_to_balls
+from solvers.bounds.ibp import nonlinear_nodes
 from solvers.bounds.wanted import wanted_values
 from solvers.bracket import Bracket
 from solvers.budget import Budget
@@ -26,7 +28,8 @@ from solvers.proof.rooting import tree_bounds
 from solvers.search.neurons import Leaf, NeuronSearchOptions, search_neurons
 from solvers.search.neurons.bounding import Bounder
 from solvers.search.neurons.clauses import ClauseRows
-from solvers.search.neurons.layout import layout_of
+from solvers.search.neurons.crossing import Terms, first_slopes
+from solvers.search.neurons.layout import confined, layout_of, loss_known
 from solvers.search.neurons.split_tree import SplitTree
 
 __all__ = ["NeuronCloser"]
@@ -36,6 +39,8 @@ _FIRST_SHARE = 0.15
 _GROUP_SHARE = 0.3
 _EXTRA_TIME, _EXTRA_SECONDS = 2.0, 2.0
 """What larger margins may cost: so many times what the others took, and seconds."""
+_LAG = 1.5
+"""Of how far the checker stays behind over the whole region, what it may in parts of it."""
 _SLACKS = (1e-4, 1e-2)
 """How far searches go beyond what is needed, relative to the bound to begin with: so much may be
 lost when slopes are rounded."""
@@ -74,10 +79,10 @@ class NeuronCloser:
         self.reason = "no proof was found"
         self._start = _Footing((), ground.bounds(case.region))
         matrix, offset, self._owner = stacked_rows(case.specification)
-        self._depended = wanted_values(
-            ground.folded, torch.from_numpy(matrix).to(ground.folded.device)
-        )
-        self._layout = layout_of(ground.folded, self._start.bounds, self._depended)
+        depended = wanted_values(ground.folded, torch.from_numpy(matrix).to(ground.folded.device))
+        # Values that no name of the file stands for, such as steps inside an operator, stay whole.
+        self._open = confined(ground.folded, depended, ground.tensors)
+        self._layout = layout_of(ground.folded, self._start.bounds, self._open)
         self._values = Values.of(self._layout)
         device = ground.folded.device
         self._interval = boxes_to_interval([case.region], torch.float64, device)
@@ -96,10 +101,6 @@ class NeuronCloser:
         Args:
             hard: Whether bounds with adaptive slopes are known not to suffice.
         """
-        missing = [name for name, _ in self._values.parts if name not in self._ground.tensors]
-        if missing:
-            self.reason = f"values of {missing[0]!r} are a step inside an operator of the file"
-            return None
         if not hard:
             found = self._closed(self._start, self._budget.share(_FIRST_SHARE))
             if found is not None:
@@ -108,20 +109,20 @@ class NeuronCloser:
 
     def _closed(self, footing: _Footing, budget: Budget) -> NeuronTree | None:
         """Prove the box, with the larger margins that are wanted where these cost little."""
-        wanted = self._wanted
+        wanted, lag = self._wanted, self._lag
         for slack in _SLACKS:
-            began = time.monotonic()
-            leaves = self._leaves(footing, slack * self._scale, budget)
+            began, target = time.monotonic(), slack * self._scale + lag
+            leaves = self._leaves(footing, target, budget)
             if leaves is None:
                 return None
             self._found = leaves
             if wanted > 0:
                 extra = budget.at_most(_EXTRA_TIME * (time.monotonic() - began) + _EXTRA_SECONDS)
-                larger = self._leaves(footing, wanted + slack * self._scale, extra)
-                tree = None if larger is None else self._written(footing, larger, wanted)
+                larger = self._leaves(footing, wanted + target, extra)
+                tree = None if larger is None else self._written(footing, larger, wanted + lag)
                 if tree is not None:
                     return tree
-            tree = self._written(footing, leaves, 0.0)
+            tree = self._written(footing, leaves, lag)
             if tree is not None:
                 return tree
             self.reason = "rounded slopes do not prove what exact ones do"
@@ -144,6 +145,30 @@ class NeuronCloser:
         groups = tuple(found.groups)
         return _Footing(groups, self._ground.bounds(self._case.region, groups, self._values))
 
+    @cached_property
+    def _lag(self) -> float:
+        """How far the checker's bounds may stay behind those of the search, about.
+
+        It has rules of its own, such as that of Softmax. Where both are the same but for rounding,
+        or the proof tells the checker which lines to take, nothing is added to what the search has
+        to prove.
+        """
+        if all(loss_known(node) for node in nonlinear_nodes(self._ground.folded.graph)):
+            return 0.0
+        layout, count = self._layout, self._clauses.clauses * self._clauses.rows
+        lower, upper = (end.expand(count, -1) for end in (layout.lower, layout.upper))
+        terms = Terms(lower, upper, first_slopes(lower, upper), torch.zeros_like(lower))
+        bounder = Bounder(layout, self._interval, self._balls, dtype=torch.float64)
+        functions = self._clauses.functions(torch.arange(self._clauses.clauses))
+        found = bounder.lower(functions, terms).reshape(self._clauses.clauses, -1).cpu().numpy()
+        largest = 0.0
+        for clause, bounds in enumerate(found):
+            rows = self._rows[self._owner == clause]
+            lags = bounds[: len(rows)] - rows
+            if (rows <= 0).all() and np.isfinite(lags).all():
+                largest = max(largest, float(lags.max()))
+        return _LAG * largest if largest > _SLACKS[0] * self._scale else 0.0
+
     @property
     def _scale(self) -> float:
         """How large margins are, about."""
@@ -161,7 +186,12 @@ class NeuronCloser:
                 self._ground.folded,
                 bracket,
                 self._ground.witness,
-                options=NeuronSearchOptions(sharpen=False, recorder=kept, start=self._found),
+                options=NeuronSearchOptions(
+                    sharpen=False,
+                    recorder=kept,
+                    start=self._found,
+                    splits=self._ground.tensors,
+                ),
                 budget=budget,
                 known=footing.bounds,
             )
@@ -181,7 +211,7 @@ class NeuronCloser:
     def _written(
         self, footing: _Footing, leaves: Sequence[Leaf], target: float
     ) -> NeuronTree | None:
-        layout = layout_of(self._ground.folded, footing.bounds, self._depended)
+        layout = layout_of(self._ground.folded, footing.bounds, self._open)
         bounder = Bounder(layout, self._interval, self._balls, dtype=torch.float64)
         table = proved_leaves(bounder, self._clauses, leaves, self._values, target)
         if table is None:

@@ -8,7 +8,7 @@ one length: its bounds, slopes and multipliers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -25,7 +25,16 @@ from solvers.bounds.intermediate import undecided_mask
 from solvers.bounds.relaxation import Relaxation
 from solvers.bounds.rules import NonlinearRule, Slopes, rule_for
 
-__all__ = ["Layout", "Moved", "Slot", "layout_of", "loss_known", "outward", "rounded_out"]
+__all__ = [
+    "Layout",
+    "Moved",
+    "Slot",
+    "confined",
+    "layout_of",
+    "loss_known",
+    "outward",
+    "rounded_out",
+]
 
 _NARROW = 1e-6
 """Intervals narrower than this, relative to 1 + their size, are not split any more."""
@@ -294,6 +303,24 @@ def layout_of(
         torch.cat([empty, *(part.to(torch.float32) for part in lower)]),
         torch.cat([empty, *(part.to(torch.float32) for part in upper)]),
     )
+
+
+def confined(
+    network: Network, wanted: Mapping[str, Tensor], names: Collection[str]
+) -> dict[str, Tensor]:
+    """Return masks as of `layout_of` that leave values of some nodes only.
+
+    Args:
+        network: Folded.
+        wanted: Masks of values that are worth a split, by node.
+        names: Of nodes.
+    """
+    nothing = {
+        node.name: torch.zeros(1, *node.shape, dtype=torch.bool, device=network.device)
+        for node in network.graph.nodes
+        if node.name not in names
+    }
+    return {**wanted, **nothing}
 
 
 def loss_known(node: Node) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from models.errors import InvalidInputError
@@ -32,6 +32,7 @@ class NeuronSearchOptions:
         recorder: Receives every leaf, or None; of the shared tree, those of clauses it proved.
         workers: Threads that split side by side on a processor; None for as many as torch may use,
             up to four. With one, a search goes the same way each time that it measures the same.
+        splits: Nodes whose values may be split; None for all.
         start: Leaves of an earlier search over the same case, on whatever bounds: the first tree
             begins in their domains, and where they leave gaps; None for the region.
 
@@ -49,6 +50,7 @@ class NeuronSearchOptions:
     falsify: bool = True
     recorder: LeafRecorder | None = None
     workers: int | None = None
+    splits: Collection[str] | None = None
     start: Sequence[Leaf] | None = None
 
     def __post_init__(self) -> None:

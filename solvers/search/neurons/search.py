@@ -19,6 +19,7 @@ from solvers.ladder import CaseBatch
 from solvers.methods import Method
 from solvers.search.contract import ProgressHook, SearchOutcome, SearchProgress, SearchStatus
 from solvers.search.crew import Crew, Turn, crew_size
+from solvers.search.neurons.layout import confined
 from solvers.search.neurons.options import NeuronSearchOptions
 from solvers.search.neurons.pace import Choice
 from solvers.search.neurons.shrinking import Shrunk, shrink
@@ -61,6 +62,9 @@ def search_neurons(
         if bracket.decided:
             return SearchOutcome(SearchStatus.DECIDED, 0, time.perf_counter() - began)
     shrunk, bounded = shrink(network, known, _open_rows(network, bracket)), 0
+    if options.splits is not None:
+        wanted = confined(shrunk.network, shrunk.wanted, options.splits)
+        shrunk = replace(shrunk, wanted=wanted)
     if options.sharpen and options.start is None:
         trunk = Trunk(shrunk, bracket, witness, options=options, budget=budget)
         ended, bounded = trunk.run(progress), trunk.bounded
