@@ -27,6 +27,7 @@ __all__ = [
     "Ball",
     "Balls",
     "BoundGroup",
+    "Common",
     "Duals",
     "InputTree",
     "NeuronTree",
@@ -178,6 +179,17 @@ class Planes:
 
 
 @dataclass(frozen=True, eq=False)
+class Common:
+    """What a tree has that all clauses share: bounds that are tightened by slopes of their own.
+
+    Attributes:
+        slopes: Row of the tree's `alpha` for every such bound, −1 for adaptive slopes.
+    """
+
+    slopes: Array = field(metadata=_array("<i4", "tightened", "tighten_alpha"))
+
+
+@dataclass(frozen=True, eq=False)
 class NeuronTree:
     """How one box is closed by splits of values inside the network.
 
@@ -186,11 +198,13 @@ class NeuronTree:
             values can be split or have slopes and multipliers.
         groups: Bounds over the box that are better than adaptive ones, in this order.
         index: Flat indices of the values, one tensor after the other.
-        kind: Nodes of one tree per clause in preorder: 0 leaf, 1 split, 2 tighten.
+        kind: Nodes of one tree per clause in preorder: 0 leaf, 1 split, 2 tighten; with `common`,
+            of one tree for all clauses, where 3 proves a clause before its one child.
         split_value, split_point: Position in `index` and where; the lower half comes first.
         tighten_start: Into the next two, one more than there are tightenings.
         tighten_value, tighten_side: Position in `index`, and 0 for lower or 1 for upper.
         leaf_row: Row that is positive, among all of the file; −1 for none, the leaf being empty.
+            Nodes of kind 3 count among leaves.
         leaf_alpha: Row of `alpha`, −1 for adaptive slopes, −2 − k for dual k.
         alpha: Lower slopes, as in `BoundGroup`.
         gamma_start: Into the next two, one more than there are leaves.
@@ -198,6 +212,7 @@ class NeuronTree:
         duals: That leaves are proved by, or None.
         planes: That some passes take in place of lines above ReLUs, or None.
         lines: Whether slopes of leaves are those of curves as well, as in `BoundGroup`.
+        common: Where one tree is that of all clauses, or None.
     """
 
     values: tuple[tuple[str, int], ...]
@@ -218,6 +233,7 @@ class NeuronTree:
     duals: Duals | None = None
     planes: Planes | None = None
     lines: bool = False
+    common: Common | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,8 +294,10 @@ def check_tree(tree: NeuronTree, name: str) -> None:
     A wrong bound cannot come of that: whatever values are split and whatever slopes and multipliers
     are taken, what is derived holds. But what such a tree means is not what anybody wrote.
     """
-    _form(name, (tree.kind <= 2).all(), "nodes of an unknown kind")
-    leaves, splits, tightens = np.bincount(tree.kind, minlength=3)
+    most = 2 if tree.common is None else 3
+    _form(name, (tree.kind <= most).all(), "nodes of an unknown kind")
+    leaves, splits, tightens, closed = np.bincount(tree.kind, minlength=4)
+    leaves += closed
     counts = len(tree.leaf_row), len(tree.split_value), len(tree.tighten_start) - 1
     _form(name, counts == (leaves, splits, tightens), "too many or too few leaves, splits or "
           "tightenings for its nodes")  # fmt: skip
@@ -299,6 +317,10 @@ def check_tree(tree: NeuronTree, name: str) -> None:
         _check_duals(tree.duals, name)
     if tree.planes is not None:
         _check_planes(tree, tree.planes, name)
+    if tree.common is not None:
+        slopes = tree.common.slopes
+        known = ((slopes >= -1) & (slopes < len(tree.alpha))).all()
+        _form(name, known, "a tightening by slopes that it does not hold")
 
 
 def _check_duals(duals: Duals, name: str) -> None:
@@ -369,14 +391,16 @@ class _Reader:
         return Proof(**named, **arrays)
 
     def _tree(self, number: int, entry: object) -> NeuronTree:
-        lacking = {"duals": False, "planes": 0, "lines": False}
+        lacking = {"duals": False, "planes": 0, "lines": False, "common": False}
         named = {**lacking, **entry} if isinstance(entry, dict) else entry
-        kinds = {"values": list, "bounds": list, "duals": bool, "planes": int, "lines": bool}
+        kinds: dict[str, type] = {name: type(usual) for name, usual in lacking.items()}
+        kinds |= {"values": list, "bounds": list}
         parts, values = _fields(named, f"tree {number}", **kinds), []
         for value in parts["values"]:
             named = _fields(value, f"values of tree {number}", tensor=str, count=int)
             values.append((named["tensor"], _whole(named["count"], "count")))
-        own = *arrays_of(NeuronTree), *arrays_of(Duals), *arrays_of(Planes)
+        classes = NeuronTree, Duals, Planes, Common
+        own = [member for one in classes for member in arrays_of(one)]
         for axis in {axis for _, entry in own for axis in entry.metadata["axes"]}:
             self._sizes.pop(axis, None)  # each tree has sizes of its own
         self._sizes["values"] = sum(count for _, count in values)
@@ -387,6 +411,8 @@ class _Reader:
         self._sizes["planes"] = _whole(parts["planes"], "planes")
         if parts["planes"]:
             arrays["planes"] = Planes(**self._arrays(f"n{number}/", Planes))
+        if parts["common"]:
+            arrays["common"] = Common(**self._arrays(f"n{number}/", Common))
         return NeuronTree(tuple(values), tuple(groups), **arrays, lines=parts["lines"])
 
     def _group(self, where: str, entry: object) -> BoundGroup:

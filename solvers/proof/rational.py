@@ -30,7 +30,7 @@ __all__ = ["MOST_PRODUCTS", "ExactCheck", "check_exactly"]
 
 MOST_PRODUCTS = 400_000_000
 """About a minute's work."""
-_LEAF, _SPLIT = 0, 1
+_LEAF, _SPLIT, _CLOSE = 0, 1, 3
 _ADAPTIVE = -1
 
 
@@ -124,7 +124,9 @@ class _Check:
             every = [tuple(planes_of(tree, passes + k, place)) for k in range(len(group.index))]
             self._improve_by(known, group, values, every)
             passes += len(group.index)
-        walk = _leaves(self._exact, tree, values, known)
+        clauses = self._proof.row_clause[rows]
+        of_row = dict(zip(rows.tolist(), clauses.tolist(), strict=True))
+        walk = _leaves(self._exact, tree, values, known, of_row)
         for leaf, domain in walk:
             if _is_empty(domain):
                 self.leaves += 1
@@ -253,47 +255,65 @@ def _is_empty(domain: Domain) -> bool:
 
 
 def _leaves(
-    exact: Exact, tree: NeuronTree, values: Mapping[int, tuple[slice, Indices]], known: Domain
+    exact: Exact,
+    tree: NeuronTree,
+    values: Mapping[int, tuple[slice, Indices]],
+    known: Domain,
+    clauses: Mapping[int, int],
 ) -> Iterator[tuple[int, Domain]]:
-    """Yield the leaves of all clauses' trees, by number, with what holds in them."""
+    """Yield the leaves of all trees, by number, with what holds in them.
+
+    Args:
+        exact: Bounds them.
+        tree: Of each clause, or common to all.
+        values: Of the tree.
+        known: What holds in the box.
+        clauses: By the numbers of their rows; in a common tree none may be left out.
+    """
     numbers = {kind: iter(range(len(tree.kind))) for kind in range(3)}
-    place = _Places(values)
-    waiting: list[Domain] = []
+    place, every = _Places(values), set(clauses.values())
+    waiting: list[tuple[Domain, frozenset[int]]] = []
     for kind in tree.kind.tolist():
-        domain = waiting.pop() if waiting else dict(known)
-        number = next(numbers[kind])
-        if kind == _LEAF:
+        domain, proved = waiting.pop() if waiting else (dict(known), frozenset[int]())
+        number = next(numbers[_LEAF if kind == _CLOSE else kind])
+        if kind in (_LEAF, _CLOSE):
             yield number, domain
+            proved |= {clauses.get(int(tree.leaf_row[number]), -1)}
+            if kind == _CLOSE:
+                waiting.append((domain, proved))
+            elif tree.common is not None and not (_is_empty(domain) or every <= proved):
+                raise ProofError(f"leaf {number} of a tree leaves a clause open")
         elif kind == _SPLIT:
             vector, index = place.of(int(tree.split_value[number]))
             point = Dyadic.of(np.array(tree.split_point[number]))
             low, high = domain[vector]
             below = low, high.put(index, high[index].least(point))
             above = low.put(index, low[index].greatest(point)), high
-            waiting += [{**domain, vector: above}, {**domain, vector: below}]
+            halves = {**domain, vector: above}, {**domain, vector: below}
+            waiting += [(half, proved) for half in halves]
         else:
             _tighten(exact, tree, number, domain, place)
-            waiting.append(domain)
+            waiting.append((domain, proved))
 
 
 class _Places:
     """Finds the vector and position of a value of a tree."""
 
     def __init__(self, values: Mapping[int, tuple[slice, Indices]]) -> None:
-        self._values = values
+        self.values = values
 
     def of(self, number: int) -> tuple[int, int]:
-        for vector, (part, index) in self._values.items():
+        for vector, (part, index) in self.values.items():
             if part.start <= number < part.stop:
                 return vector, int(index[number - part.start])
         raise ProofError(f"the tree has no value {number}")
 
     def vectors(self) -> Sequence[int]:
-        return tuple(self._values)
+        return tuple(self.values)
 
 
 def _tighten(exact: Exact, tree: NeuronTree, number: int, domain: Domain, place: _Places) -> None:
-    """Improve bounds of a domain by adaptive passes, vector after vector."""
+    """Improve bounds of a domain by passes, vector after vector."""
     own = slice(int(tree.tighten_start[number]), int(tree.tighten_start[number + 1]))
     found = [place.of(int(value)) for value in tree.tighten_value[own]]
     sides = tree.tighten_side[own].astype(np.intp)
@@ -301,5 +321,14 @@ def _tighten(exact: Exact, tree: NeuronTree, number: int, domain: Domain, place:
         here = [k for k, (other, _) in enumerate(found) if other == vector]
         if here:
             index = np.array([found[k][1] for k in here])
-            bound = exact.values(domain, vector, index, sides[here])
-            exact.improve(domain, vector, index, sides[here], bound)
+            if tree.common is None:
+                bound = exact.values(domain, vector, index, sides[here])
+                exact.improve(domain, vector, index, sides[here], bound)
+                continue
+            rows = tree.common.slopes[own][here].tolist()
+            for one, row in enumerate(rows):
+                at = slice(one, one + 1)
+                share = None if row < 0 else _share(tree.alpha[row])
+                extra = _slopes(share, place.values, lines=False)
+                bound = exact.values(domain, vector, index[at], sides[here][at], extra)
+                exact.improve(domain, vector, index[at], sides[here][at], bound)

@@ -16,7 +16,8 @@ from solvers.proof.container import Ball, BoundGroup, NeuronTree, Planes, ProofE
 from solvers.proof.network import Affine, CheckedNetwork, Term
 from solvers.proof.parts.balls import BallRegion
 from solvers.proof.parts.planes import PlaneTable
-from solvers.proof.parts.splits import apply_groups, columns_of, leaf_bounds
+from solvers.proof.parts.splits import leaf_bounds
+from solvers.proof.parts.walks import apply_groups, columns_of
 
 __all__ = ["bound_boxes", "read_side_by_side", "region_of", "root_bounds", "tree_bounds"]
 

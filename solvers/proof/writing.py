@@ -69,6 +69,7 @@ def _manifest(proof: Proof) -> dict[str, object]:
                 **({} if tree.duals is None else {"duals": True}),
                 **({} if tree.planes is None else {"planes": len(tree.planes.user)}),
                 **({"lines": True} if tree.lines else {}),
+                **({} if tree.common is None else {"common": True}),
             }
             for tree in proof.trees
         ],
@@ -91,6 +92,8 @@ def _members(proof: Proof) -> Iterator[tuple[str, NDArray[Any]]]:
             parts.append((f"n{number}/", neurons.duals))
         if neurons.planes is not None:
             parts.append((f"n{number}/", neurons.planes))
+        if neurons.common is not None:
+            parts.append((f"n{number}/", neurons.common))
         parts += [(f"n{number}/b{place}/", group) for place, group in enumerate(neurons.groups)]
     for where, part in parts:
         for name, entry in arrays_of(type(part)):

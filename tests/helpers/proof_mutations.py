@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers.proof.container import (
+    Common,
     Duals,
     InputTree,
     NeuronTree,
@@ -189,6 +190,27 @@ def _other_lines(proof: Proof, generator: Generator) -> Proof | None:
             return _with_tree(proof, place, replace(tree, alpha=alpha))
 
 
+def _other_sharing(proof: Proof, generator: Generator) -> Proof | None:
+    """Take a tree of one clause for that of all, or the other way round."""
+    if not proof.trees:
+        return None
+    place = int(generator.integers(len(proof.trees)))
+    tree = proof.trees[place]
+    adaptive = Common(np.full(len(tree.tighten_value), -1, np.int32))
+    return _with_tree(proof, place, replace(tree, common=adaptive if tree.common is None else None))
+
+
+def _clause_left_out(proof: Proof, generator: Generator) -> Proof | None:
+    """Prove one row in all leaves of a common tree."""
+    places = [k for k, tree in enumerate(proof.trees) if tree.common is not None]
+    if not places:
+        return None
+    place = int(generator.choice(places))
+    tree = proof.trees[place]
+    row = np.where(tree.leaf_row < 0, -1, generator.choice(tree.leaf_row)).astype(np.int32)
+    return _with_tree(proof, place, replace(tree, leaf_row=row))
+
+
 def _with(tree: InputTree, field: str, array: Array) -> InputTree:
     return replace(tree, **{field: array})
 
@@ -238,7 +260,7 @@ def _dropped_half(proof: Proof, generator: Generator) -> Proof | None:
         return None
     place = int(generator.choice(places))
     tree = proof.trees[place]
-    if bool((tree.kind == 2).any()):
+    if bool((tree.kind >= 2).any()):
         return None
     split = tree.kind == 1
     at = int(generator.choice(np.flatnonzero(split)))
@@ -326,6 +348,8 @@ def _structural() -> Mapping[str, Mutation]:
         "name another network": _other_network,
         "take other planes": _other_shares,
         "read slopes otherwise": _other_lines,
+        "take a tree for that of all clauses": _other_sharing,
+        "name a clause twice": _clause_left_out,
     }
     changes: dict[str, Change] = {
         "change": _changed,
@@ -338,10 +362,11 @@ def _structural() -> Mapping[str, Mutation]:
         "neurons": tuple(
             field.name
             for field in dataclasses.fields(NeuronTree)
-            if field.name not in {"values", "groups", "duals", "planes", "lines"}
+            if field.name not in {"values", "groups", "duals", "planes", "lines", "common"}
         ),
         "duals": tuple(field.name for field in dataclasses.fields(Duals)),
         "planes": tuple(field.name for field in dataclasses.fields(Planes)),
+        "common": tuple(field.name for field in dataclasses.fields(Common)),
     }
     for owner, fields in arrays.items():
         for field in fields:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.proof import CheckedNetwork, InputTree, NeuronTree, Proof, read_network
+from solvers.proof import CheckedNetwork, Common, InputTree, NeuronTree, Proof, read_network
 from solvers.proof.bounds import RELU
 from solvers.proof.network import Affine, dense
 from tests.helpers import networks
@@ -82,23 +82,40 @@ class TreeBuilder:
     leaves: list[tuple[int, int]] = field(default_factory=list)
     alpha: list[Sequence[int]] = field(default_factory=list)
     gamma: list[dict[int, float]] = field(default_factory=list)
+    slopes: list[int] = field(default_factory=list)
 
     def split(self, value: int, point: float = 0.0) -> None:
         self.kind.append(1)
         self.splits.append((value, point))
 
-    def tighten(self, *bounds: tuple[int, int]) -> None:
+    def tighten(self, *bounds: tuple[int, int], alpha: Sequence[Sequence[int]] = ()) -> None:
+        """Add a tightening; a common tree has slopes for each bound, or none for adaptive ones."""
         self.kind.append(2)
         self.tightens.append(list(bounds))
+        first = len(self.alpha)
+        self.slopes += range(first, first + len(alpha)) if alpha else [-1] * len(bounds)
+        self.alpha += alpha
 
     def leaf(
-        self, row: int, alpha: Sequence[int] | None = None, gamma: dict[int, float] | None = None
+        self,
+        row: int,
+        alpha: Sequence[int] | None = None,
+        gamma: dict[int, float] | None = None,
+        kind: int = 0,
     ) -> None:
-        self.kind.append(0)
+        self.kind.append(kind)
         self.leaves.append((row, -1 if alpha is None else len(self.alpha)))
         if alpha is not None:
             self.alpha.append(alpha)
         self.gamma.append(gamma or {})
+
+    def close(self, row: int, **more: Any) -> None:  # noqa: ANN401
+        """Prove a clause in a domain of a common tree that goes on."""
+        self.leaf(row, kind=3, **more)
+
+    def common(self) -> NeuronTree:
+        """Return the one tree of all clauses."""
+        return self.tree(common=Common(np.array(self.slopes, np.int32)))
 
     def tree(self, **changes: Any) -> NeuronTree:  # noqa: ANN401
         size = sum(count for _, count in self.values)

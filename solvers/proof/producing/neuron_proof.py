@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from solvers.proof.container import BoundGroup, NeuronTree
+from solvers.proof.container import BoundGroup, Common, NeuronTree
 from solvers.proof.producing.lines import with_lines
 from solvers.proof.producing.slopes import Compact, compacted
 from solvers.proof.producing.values import Values
@@ -17,11 +19,12 @@ from solvers.search.neurons import Leaf
 from solvers.search.neurons.bounding import Bounder
 from solvers.search.neurons.clauses import ClauseRows
 from solvers.search.neurons.crossing import Terms
+from solvers.search.neurons.recording import CommonTree
 from solvers.search.neurons.split_tree import SplitTree
 
 __all__ = ["LeafTable", "TreeWriter", "proved_leaves"]
 
-_LEAF, _SPLIT, _TIGHTEN = 0, 1, 2
+_LEAF, _SPLIT, _TIGHTEN, _CLOSE = range(4)
 _EMPTY = -1
 _ADAPTIVE = -1
 _BATCH = 256
@@ -116,6 +119,8 @@ class TreeWriter:
     _tightened: list[list[tuple[int, bool]]] = field(default_factory=list)
     _leaves: list[tuple[int, int]] = field(default_factory=list)
     _gamma: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = field(default_factory=list)
+    _slopes: list[Tensor] = field(default_factory=list)
+    _places: NDArray[np.int64] | None = None
 
     def plain(self, row: int) -> None:
         """Write a clause that adaptive slopes prove.
@@ -151,21 +156,66 @@ class TreeWriter:
             if number is None:
                 self._leaf(_EMPTY, _ADAPTIVE)
                 continue
-            gamma = table.compact.gamma[number].cpu().numpy()
-            used = np.flatnonzero(gamma)
-            self._leaf(
-                first_row + int(table.row[number]),
-                int(table.compact.chosen[number]),
-                (table.columns[used], gamma[used]),
-            )
+            self._from(table, number, first_row)
+
+    def common(
+        self, tree: CommonTree, table: LeafTable, first_rows: Sequence[int], plain: Sequence[int]
+    ) -> None:
+        """Write the tree that all clauses share.
+
+        Args:
+            tree: What was kept of it; every domain is split, or all clauses are proved there.
+            table: Of the leaves.
+            first_rows: Of every clause, among all rows of the file.
+            plain: Rows that adaptive slopes prove, one for each clause that has no leaf.
+        """
+        self._places = self.values.places(tree.values)
+        waiting = [0]
+        while waiting:
+            number = waiting.pop()
+            passed = tree.passed.get(number, [])
+            if passed:
+                self._kind.append(_TIGHTEN)
+                bounds = [bound for part in passed for bound in part.bounds]
+                self._tightened.append(
+                    [(self.values.place(node, index), side) for node, index, side in bounds]
+                )
+                self._slopes += [part.slopes for part in passed]
+            for row in plain if number == 0 else ():
+                self._leaf(row, _ADAPTIVE, kind=_CLOSE)
+            leaves, halves = tree.leaves.get(number, []), tree.halves.get(number, ())
+            if not halves and any(np.isposinf(leaf.floor) for leaf in leaves):
+                self._leaf(_EMPTY, _ADAPTIVE)
+                continue
+            for place, leaf in enumerate(leaves, start=1):
+                last = place == len(leaves) and not halves
+                kind = _LEAF if last else _CLOSE
+                self._from(table, table.place[id(leaf)], first_rows[leaf.clause], kind)
+            if halves:
+                node, index, point = tree.cuts[number]
+                self._kind.append(_SPLIT)
+                self._splits.append((self.values.place(node, index), point))
+                waiting += reversed(halves)
+
+    def _from(self, table: LeafTable, number: int, first_row: int, kind: int = _LEAF) -> None:
+        """Write a leaf that a table holds."""
+        gamma = table.compact.gamma[number].cpu().numpy()
+        used = np.flatnonzero(gamma)
+        self._leaf(
+            first_row + int(table.row[number]),
+            int(table.compact.chosen[number]),
+            (table.columns[used], gamma[used]),
+            kind=kind,
+        )
 
     def _leaf(
         self,
         row: int,
         alpha: int,
         gamma: tuple[NDArray[np.int64], NDArray[np.float32]] | None = None,
+        kind: int = _LEAF,
     ) -> None:
-        self._kind.append(_LEAF)
+        self._kind.append(kind)
         self._leaves.append((row, alpha))
         nothing = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
         self._gamma.append(nothing if gamma is None else gamma)
@@ -182,6 +232,7 @@ class TreeWriter:
             narrow = table.compact.alpha
             alpha = np.zeros((len(narrow), len(self.values)), dtype=narrow.dtype)
             alpha[:, table.columns] = narrow
+        alpha, common = self._with_slopes(alpha)
         rows, slopes = _columns(self._leaves, (np.int32, np.int32))
         split, point = _columns(self._splits, (np.int32, np.float64))
         flat = [pair for pairs in self._tightened for pair in pairs]
@@ -206,7 +257,23 @@ class TreeWriter:
             gamma_value=np.concatenate(at).astype(np.int32),
             gamma=np.concatenate(sizes).astype(np.float32),
             lines=table is not None and table.lines,
+            common=common,
         )
+
+    def _with_slopes(self, alpha: NDArray[Any]) -> tuple[NDArray[Any], Common | None]:
+        """Return slopes of leaves with those of tightenings behind them, and which is whose."""
+        if self._places is None:
+            return alpha, None
+        count = sum(len(part) for part in self._slopes)
+        own = np.zeros((count, len(self.values)), dtype=alpha.dtype)
+        first = 0
+        for part in self._slopes:
+            # 255ths are exact in both types that slopes may have
+            whole = part.numpy().astype(alpha.dtype) * (np.iinfo(alpha.dtype).max // 255)
+            own[first : first + len(part), self._places[: part.shape[1]]] = whole
+            first += len(part)
+        numbers = np.arange(len(alpha), len(alpha) + count, dtype=np.int32)
+        return np.concatenate([alpha, own]), Common(numbers)
 
 
 def _columns(

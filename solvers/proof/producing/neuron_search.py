@@ -30,13 +30,18 @@ from solvers.search.neurons.bounding import Bounder
 from solvers.search.neurons.clauses import ClauseRows
 from solvers.search.neurons.crossing import Terms, first_slopes
 from solvers.search.neurons.layout import confined, layout_of, loss_known
+from solvers.search.neurons.recording import CommonTree
+from solvers.search.neurons.shrinking import shrink
 from solvers.search.neurons.split_tree import SplitTree
+from solvers.search.neurons.trunk import Trunk
 
 __all__ = ["NeuronCloser"]
 
 _FIRST_SHARE = 0.15
 """Of the time, for a search on adaptive bounds, where it is not known that more is needed."""
 _GROUP_SHARE = 0.3
+_COMMON_SHARE = 0.7
+"""Of the time, for the tree that all clauses share, where it decided."""
 _EXTRA_TIME, _EXTRA_SECONDS = 2.0, 2.0
 """What larger margins may cost: so many times what the others took, and seconds."""
 _LAG = 1.5
@@ -101,6 +106,10 @@ class NeuronCloser:
         Args:
             hard: Whether bounds with adaptive slopes are known not to suffice.
         """
+        if self._found and all(leaf.common for leaf in self._found):
+            tree = self._by_common_tree(self._improved())
+            if tree is not None:
+                return tree
         if not hard:
             found = self._closed(self._start, self._budget.share(_FIRST_SHARE))
             if found is not None:
@@ -203,6 +212,48 @@ class NeuronCloser:
             return None
         return kept.leaves
 
+    def _by_common_tree(self, footing: _Footing) -> NeuronTree | None:
+        """Grow the tree that all clauses share once more, with larger margins where it is quick."""
+        began, share = time.monotonic(), self._budget.share(_COMMON_SHARE)
+        tree = self._common_tree(footing, 0.0, share)
+        if tree is None or self._wanted <= 0:
+            return tree
+        extra = share.at_most(_EXTRA_TIME * (time.monotonic() - began) + _EXTRA_SECONDS)
+        return self._common_tree(footing, self._wanted, extra) or tree
+
+    def _common_tree(self, footing: _Footing, target: float, budget: Budget) -> NeuronTree | None:
+        """Grow a tree that the checker can follow until all margins exceed a target."""
+        folded, (matrix, _, _) = self._ground.folded, stacked_rows(self._case.specification)
+        goal, kept = target + _SLACKS[0] * self._scale, CommonTree()
+        bracket = Bracket(_raised(self._case, goal))
+        margins = clause_margins(self._rows[np.newaxis], self._owner)[0]
+        bracket.prove(margins - goal)
+        shrunk = shrink(folded, footing.bounds, torch.from_numpy(matrix).to(folded.device))
+        wanted = confined(shrunk.network, shrunk.wanted, self._ground.tensors)
+        Trunk(
+            replace(shrunk, wanted=wanted),
+            bracket,
+            self._ground.witness,
+            options=NeuronSearchOptions(falsify=False),
+            budget=budget,
+            common=kept,
+        ).run()
+        leaves = [leaf for own in kept.leaves.values() for leaf in own]
+        table = self._table(footing, leaves, target) if bracket.proved else None
+        if table is None:
+            return None
+        writer, owner = TreeWriter(self._values, self._ground.tensors), self._owner
+        open_ = {leaf.clause for leaf in leaves}
+        rows = [np.flatnonzero(owner == clause) for clause in range(self._clauses.clauses)]
+        plain = [int(own[self._rows[own].argmax()]) for own in rows]
+        writer.common(
+            kept,
+            table,
+            [self._first_row + int(own[0]) for own in rows],
+            [self._first_row + row for clause, row in enumerate(plain) if clause not in open_],
+        )
+        return writer.done(footing.groups, table)
+
     def _why(self, bracket: Bracket, budget: Budget) -> str:
         if bracket.counterexample is not None:
             return "an input comes closer to the boundary than rounding allows to tell"
@@ -211,9 +262,7 @@ class NeuronCloser:
     def _written(
         self, footing: _Footing, leaves: Sequence[Leaf], target: float
     ) -> NeuronTree | None:
-        layout = layout_of(self._ground.folded, footing.bounds, self._open)
-        bounder = Bounder(layout, self._interval, self._balls, dtype=torch.float64)
-        table = proved_leaves(bounder, self._clauses, leaves, self._values, target)
+        table = self._table(footing, leaves, target)
         if table is None:
             return None
         writer = TreeWriter(self._values, self._ground.tensors)
@@ -238,6 +287,11 @@ class NeuronCloser:
             self._ground.checked, *corners, tree, (matrix, owner), ball=ball_of(self._case.region)
         )
         return bool((bounds - offset[row] > target).all())
+
+    def _table(self, footing: _Footing, leaves: Sequence[Leaf], target: float) -> LeafTable | None:
+        layout = layout_of(self._ground.folded, footing.bounds, self._open)
+        bounder = Bounder(layout, self._interval, self._balls, dtype=torch.float64)
+        return proved_leaves(bounder, self._clauses, leaves, self._values, target)
 
     def _write_clause(
         self, writer: TreeWriter, clause: int, leaves: Sequence[Leaf], table: LeafTable

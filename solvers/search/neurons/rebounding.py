@@ -9,23 +9,31 @@ slopes and multipliers of its own (Wang et al. 2021), so that the splits of the 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from solvers.budget import Budget
-from solvers.search.neurons.bounding import Bounder
+from solvers.search.neurons.bounding import Bounder, Climb
 from solvers.search.neurons.crossing import Terms
 from solvers.search.neurons.functions import Start
 from solvers.search.neurons.influence import Sensitivity
 from solvers.search.neurons.layout import Layout, Slot
 from solvers.search.neurons.refining import behind, both_sides, start_of, tightened
 
-__all__ = ["Rebounder"]
+__all__ = ["Passes", "Rebounder"]
+
+Passes = Callable[[Tensor, Tensor], None]
+"""Told of bounds that passes improved, rows as of `both_sides`, and of their slopes, which are
+whole numbers of 255ths and have the values in front of them alone."""
 
 _CLIMBED = 3
 """A step of a climb costs as much as this many plain passes."""
 _TIMED, _TIMED_ROWS = 3, 256
+_LEVELS = 15
+"""Slopes that are told of are rounded to so many steps, which pack well."""
 
 
 class Rebounder:
@@ -65,7 +73,13 @@ class Rebounder:
         return 2 * self.values * (1 + _CLIMBED * steps) * min(took) / len(rows)
 
     def tighten(
-        self, lower: Tensor, upper: Tensor, *, steps: int, budget: Budget
+        self,
+        lower: Tensor,
+        upper: Tensor,
+        *,
+        steps: int,
+        budget: Budget,
+        seen: Passes | None = None,
     ) -> tuple[Tensor, Tensor, list[tuple[Tensor, Sensitivity]]]:
         """Bound undecided values again, layer by layer.
 
@@ -74,6 +88,8 @@ class Rebounder:
             upper: The same.
             steps: Most gradient steps of a climb.
             budget: When to stop; what is tightened by then counts.
+            seen: Told of what others need to follow: bounds are then those of rounded slopes
+                without multipliers.
 
         Returns:
             Bounds, which cross where a domain is empty, and what they depend on, layer by layer.
@@ -90,10 +106,26 @@ class Rebounder:
                 before = slot.part.start
                 found = Sensitivity.of(self._layout, climb.terms, climb.traces, before=before)
                 sensed.append((part, found))
-                lower, upper = tightened(
-                    lower, upper, part, self._bounder.lower(start, climb.terms)
-                )
+                chosen = climb.terms if seen is None else self._tidy(slot, climb)
+                value = self._bounder.lower(start, chosen)
+                if seen is not None:
+                    domain, place, side = part.unbind(1)
+                    known = torch.where(side == 0, lower[domain, place], -upper[domain, place])
+                    better = value > known
+                    told = chosen.alpha[better, :before].double() * 255
+                    seen(part[better], told.round().to(torch.uint8))
+                lower, upper = tightened(lower, upper, part, value)
         return lower, upper, sensed
+
+    def _tidy(self, slot: Slot, climb: Climb) -> Terms:
+        """Return rounded slopes, zero where none matters, and no multipliers."""
+        terms = climb.terms
+        used = (terms.lower < 0) & (terms.upper > 0) & (climb.traces.pull > 0)
+        used[:, slot.part.start :] = False
+        steps = (terms.alpha * used * _LEVELS).round() * (255 // _LEVELS)
+        # As a file holds them, in the precision of the bounds that count.
+        kind = self._bounder.exact_dtype
+        return replace(terms.to(kind), alpha=steps.to(kind) / 255, gamma=terms.gamma.to(kind) * 0)
 
     def guessed(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Return about what bounds a single pass would find; they prove nothing."""

@@ -5,8 +5,9 @@ Off, nothing is kept. On, every domain remembers which split of which domain it 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from torch import Tensor
 from solvers.search.neurons.domains import Domains
 from solvers.search.neurons.layout import Layout
 
-__all__ = ["Leaf", "LeafRecorder", "Split", "SplitLog"]
+__all__ = ["CommonTree", "Leaf", "LeafRecorder", "Passed", "Split", "SplitLog"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Leaf:
         sharp: Whether bounds in the domain were tightened where the clause can still hold, which
             nobody can follow from the splits.
         lines: Nodes whose lines were moved, and how many numbers tell of each.
+        common: Whether it is a leaf of the tree that all clauses share.
     """
 
     clause: int
@@ -69,6 +71,7 @@ class Leaf:
     gamma: Tensor
     sharp: bool = False
     lines: tuple[tuple[str, int], ...] = ()
+    common: bool = False
 
 
 class LeafRecorder(Protocol):
@@ -79,6 +82,38 @@ class LeafRecorder(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class Passed:
+    """Bounds of a domain that passes improved, in this order.
+
+    Attributes:
+        bounds: Node, flat index, and whether it is the upper bound.
+        slopes: Lower slopes of ReLUs in 255ths, one row for each; of the first values alone.
+    """
+
+    bounds: tuple[tuple[str, int, bool], ...]
+    slopes: Tensor
+
+
+@dataclass(eq=False)
+class CommonTree:
+    """The tree that all clauses share, for whoever wants to follow it. Domain 0 is the region.
+
+    Attributes:
+        values: That slopes belong to: node names and flat indices.
+        cuts: Node, flat index and point by the numbers of domains that were split.
+        halves: Numbers of their halves, the lower one first.
+        passed: By numbers of domains.
+        leaves: What is proved there, by numbers of domains; some of them are split further.
+    """
+
+    values: tuple[tuple[str, Tensor], ...] = ()
+    cuts: dict[int, tuple[str, int, float]] = field(default_factory=dict)
+    halves: dict[int, tuple[int, int]] = field(default_factory=dict)
+    passed: dict[int, list[Passed]] = field(default_factory=lambda: defaultdict(list))
+    leaves: dict[int, list[Leaf]] = field(default_factory=lambda: defaultdict(list))
+
+
 class SplitLog:
     """Remembers how domains came about, by their numbers.
 
@@ -87,6 +122,7 @@ class SplitLog:
         kept: Which values of a node the layout's network has, by name; all where it is missing.
         recorder: Receives the leaves.
         sharp: Whether bounds are tightened before domains are split.
+        common: Takes the whole tree, where all clauses share it.
     """
 
     def __init__(
@@ -96,8 +132,10 @@ class SplitLog:
         recorder: LeafRecorder,
         *,
         sharp: bool = False,
+        common: CommonTree | None = None,
     ) -> None:
         self._layout, self._recorder, self._sharp = layout, recorder, sharp
+        self._common = common
         self._start: dict[int, tuple[Split, ...]] = {}
         self._origin: dict[int, tuple[int, int, float, bool]] = {}
         self._tightened: dict[int, tuple[tuple[str, int, bool], ...]] = {}
@@ -105,6 +143,8 @@ class SplitLog:
             (name, kept[name][indices] if name in kept else indices)
             for name, indices in ((slot.node.name, slot.indices) for slot in layout.slots)
         )
+        if common is not None:
+            common.values = self._values
 
     @cached_property
     def _lines(self) -> tuple[tuple[str, int], ...]:
@@ -122,6 +162,27 @@ class SplitLog:
         places, at = values.repeat(2).tolist(), points.repeat(2).tolist()
         for position, (number, parent) in enumerate(rows):
             self._origin[number] = (parent, places[position], at[position], position >= count)
+        if self._common is not None:
+            numbers = children.number.tolist()
+            for place, parent in enumerate(parents.tolist()):
+                self._common.cuts[parent] = (*self._value(places[place]), at[place])
+                self._common.halves[parent] = numbers[place], numbers[count + place]
+
+    def passed(self, number: Tensor, rows: Tensor, slopes: Tensor) -> None:
+        """Remember passes that improved bounds of domains all clauses share.
+
+        Args:
+            number: Of each domain.
+            rows: Domain, value and side of each bound, shape `(rows, 3)`.
+            slopes: Of each, in 255ths.
+        """
+        assert self._common is not None  # noqa: S101  others are not told
+        for domain in sorted(set(rows[:, 0].tolist())):
+            own = rows[:, 0] == domain
+            bounds = tuple(
+                (*self._value(value), bool(side)) for _, value, side in rows[own].tolist()
+            )
+            self._common.passed[int(number[domain])].append(Passed(bounds, slopes[own].cpu()))
 
     def refined(self, domains: Domains, lower: Tensor, upper: Tensor) -> None:
         """Remember which bounds of fresh domains passes improved.
@@ -145,20 +206,23 @@ class SplitLog:
         moved = domains.alpha.shape[2] > self._layout.size
         lines = self._lines if moved else ()
         for position in range(len(domains)):
-            self._recorder.record(
-                Leaf(
-                    int(domains.clause[position]),
-                    self._splits(int(domains.number[position])),
-                    float(domains.floor[position]),
-                    self._values,
-                    domains.lower[position].clone(),
-                    domains.upper[position].clone(),
-                    domains.alpha[position].clone(),
-                    domains.gamma[position].clone(),
-                    self._sharp,
-                    lines,
-                )
+            number = int(domains.number[position])
+            leaf = Leaf(
+                int(domains.clause[position]),
+                self._splits(number),
+                float(domains.floor[position]),
+                self._values,
+                domains.lower[position].clone(),
+                domains.upper[position].clone(),
+                domains.alpha[position].clone(),
+                domains.gamma[position].clone(),
+                self._sharp,
+                lines,
+                self._common is not None,
             )
+            if self._common is not None:
+                self._common.leaves[number].append(leaf)
+            self._recorder.record(leaf)
 
     def _splits(self, number: int) -> tuple[Split, ...]:
         found: list[Split] = []

@@ -36,8 +36,8 @@ from solvers.search.neurons.leaves import LeafSolver
 from solvers.search.neurons.options import NeuronSearchOptions
 from solvers.search.neurons.pace import Effort
 from solvers.search.neurons.prospect import Prospect
-from solvers.search.neurons.rebounding import Rebounder
-from solvers.search.neurons.recording import Leaf, SplitLog
+from solvers.search.neurons.rebounding import Passes, Rebounder
+from solvers.search.neurons.recording import CommonTree, Leaf, SplitLog
 from solvers.search.neurons.shrinking import Shrunk
 from solvers.search.neurons.stems import Stems, Waiting
 
@@ -79,6 +79,9 @@ class Trunk:
         options: How to work.
         budget: When to stop.
 
+        common: Keeps the tree for a proof, or None. What it keeps, others can follow: bounds
+            inside the network are those of passes without multipliers, each of which it is told.
+
     Attributes:
         bounded: Domains bounded so far.
     """
@@ -91,6 +94,7 @@ class Trunk:
         *,
         options: NeuronSearchOptions,
         budget: Budget,
+        common: CommonTree | None = None,
     ) -> None:
         self._bracket, self._options, self._budget = bracket, options, budget
         case, network = bracket.case, shrunk.network
@@ -114,8 +118,11 @@ class Trunk:
         )
         self._held = _Held()
         self._log = None
-        if options.recorder is not None:
-            self._log = SplitLog(self._layout, shrunk.kept, self._held, sharp=True)
+        self._common = common
+        if options.recorder is not None or common is not None:
+            self._log = SplitLog(
+                self._layout, shrunk.kept, self._held, sharp=True, common=common or CommonTree()
+            )
         rows = 2 * self._rebounder.values + self._clauses.clauses * self._clauses.rows
         self._size = min(_MOST, max(1, _SENSED_BYTES // (2 * rows * size * 12)))
         # The least bound of every clause's domains that need no more, or cannot get more, work.
@@ -154,6 +161,8 @@ class Trunk:
         )
         if not relus or not known or self._rebounder.values == 0:
             return False
+        if self._common is not None:
+            return True  # it paid before
         try:
             seconds = self._rebounder.seconds(self._steps)
         except StoppedError:
@@ -170,7 +179,7 @@ class Trunk:
         prospect = Prospect(self._budget.remaining_seconds)
         self._settle(self._bounded(self._root(), self._steps))
         root = max(-self._bracket.lower, np.finfo(np.float64).tiny)
-        if not self._bracket.decided and not self._indirect:
+        if not self._bracket.decided and not self._indirect and self._common is None:
             return None
         while not self._bracket.decided:
             stop, spent = self._budget.stop_reason, time.perf_counter() - began
@@ -182,7 +191,7 @@ class Trunk:
                 known = (self._bracket.lower, self._bracket.upper)
                 progress(SearchProgress(*known, self.bounded, len(self._waiting), spent))
             missing, depth = self._waiting.missing()
-            if not prospect.good(
+            if self._common is None and not prospect.good(
                 missing,
                 depth,
                 root=root,
@@ -231,7 +240,7 @@ class Trunk:
         """Bound values and margins of domains, and find what to split next."""
         before = stems.floor
         lower, upper, inner = self._rebounder.tighten(
-            stems.lower, stems.upper, steps=steps, budget=self._budget
+            stems.lower, stems.upper, steps=steps, budget=self._budget, seen=self._seen(stems)
         )
         empty = (lower > upper).any(1, keepdim=True)
         stems = replace(
@@ -247,6 +256,13 @@ class Trunk:
         new = ((before <= 0) & (stems.floor > 0)).nonzero(as_tuple=True)
         self._close(stems, *new)
         return stems
+
+    def _seen(self, stems: Stems) -> Passes | None:
+        """Return what keeps passes of domains for a proof, if one is wanted."""
+        log = self._log
+        if self._common is None or log is None:
+            return None
+        return lambda part, alpha: log.passed(stems.number, part, alpha)
 
     def _margins(
         self,

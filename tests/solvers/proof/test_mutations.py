@@ -24,7 +24,13 @@ from tests.helpers.adversarial import Trap
 from tests.helpers.duals import bounded
 from tests.helpers.proof_mutations import flipped, mutated
 from tests.helpers.rational import Layer, exact_margin_of
-from tests.solvers.proof.support import BY_PLANES, layers_of, proved_by_planes
+from tests.solvers.proof.support import (
+    BY_COMMON_TREE,
+    BY_PLANES,
+    layers_of,
+    proved_by_common_tree,
+    proved_by_planes,
+)
 
 COUNT = int(os.environ.get("TIGHTROPE_MUTATIONS", "400"))
 
@@ -53,7 +59,7 @@ def problem_of(layers: tuple[Layer, ...], generator: np.random.Generator) -> Pro
 
 @pytest.fixture(scope="module")
 def proofs() -> list[Proved]:
-    """Proofs by boxes, by splits inside the network, by dual matrices and by planes."""
+    """Proofs by boxes, by splits inside the network, by dual matrices, planes and common trees."""
     found = []
     patch = pytest.MonkeyPatch()
     for seed in range(6):
@@ -70,6 +76,11 @@ def proofs() -> list[Proved]:
         found.append(Proved(network, layers, outcome.content))
     for seed in BY_PLANES:
         trap, layers, content = proved_by_planes(seed)
+        found.append(Proved(trap.network, layers, content))
+    for seed in BY_COMMON_TREE:
+        generator = np.random.default_rng(seed)
+        layers = layers_of(generator)
+        trap, content = proved_by_common_tree(layers, problem_of(layers, generator))
         found.append(Proved(trap.network, layers, content))
     return [*found, *(by_duals(seed) for seed in range(3))]
 
@@ -112,8 +123,9 @@ def test_proofs_of_all_kinds_are_changed(proofs: list[Proved], tmp_path: Path) -
         kinds.add((len(proof.trees) > 0, len(proof.tree.dimension) > 1))
         kinds.update(("split", bool((tree.kind == 1).any())) for tree in proof.trees)
         kinds.update(("duals", tree.duals is not None) for tree in proof.trees)
+        kinds.update(("common", bool((t.kind == 3).any())) for t in proof.trees if t.common)
         kinds.update(("planes", len(t.groups) > 0) for t in proof.trees if t.planes is not None)
-    wanted = {(True, False), (False, True), ("split", True), ("duals", True)}
+    wanted = {(True, False), (False, True), ("split", True), ("duals", True), ("common", True)}
     assert wanted | {("planes", True), ("planes", False)} <= kinds
 
 

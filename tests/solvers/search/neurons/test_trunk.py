@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from models.fold import fold_affine
 from models.network import Network
@@ -26,6 +27,8 @@ from solvers.search.neurons.crossing import Traces
 from solvers.search.neurons.influence import Sensitivity, influences
 from solvers.search.neurons.prospect import Prospect
 from solvers.search.neurons.rebounding import Rebounder
+from solvers.search.neurons.recording import CommonTree, Passed
+from solvers.search.neurons.refining import tightened
 from solvers.search.neurons.shrinking import shrink
 from solvers.search.neurons.split_tree import SplitTree
 from solvers.search.neurons.stems import Stems, Waiting
@@ -63,7 +66,12 @@ class Leaves:
 
 
 def trunk_of(
-    network: Network, case: Case, *, budget: Budget | None = None, recorder: Leaves | None = None
+    network: Network,
+    case: Case,
+    *,
+    budget: Budget | None = None,
+    recorder: Leaves | None = None,
+    common: CommonTree | None = None,
 ) -> tuple[Trunk, Bracket]:
     """Return the tree over a case, from CROWN's bounds on."""
     folded, bracket = fold_affine(network.to(torch.float64)), Bracket(case)
@@ -72,7 +80,9 @@ def trunk_of(
     shrunk = shrink(folded, crown_bounds(folded, case.region), rows)
     options = NeuronSearchOptions(recorder=recorder)
     limit = Budget.of_seconds(20.0) if budget is None else budget
-    return Trunk(shrunk, bracket, witness_of(network), options=options, budget=limit), bracket
+    witness = witness_of(network)
+    trunk = Trunk(shrunk, bracket, witness, options=options, budget=limit, common=common)
+    return trunk, bracket
 
 
 def segment(generator: np.random.Generator) -> Box:
@@ -231,8 +241,54 @@ def test_leaves_of_proved_clauses_cover_the_region() -> None:
     for clause in (0, 1):
         tree = SplitTree.of([leaf for leaf in kept.leaves if leaf.clause == clause])
         assert tree is not None
-    assert all(leaf.sharp and leaf.floor > 0 for leaf in kept.leaves)
+    assert all(leaf.sharp and leaf.common and leaf.floor > 0 for leaf in kept.leaves)
     assert max(len(leaf.splits) for leaf in kept.leaves) > 0
+
+
+def bounded_by(trunk: Trunk, passed: Passed, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+    """Return bounds of a domain after passes with the slopes kept of them, and no multipliers."""
+    rebounder, values = trunk._rebounder, places_of(trunk)
+    slot = next(s for s in rebounder._slots if s.node.name == passed.bounds[0][0])
+    rows = torch.tensor([[0, values.index((n, i)), int(up)] for n, i, up in passed.bounds])
+    terms = rebounder._terms(lower, upper, rows).to(torch.float64)
+    terms.alpha.zero_()
+    terms.alpha[:, : passed.slopes.shape[1]] = passed.slopes.double() / 255
+    found = trunk._bounder.lower(rebounder._start(slot, rows), terms)
+    return tightened(lower, upper, rows, found)
+
+
+def places_of(trunk: Trunk) -> list[tuple[str, int]]:
+    """Return node and flat index of every value; the network is as it was kept."""
+    assert trunk._log is not None
+    return [(name, index) for name, own in trunk._log._values for index in own.tolist()]
+
+
+def test_a_tree_that_is_kept_can_be_followed_from_its_slopes_alone() -> None:
+    network, case = hard_case()
+    kept = CommonTree()
+    trunk, bracket = trunk_of(network, case, common=kept)
+    assert trunk.run() is SearchStatus.DECIDED
+    assert bracket.proved
+    waiting = [(0, trunk._layout.lower.unsqueeze(0), trunk._layout.upper.unsqueeze(0))]
+    leaves = 0
+    while waiting:
+        number, lower, upper = waiting.pop()
+        for passed in kept.passed.get(number, []):
+            lower, upper = bounded_by(trunk, passed, lower, upper)
+        empty = bool((lower > upper).any())
+        for leaf in kept.leaves.get(number, []):
+            leaves += 1
+            assert math.isinf(leaf.floor) == empty
+            assert empty or bool((leaf.lower <= lower[0] + 1e-5).all())
+            assert empty or bool((leaf.upper >= upper[0] - 1e-5).all())
+        if number in kept.halves:
+            node, index, point = kept.cuts[number]
+            at = places_of(trunk).index((node, index))
+            below, above = upper.clone(), lower.clone()
+            below[0, at] = above[0, at] = point
+            first, second = kept.halves[number]
+            waiting += [(first, lower, below), (second, above, upper)]
+    assert leaves == sum(map(len, kept.leaves.values())) > 2
 
 
 @pytest.mark.parametrize("cancelled", [False, True])
