@@ -15,6 +15,7 @@ relaxed jointly, Singh et al. 2019, kPoly).
 from __future__ import annotations
 
 import itertools
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,7 +32,14 @@ from solvers.bounds.margins import Bounds, Margins, rounding_allowance
 from solvers.bounds.rules import Slopes
 from solvers.budget import Budget
 
-__all__ = ["has_windows", "window_margins"]
+__all__ = [
+    "WindowRow",
+    "first_layer",
+    "has_windows",
+    "window_inputs",
+    "window_margins",
+    "window_rows",
+]
 
 _MOST_INPUTS = 9
 """Of a window; each is halved, so that cells are 2 to that power."""
@@ -47,6 +55,38 @@ _RATE = 0.06
 def has_windows(scene: Scene) -> bool:
     """Return whether a network begins with windows that are small enough."""
     return _first(scene) is not None
+
+
+def first_layer(scene: Scene) -> Node | None:
+    """Return the convolution whose windows these are, None where there is none."""
+    relu = _first(scene)
+    return None if relu is None else scene.network.graph.node(relu.inputs[0])
+
+
+class WindowRow(NamedTuple):
+    """What the climb of one margin came to.
+
+    Attributes:
+        place: Which margin.
+        lower: The best bound.
+        slopes: That gave it, shape `(windows, kernel's places)`: 0 for windows that are not read.
+    """
+
+    place: int
+    lower: Tensor
+    slopes: Tensor
+
+
+def window_inputs(scene: Scene) -> Tensor:
+    """Return which inputs windows read, shape `(windows, kernel's places)`, −1 beyond the edge."""
+    layer = first_layer(scene)
+    assert layer is not None  # noqa: S101  asked before
+    lower = scene.entry.region.lower[0]
+    numbers = torch.arange(1, lower.numel() + 1, dtype=torch.float64).reshape(lower.shape)
+    operator = layer.operator
+    assert isinstance(operator, Convolution)  # noqa: S101  asked before
+    shape = _unfolding(operator, operator.weight.resolve(scene.network.parameters))
+    return functional.unfold(numbers, **shape)[0].T.long() - 1
 
 
 def window_margins(
@@ -65,7 +105,31 @@ def window_margins(
         Shape `(rows,)`, −∞ where a margin is not wanted, or there was no time.
     """
     found = torch.full_like(margins.offset[0], -torch.inf)
-    relu = _first(scene)
+    for row in window_rows(scene, margins, bounds, budget, wanted):
+        found[row.place] = row.lower
+    return found
+
+
+def window_rows(
+    scene: Scene,
+    margins: Margins,
+    bounds: Bounds,
+    budget: Budget,
+    wanted: Tensor,
+    *,
+    enough: float = 0.0,
+) -> list[WindowRow]:
+    """Return what `window_margins` bounds margins by, with the slopes of windows.
+
+    Args:
+        scene: As there.
+        margins: As there.
+        bounds: As there.
+        budget: As there.
+        wanted: As there.
+        enough: What each margin is to exceed.
+    """
+    relu, found = _first(scene), list[WindowRow]()
     if relu is None or budget.exhausted:
         return found
     output, shape = scene.network.graph.output, scene.network.output_shape
@@ -89,7 +153,9 @@ def window_margins(
         for row, place in enumerate(index.tolist()):
             if budget.exhausted:
                 break
-            found[place] = _Climb(scene, layer, weights[row]).best(fixed[row], added[row], budget)
+            climb = _Climb(scene, layer, weights[row])
+            best, slopes = climb.best(fixed[row] - enough, added[row], budget)
+            found.append(WindowRow(place, best + enough, slopes))
     return found
 
 
@@ -117,6 +183,16 @@ def _first(scene: Scene) -> Node | None:
     return relu
 
 
+def _unfolding(operator: Convolution, weight: Tensor) -> dict[str, Any]:
+    """Return how a convolution's windows are cut out of an image."""
+    return {
+        "kernel_size": tuple(weight.shape[2:]),
+        "stride": operator.stride,
+        "padding": operator.padding,
+        "dilation": operator.dilation,
+    }
+
+
 class _Climb:
     """The ascent of the slopes of one margin.
 
@@ -132,12 +208,7 @@ class _Climb:
         weight, bias = operator.weight.resolve(parameters), operator.bias
         self._weight = weight.flatten(1)
         self._bias = weight.new_zeros(len(weight)) if bias is None else bias.resolve(parameters)
-        self._shape = {
-            "kernel_size": tuple(weight.shape[2:]),
-            "stride": operator.stride,
-            "padding": operator.padding,
-            "dilation": operator.dilation,
-        }
+        self._shape = _unfolding(operator, weight)
         self._box = Interval(scene.entry.region.lower[0], scene.entry.region.upper[0])
         # Positions that a margin does not read have no cells, but one has in any case.
         read = (channels != 0).any(0)
@@ -148,8 +219,8 @@ class _Climb:
         self._lower, self._upper = self._windows(self._box.lower), self._windows(self._box.upper)
         self._cells()
 
-    def best(self, constant: Tensor, added: Tensor, budget: Budget) -> Tensor:
-        """Climb until the margin is positive; return the best bound.
+    def best(self, constant: Tensor, added: Tensor, budget: Budget) -> tuple[Tensor, Tensor]:
+        """Climb until the margin is positive; return the best bound and its slopes.
 
         Args:
             constant: Added to the windows' bounds.
@@ -159,16 +230,17 @@ class _Climb:
         slopes = self._slope.mean(1)
         rate = _RATE * self._slope.abs().mean()
         mean, square = torch.zeros_like(slopes), torch.zeros_like(slopes)
-        best = constant.new_full((), -torch.inf)
+        best, chosen = constant.new_full((), -torch.inf), slopes
         for step in range(1, _STEPS + 1):
             value, move = self._bound(slopes, constant, added)
-            best = torch.fmax(best, value)
+            if value > best:
+                best, chosen = value, slopes
             if float(best) > 0 or budget.exhausted:
                 break
             mean, square = 0.9 * mean + 0.1 * move, 0.99 * square + 0.01 * move * move
             ahead = (mean / (1 - 0.9**step)) / ((square / (1 - 0.99**step)).sqrt() + 1e-12)
             slopes = slopes + (1 - (step - 1) / _STEPS) * rate * ahead
-        return best
+        return best, self._every(chosen)
 
     def _windows(self, image: Tensor) -> Tensor:
         """Return the inputs of every window that is read, shape `(windows, inputs)`."""
@@ -177,10 +249,14 @@ class _Climb:
 
     def _image(self, windows: Tensor) -> Tensor:
         """Add up what windows say of each input: the transpose of `_windows`."""
+        size = tuple(self._box.lower.shape[-2:])
+        return functional.fold(self._every(windows).T.unsqueeze(0), size, **self._shape)
+
+    def _every(self, windows: Tensor) -> Tensor:
+        """Return numbers of windows that are read among those of all, 0 for the others."""
         every = windows.new_zeros(self._positions, windows.shape[1])
         every[self._read] = windows
-        size = tuple(self._box.lower.shape[-2:])
-        return functional.fold(every.T.unsqueeze(0), size, **self._shape)
+        return every
 
     def _cells(self) -> None:
         """Put linear functions below the sum of each window, one in each cell."""

@@ -96,7 +96,7 @@ def have_windows(run: Run) -> bool:
 
 def windows(run: Run, budget: Budget) -> None:
     """Bound open rows with the neurons of each window of the first layer taken together."""
-    began, tried = time.perf_counter(), run.open
+    began, tried, before = time.perf_counter(), run.open, run.open_places
     assert run.ladder is not None  # noqa: S101  asked before
     for position, bracket in enumerate(tried):
         batch = CaseBatch(run.network, [bracket.case], watch=run.budget)
@@ -106,6 +106,8 @@ def windows(run: Run, budget: Budget) -> None:
         except StoppedError:
             break
         bracket.prove(lowers)
+    if run.trace is not None:
+        run.trace.by_windows |= before - run.open_places
     run.note("windows", began)
 
 

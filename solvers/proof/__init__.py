@@ -13,6 +13,7 @@ from solvers.proof.container import (
     Proof,
     ProofError,
     ProofFormatError,
+    Windows,
     read_proof,
 )
 from solvers.proof.network import CheckedNetwork
@@ -40,6 +41,7 @@ __all__ = [
     "ProofError",
     "ProofFormatError",
     "UnsupportedProofError",
+    "Windows",
     "bound_boxes",
     "check_proof",
     "core_words",

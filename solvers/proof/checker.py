@@ -3,9 +3,8 @@
 A case says: no input of a region makes all rows C y ≤ d of any of its clauses true. Its region is
 cut into boxes; in every box, for every clause, some row of C y − d is bounded away from zero.
 
-This file, `bounds.py` and `network.py` have to be right for a proof to be right, with the parts
-that its result names. `container.py` and `onnx_file.py` read files, or refuse them. What is
-accepted is what the proof states; `asked.py` compares that with what somebody wants to know.
+This file, `bounds.py` and `network.py` have to be right, with the parts that a result names, and
+`container.py` and `onnx_file.py`, which read files. `asked.py` compares statement and question.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ __all__ = [
     "Proof",
     "ProofError",
     "ProofFormatError",
+    "Windows",
     "arrays_of",
     "check_tree",
     "read_proof",
@@ -47,7 +48,7 @@ MAX_BYTES = 1 << 30
 MAX_MANIFEST_BYTES, MAX_MEMBERS = 16 << 20, 100_000
 
 Array = NDArray[Any]
-SLOPES, NUMBERS = "|u1 <u2", "<f4 <f8"
+SLOPES, NUMBERS, SHORT = "|u1 <u2", "<f4 <f8", "<f2 <f4"
 
 
 class ProofError(Exception):
@@ -190,6 +191,21 @@ class Common:
 
 
 @dataclass(frozen=True, eq=False)
+class Windows:
+    """What some leaves bound ReLUs of a first layer together by.
+
+    Attributes:
+        tensor: ONNX name of what these ReLUs read.
+        leaf: Which leaves, ascending.
+        slope: Of every input of every window, one row for each leaf.
+    """
+
+    tensor: str
+    leaf: Array = field(metadata=_array("<i4", "windowed", "window_leaf"))
+    slope: Array = field(metadata=_array(SHORT, "windowed window_inputs", "window_slope"))
+
+
+@dataclass(frozen=True, eq=False)
 class NeuronTree:
     """How one box is closed by splits of values inside the network.
 
@@ -213,6 +229,7 @@ class NeuronTree:
         planes: That some passes take in place of lines above ReLUs, or None.
         lines: Whether slopes of leaves are those of curves as well, as in `BoundGroup`.
         common: Where one tree is that of all clauses, or None.
+        windows: That some leaves take in place of lines of ReLUs, or None.
     """
 
     values: tuple[tuple[str, int], ...]
@@ -234,6 +251,7 @@ class NeuronTree:
     planes: Planes | None = None
     lines: bool = False
     common: Common | None = None
+    windows: Windows | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -321,6 +339,11 @@ def check_tree(tree: NeuronTree, name: str) -> None:
         slopes = tree.common.slopes
         known = ((slopes >= -1) & (slopes < len(tree.alpha))).all()
         _form(name, known, "a tightening by slopes that it does not hold")
+    if tree.windows is not None:
+        leaf = tree.windows.leaf.astype(np.int64)
+        known = ((leaf >= 0) & (leaf < len(tree.leaf_row))).all() and (np.diff(leaf) > 0).all()
+        _form(name, known, "windows of leaves that it does not have, or that are out of order")
+        _form(name, np.isfinite(tree.windows.slope).all(), "a slope of a window that is not finite")
 
 
 def _check_duals(duals: Duals, name: str) -> None:
@@ -391,7 +414,7 @@ class _Reader:
         return Proof(**named, **arrays)
 
     def _tree(self, number: int, entry: object) -> NeuronTree:
-        lacking = {"duals": False, "planes": 0, "lines": False, "common": False}
+        lacking = {"duals": False, "planes": 0, "lines": False, "common": False, "windows": ""}
         named = {**lacking, **entry} if isinstance(entry, dict) else entry
         kinds: dict[str, type] = {name: type(usual) for name, usual in lacking.items()}
         kinds |= {"values": list, "bounds": list}
@@ -399,7 +422,7 @@ class _Reader:
         for value in parts["values"]:
             named = _fields(value, f"values of tree {number}", tensor=str, count=int)
             values.append((named["tensor"], _whole(named["count"], "count")))
-        classes = NeuronTree, Duals, Planes, Common
+        classes = NeuronTree, Duals, Planes, Common, Windows
         own = [member for one in classes for member in arrays_of(one)]
         for axis in {axis for _, entry in own for axis in entry.metadata["axes"]}:
             self._sizes.pop(axis, None)  # each tree has sizes of its own
@@ -413,6 +436,9 @@ class _Reader:
             arrays["planes"] = Planes(**self._arrays(f"n{number}/", Planes))
         if parts["common"]:
             arrays["common"] = Common(**self._arrays(f"n{number}/", Common))
+        if parts["windows"]:
+            held = self._arrays(f"n{number}/", Windows)
+            arrays["windows"] = Windows(parts["windows"], **held)
         return NeuronTree(tuple(values), tuple(groups), **arrays, lines=parts["lines"])
 
     def _group(self, where: str, entry: object) -> BoundGroup:

@@ -50,8 +50,8 @@ class Part:
         name: In words.
         operators: How nodes become steps, by operator.
         balls: Puts boxes of a case into its ball.
-        splits: Gives rows and bounds of leaves of a box that values inside the network split, and
-            how many more are empty; it is told how to ask for `duals`, which bound a row of one.
+        splits: Gives rows and bounds of leaves of a box, and how many more are empty; is told how
+            to ask for `duals`, which bound a row of one, and `windows`, which cross first layers.
         watch: What is told of all leaves: bounds, rows that are positive, and their margins.
     """
 
@@ -60,6 +60,7 @@ class Part:
     balls: Callable[[Region, Balls, int], Region] | None = None
     splits: Callable[[Enclosure, Proof, int, slice, Callable[[str], Any]], Leaves] | None = None
     duals: Callable[[Enclosure, Any, Duals, int, Array], float] | None = None
+    windows: Callable[[Enclosure, Any, str], Any] | None = None
     watch: Callable[[Enclosure, Array, Array], None] | None = None
 
 

@@ -118,6 +118,8 @@ class _Check:
 
     def _neurons(self, known: Domain, rows: Indices, number: int) -> None:
         tree = self._proof.trees[number]
+        if tree.windows is not None:
+            raise UnsupportedProofError(f"tree {number}: windows have no rule in exact arithmetic")
         values = _parts(self._exact.network, tree)
         place, passes = _Places(values).of, 0
         for group in tree.groups:

@@ -70,6 +70,7 @@ def _manifest(proof: Proof) -> dict[str, object]:
                 **({} if tree.planes is None else {"planes": len(tree.planes.user)}),
                 **({"lines": True} if tree.lines else {}),
                 **({} if tree.common is None else {"common": True}),
+                **({} if tree.windows is None else {"windows": tree.windows.tensor}),
             }
             for tree in proof.trees
         ],
@@ -94,6 +95,8 @@ def _members(proof: Proof) -> Iterator[tuple[str, NDArray[Any]]]:
             parts.append((f"n{number}/", neurons.planes))
         if neurons.common is not None:
             parts.append((f"n{number}/", neurons.common))
+        if neurons.windows is not None:
+            parts.append((f"n{number}/", neurons.windows))
         parts += [(f"n{number}/b{place}/", group) for place, group in enumerate(neurons.groups)]
     for where, part in parts:
         for name, entry in arrays_of(type(part)):

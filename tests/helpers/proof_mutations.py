@@ -22,6 +22,7 @@ from solvers.proof.container import (
     Planes,
     Proof,
     ProofFormatError,
+    Windows,
 )
 from solvers.proof.writing import write_proof
 
@@ -168,6 +169,26 @@ def _other_shares(proof: Proof, generator: Generator) -> Proof | None:
         case _:
             new = None
     return _with_tree(proof, place, replace(proof.trees[place], planes=new))
+
+
+def _other_windows(proof: Proof, generator: Generator) -> Proof | None:
+    """Take other slopes for all windows of a tree, windows of something else, or none at all."""
+    places = [k for k, tree in enumerate(proof.trees) if tree.windows is not None]
+    if not places:
+        return None
+    place = int(generator.choice(places))
+    windows = proof.trees[place].windows
+    assert windows is not None
+    match int(generator.integers(3)):
+        case 0:
+            shift = generator.normal(size=windows.slope.shape) * 10.0 ** generator.uniform(-6, 1)
+            slope = (windows.slope + shift).astype(windows.slope.dtype)
+            new: Windows | None = replace(windows, slope=slope)
+        case 1:
+            new = replace(windows, tensor=str(generator.choice(["x", "z1", "a0", "y"])))
+        case _:
+            new = None
+    return _with_tree(proof, place, replace(proof.trees[place], windows=new))
 
 
 def _other_lines(proof: Proof, generator: Generator) -> Proof | None:
@@ -347,6 +368,7 @@ def _structural() -> Mapping[str, Mutation]:
         "change a group of bounds": _group_changed,
         "name another network": _other_network,
         "take other planes": _other_shares,
+        "take other windows": _other_windows,
         "read slopes otherwise": _other_lines,
         "take a tree for that of all clauses": _other_sharing,
         "name a clause twice": _clause_left_out,
@@ -362,11 +384,13 @@ def _structural() -> Mapping[str, Mutation]:
         "neurons": tuple(
             field.name
             for field in dataclasses.fields(NeuronTree)
-            if field.name not in {"values", "groups", "duals", "planes", "lines", "common"}
+            if field.name
+            not in {"values", "groups", "duals", "planes", "lines", "common", "windows"}
         ),
         "duals": tuple(field.name for field in dataclasses.fields(Duals)),
         "planes": tuple(field.name for field in dataclasses.fields(Planes)),
         "common": tuple(field.name for field in dataclasses.fields(Common)),
+        "windows": ("leaf", "slope"),
     }
     for owner, fields in arrays.items():
         for field in fields:

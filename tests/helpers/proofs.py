@@ -119,7 +119,7 @@ class TreeBuilder:
 
     def tree(self, **changes: Any) -> NeuronTree:  # noqa: ANN401
         size = sum(count for _, count in self.values)
-        index = np.concatenate([np.arange(count) for _, count in self.values])
+        index = np.concatenate([np.zeros(0), *(np.arange(count) for _, count in self.values)])
         flat = [bound for bounds in self.tightens for bound in bounds]
         pairs = [pair for gamma in self.gamma for pair in gamma.items()]
         fields: dict[str, Any] = {
@@ -134,7 +134,7 @@ class TreeBuilder:
             "tighten_side": np.array([s for _, s in flat], np.uint8),
             "leaf_row": np.array([row for row, _ in self.leaves], np.int32),
             "leaf_alpha": np.array([a for _, a in self.leaves], np.int32),
-            "alpha": np.array(self.alpha, np.uint8).reshape(-1, size),
+            "alpha": np.array(self.alpha, np.uint8).reshape(len(self.alpha), size),
             "gamma_start": np.cumsum([0, *map(len, self.gamma)]).astype(np.int64),
             "gamma_value": np.array([v for v, _ in pairs], np.int32),
             "gamma": np.array([g for _, g in pairs], np.float32),

@@ -35,6 +35,7 @@ from solvers.proof.parts.smooth import SMOOTH
 from solvers.proof.parts.softmax import SOFTMAX
 from solvers.proof.parts.splits import SPLITS
 from solvers.proof.parts.sums import SUMS
+from solvers.proof.parts.windows import WINDOWS
 from solvers.proof.stated import CheckResult
 
 __all__ = ["CORE", "PARTS", "READERS", "check_proof", "core_words", "read_network"]
@@ -62,6 +63,7 @@ _TABLE: Mapping[str, Part] = {
     "softmax": SOFTMAX,
     "shapes": SHAPES,
     "semidefinite": SEMIDEFINITE,
+    "windows": WINDOWS,
 }
 """By the file that a part stands in; the last one that knows an operator counts."""
 PARTS: Sequence[Part] = tuple(_TABLE.values())

@@ -21,7 +21,7 @@ from solvers.proof.checker import HELD_VALUES, Box, halves
 from solvers.proof.container import BoundGroup, NeuronTree, check_tree, require
 from solvers.proof.network import CheckedNetwork
 from solvers.proof.parts.lines import chosen_lines
-from solvers.proof.parts.planes import PlaneTable
+from solvers.proof.parts.planes import Cross, PlaneTable
 
 __all__ = ["Walk", "apply_groups", "columns_of"]
 
@@ -120,6 +120,9 @@ class Walk:
         check_tree(tree, name)
         self._parts = columns_of(enclosure.network, tree.values, tree.index)
         self._planes = PlaneTable(enclosure.network, tree.planes, self._parts, name)
+        self._windows: Callable[[Integers, Cross], Cross] = lambda _, cross: cross
+        if tree.windows is not None:
+            self._windows = known("windows")(enclosure, tree.windows, name)
         self._passes = apply_groups(enclosure, tree.groups, self._parts, self._planes)
         self._whole = self._columns(enclosure)
         self._nodes = iter(tree.kind.tolist())
@@ -167,7 +170,8 @@ class Walk:
             part = slice(tree.gamma_start[number], tree.gamma_start[number + 1])
             factors[place, tree.gamma_value[part]] = tree.gamma[part]
         network, parts = self._enclosure.network, self._parts
-        slopes, cross = self._slopes(alpha, parts), self._planes.cross(self._passes + leaf)
+        slopes = self._slopes(alpha, parts)
+        cross = self._windows(leaf, self._planes.cross(self._passes + leaf))
         if tree.lines:
             cross = chosen_lines(slopes, cross)
         choices = Choices(slopes, spread(factors, parts, network.sizes, 0.0), cross)

@@ -28,6 +28,7 @@ from solvers.proof.producing.ground import Ground, ball_of
 from solvers.proof.producing.neuron_search import NeuronCloser
 from solvers.proof.producing.plane_proof import PlaneCloser
 from solvers.proof.producing.trace import Trace
+from solvers.proof.producing.window_proof import WindowCloser
 from solvers.proof.stated import CheckResult
 from solvers.proof.writing import write_proof
 from solvers.search.boxes import suits_boxes
@@ -213,18 +214,12 @@ class _Work:
         return ~(margins > 0)
 
     def _closed(self, place: int, case: Case, first_row: int) -> tuple[BoxTree, int] | str:
-        """Close one case by planes, by boxes or by splits inside the network."""
+        """Close one case as a whole, by boxes or by splits inside the network."""
         share = self._budget.share(1.0 / (len(self._cases) - place))
         reason = "no proof was found"
-        duals = self._trace.duals.get(place)
-        if duals is not None:
-            found = DualCloser(self._ground, case, first_row, duals, budget=share).close()
-            if found is not None:
-                return self._by_tree(case, found)
-        if place in self._trace.by_cuts:
-            planes = PlaneCloser(self._ground, case, first_row, share).close()
-            if planes is not None:
-                return self._by_tree(case, planes)
+        found = self._unsplit(place, case, first_row, share)
+        if found is not None:
+            return self._by_tree(case, found)
         if suits_boxes(self._ground.folded, case):
             tree = self._boxes(place, case, share)
             if tree is not None:
@@ -239,6 +234,21 @@ class _Work:
         if neurons is None:
             return closer.reason
         return self._by_tree(case, neurons)
+
+    def _unsplit(self, place: int, case: Case, first_row: int, budget: Budget) -> NeuronTree | None:
+        """Close one case by what decided it, where that takes no split: duals, planes, windows."""
+        duals = self._trace.duals.get(place)
+        if duals is not None:
+            found = DualCloser(self._ground, case, first_row, duals, budget=budget).close()
+            if found is not None:
+                return found
+        if place in self._trace.by_cuts:
+            found = PlaneCloser(self._ground, case, first_row, budget).close()
+            if found is not None:
+                return found
+        if place in self._trace.by_windows:
+            return WindowCloser(self._ground, case, first_row, budget).close()
+        return None
 
     def _by_tree(self, case: Case, tree: NeuronTree) -> tuple[BoxTree, int]:
         """Close the whole region of a case by a tree."""

@@ -73,6 +73,7 @@ class Trace:
         boxes: Leaves of the search over boxes, by the positions of cases.
         by_boxes: Cases that it decided.
         by_cuts: Cases that passes or linear programs with cuts decided.
+        by_windows: Cases that neurons of windows taken together decided.
         neurons: Leaves of the search over neurons, by the positions of cases.
         duals: Multipliers of semidefinite relaxations, by the positions of cases.
         hard: Cases that no bounds with adaptive slopes decided, so far as is known.
@@ -82,6 +83,7 @@ class Trace:
     boxes: BoxLeaves = field(default_factory=BoxLeaves)
     by_boxes: set[int] = field(default_factory=set)
     by_cuts: set[int] = field(default_factory=set)
+    by_windows: set[int] = field(default_factory=set)
     neurons: dict[int, RecordedLeaves] = field(default_factory=dict)
     duals: dict[int, FoundDuals] = field(default_factory=dict)
     hard: set[int] = field(default_factory=set)

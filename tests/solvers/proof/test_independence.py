@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from solvers.proof import PARTS, Balls, checker, core_words, write_proof
+from solvers.proof import PARTS, Balls, Windows, checker, core_words, write_proof
 from solvers.proof.parts import CORE, READERS
 from tests.helpers.imports import ROOT, imports_of
 from tests.helpers.proofs import TreeBuilder, proof_of, random_layers, relu_net, whole
@@ -99,13 +99,18 @@ def test_the_core_alone_refuses_what_parts_know(tmp_path: Path) -> None:
     assert "not supported" in str(without.reason)
 
 
-def test_the_core_alone_refuses_splits_and_balls(tmp_path: Path) -> None:
+def test_the_core_alone_refuses_splits_windows_and_balls(tmp_path: Path) -> None:
     content, builder = relu_net(random_layers((2, 3, 1), 0)), TreeBuilder((("z0", 3),))
     builder.leaf(0)
     far = {"offset": np.array([-1e6])}
+    windows = Windows("z0", np.zeros(1, np.int32), np.zeros((1, 2), np.float32))
     proofs = {
         "splits": proof_of(
             content, np.zeros(2), np.zeros(2), tree=whole([1]), trees=(builder.tree(),), **far
+        ),
+        "windows": proof_of(
+            content, np.zeros(2), np.zeros(2), tree=whole([1]),
+            trees=(builder.tree(windows=windows),), **far,
         ),
         "balls": proof_of(
             content, np.zeros(2), np.zeros(2),

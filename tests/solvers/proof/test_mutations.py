@@ -18,11 +18,21 @@ import pytest
 from models.onnx_import import load_network
 from solvers.budget import Budget
 from solvers.problem import Box, Case, Clause, Problem, Specification
-from solvers.proof import Proof, ProofFormatError, check_proof, read_proof
+from solvers.proof import (
+    Proof,
+    ProofFormatError,
+    Windows,
+    check_proof,
+    read_network,
+    read_proof,
+    write_proof,
+)
 from solvers.proof.producing import produce
+from solvers.proof.rooting import tree_bounds
 from tests.helpers.adversarial import Trap
 from tests.helpers.duals import bounded
 from tests.helpers.proof_mutations import flipped, mutated
+from tests.helpers.proofs import TreeBuilder, proof_of, whole
 from tests.helpers.rational import Layer, exact_margin_of
 from tests.solvers.proof.support import (
     BY_COMMON_TREE,
@@ -58,8 +68,8 @@ def problem_of(layers: tuple[Layer, ...], generator: np.random.Generator) -> Pro
 
 
 @pytest.fixture(scope="module")
-def proofs() -> list[Proved]:
-    """Proofs by boxes, by splits inside the network, by dual matrices, planes and common trees."""
+def proofs(tmp_path_factory: pytest.TempPathFactory) -> list[Proved]:
+    """Proofs by boxes, splits inside the network, dual matrices, planes, windows, common trees."""
     found = []
     patch = pytest.MonkeyPatch()
     for seed in range(6):
@@ -82,7 +92,8 @@ def proofs() -> list[Proved]:
         layers = layers_of(generator)
         trap, content = proved_by_common_tree(layers, problem_of(layers, generator))
         found.append(Proved(trap.network, layers, content))
-    return [*found, *(by_duals(seed) for seed in range(3))]
+    windows = [by_windows(seed, tmp_path_factory.mktemp("windows")) for seed in range(3)]
+    return [*found, *windows, *(by_duals(seed) for seed in range(3))]
 
 
 def by_duals(seed: int) -> Proved:
@@ -95,6 +106,26 @@ def by_duals(seed: int) -> Proved:
     outcome = prover.prove(Problem((given.case,)), Budget.of_seconds(300.0), trace=given.trace)
     assert isinstance(outcome, produce.Proven), outcome
     return Proved(given.content, layers, outcome.content)
+
+
+def by_windows(seed: int, folder: Path) -> Proved:
+    """Return a proof by windows, which leaves as much as is easily lost by changes of it."""
+    generator = np.random.default_rng(seed)
+    layers = layers_of(generator)
+    (case,) = problem_of(layers, generator).cases
+    low, high = case.region.lower.ravel(), case.region.upper.ravel()
+    network = Trap(layers, Problem((case,)), np.zeros(2, np.float32)).network
+    rows, clause = np.eye(3)[:2], np.arange(2)
+    builder = TreeBuilder(())
+    builder.leaf(0)
+    builder.leaf(1)
+    slopes = generator.normal(size=(2, 2)).astype(np.float32)
+    tree = builder.tree(windows=Windows("z0", np.arange(2, dtype=np.int32), slopes))
+    _, found = tree_bounds(read_network(network), low, high, tree, (rows, clause))
+    fields = {"matrix": rows, "offset": found - 1e-3, "row_clause": clause.astype(np.int32)}
+    fields |= {"row_case": np.zeros(2, np.int32), "trees": (tree,), "tree": whole([1])}
+    write_proof(folder / "proof", proof_of(network, low, high, **fields))
+    return Proved(network, layers, (folder / "proof").read_bytes())
 
 
 def states_the_truth(proof: Proof, layers: tuple[Layer, ...]) -> bool:
@@ -125,7 +156,15 @@ def test_proofs_of_all_kinds_are_changed(proofs: list[Proved], tmp_path: Path) -
         kinds.update(("duals", tree.duals is not None) for tree in proof.trees)
         kinds.update(("common", bool((t.kind == 3).any())) for t in proof.trees if t.common)
         kinds.update(("planes", len(t.groups) > 0) for t in proof.trees if t.planes is not None)
-    wanted = {(True, False), (False, True), ("split", True), ("duals", True), ("common", True)}
+        kinds.update(("windows", tree.windows is not None) for tree in proof.trees)
+    wanted = {
+        ("windows", True),
+        (True, False),
+        (False, True),
+        ("split", True),
+        ("duals", True),
+        ("common", True),
+    }
     assert wanted | {("planes", True), ("planes", False)} <= kinds
 
 
