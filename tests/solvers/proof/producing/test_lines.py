@@ -81,7 +81,7 @@ def test_the_checker_bounds_as_much_with_slopes_of_lines(activation: str, seed: 
 
 @pytest.mark.parametrize("activation", ["Sigmoid", "Tanh"])
 def test_leaves_of_a_search_that_moves_lines_are_proved_as_they_are(activation: str) -> None:
-    network, case = question(activation, 0.5 if activation == "Sigmoid" else 0.12)
+    network, case = question(activation, 0.5 if activation == "Sigmoid" else 0.08)
     problem = Problem((case,))
     trace = decided(network, problem)
     trace.hard.add(0)

@@ -64,11 +64,10 @@ def test_bounds_are_those_of_the_whole_network(seed: int, level: Level) -> None:
     with torch.no_grad():
         whole = FlatEngine(network, layout).bound(boxes, level, Budget())
         narrow = engine_for(network, layout).bound(boxes, level, Budget())
-    for one, other in (
-        (whole.boxes.clause_lower, narrow.boxes.clause_lower),
-        (whole.boxes.scores, narrow.boxes.scores),
-        (whole.slopes, narrow.slopes),
-    ):
+    compared = [(whole.boxes.scores, narrow.boxes.scores), (whole.slopes, narrow.slopes)]
+    if level is not Level.SLOPES:  # whose bounds depend on how many steps there was time for
+        compared.append((whole.boxes.clause_lower, narrow.boxes.clause_lower))
+    for one, other in compared:
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
 
 
