@@ -150,6 +150,7 @@ def tree_bounds(
     rows: tuple[Array, NDArray[np.int64]],
     *,
     ball: Ball | None = None,
+    plain: Enclosure | None = None,
 ) -> tuple[NDArray[np.int64], Array]:
     """Return what a check derives in the leaves of a tree that closes one box.
 
@@ -160,6 +161,7 @@ def tree_bounds(
         tree: Its leaves name rows of those given, counted from 0.
         rows: Coefficients of the outputs, shape `(rows, outputs)`, and the clause of each row.
         ball: Inside which the box is taken, or None.
+        plain: What is known of the box without the tree; None to find that out.
 
     Returns:
         Row and lower bound in every leaf that is not empty.
@@ -167,8 +169,9 @@ def tree_bounds(
     Raises:
         ProofError: The tree does not fit the network or itself.
     """
-    enclosure = Enclosure.of(network, region_of(lower[None], upper[None], ball))
-    found = list(leaf_bounds(enclosure, tree, (*rows, 0), "the tree", _known))
+    if plain is None:
+        plain = Enclosure.of(network, region_of(lower[None], upper[None], ball))
+    found = list(leaf_bounds(_copied(plain), tree, (*rows, 0), "the tree", _known))
     row, bounds = ([part[k] for part in found] for k in (0, 1))
     return np.concatenate(row), np.concatenate(bounds)
 

@@ -17,18 +17,19 @@ from solvers.bounds.ibp import propagate
 from solvers.bracket import Witness
 from solvers.problem import Box
 from solvers.proof.bounds import Enclosure, Region
-from solvers.proof.container import Ball, BoundGroup, Planes
+from solvers.proof.container import Ball, BoundGroup, NeuronTree, Planes
 from solvers.proof.network import CheckedNetwork
 from solvers.proof.parts import read_network
 from solvers.proof.parts.balls import BallRegion
 from solvers.proof.parts.float32 import float32_error
 from solvers.proof.producing.tensors import tensors_of
 from solvers.proof.producing.values import Values
-from solvers.proof.rooting import read_side_by_side, region_of, root_bounds
+from solvers.proof.rooting import read_side_by_side, region_of, root_bounds, tree_bounds
 
 __all__ = ["Ground", "ball_of"]
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 _HELD_VALUES = 1 << 22
 """Bounds that are held at once."""
@@ -200,6 +201,30 @@ class Ground:
             self._plain.clear()
             self._plain[key] = found
         return self._plain[key]
+
+    def tree_margins(
+        self, region: Box, tree: NeuronTree, rows: tuple[FloatArray, FloatArray, IntArray]
+    ) -> FloatArray:
+        """Return the checker's margins in the leaves of a tree that closes a region.
+
+        Args:
+            region: Of the network's input shape.
+            tree: Its leaves name rows of those given, counted from 0.
+            rows: C, shape `(rows, outputs)`, d, and the clause of each row.
+
+        Returns:
+            Of every leaf that is not empty, its row's bound.
+
+        Raises:
+            ProofError: The tree does not fit the network or itself.
+        """
+        matrix, offset, owner = rows
+        lower, upper, ball = region.lower.ravel(), region.upper.ravel(), ball_of(region)
+        plain = self._enclosure(region_of(lower[None], upper[None], ball))
+        row, found = tree_bounds(
+            self.checked, lower, upper, tree, (matrix, owner), ball=ball, plain=plain
+        )
+        return np.asarray(found - offset[row])
 
     def region_rows(
         self, regions: Sequence[Box], matrix: FloatArray, offset: FloatArray

@@ -24,7 +24,6 @@ from solvers.proof.producing.groups import optimised_groups
 from solvers.proof.producing.neuron_proof import LeafTable, TreeWriter, proved_leaves
 from solvers.proof.producing.trace import NeuronLeaves
 from solvers.proof.producing.values import Values
-from solvers.proof.rooting import tree_bounds
 from solvers.search.neurons import Leaf, NeuronSearchOptions, search_neurons
 from solvers.search.neurons.bounding import Bounder
 from solvers.search.neurons.clauses import ClauseRows
@@ -278,15 +277,11 @@ class NeuronCloser:
 
         Slopes of curves become other lines in the checker than those of the search.
         """
-        matrix, offset, owner = stacked_rows(self._case.specification)
         tree = replace(
             tree, leaf_row=np.where(tree.leaf_row < 0, -1, tree.leaf_row - self._first_row)
         )
-        corners = self._case.region.lower.ravel(), self._case.region.upper.ravel()
-        row, bounds = tree_bounds(
-            self._ground.checked, *corners, tree, (matrix, owner), ball=ball_of(self._case.region)
-        )
-        return bool((bounds - offset[row] > target).all())
+        rows = stacked_rows(self._case.specification)
+        return bool((self._ground.tree_margins(self._case.region, tree, rows) > target).all())
 
     def _table(self, footing: _Footing, leaves: Sequence[Leaf], target: float) -> LeafTable | None:
         layout = layout_of(self._ground.folded, footing.bounds, self._open)

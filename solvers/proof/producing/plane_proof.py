@@ -31,7 +31,6 @@ from solvers.proof.producing.ground import Ground, ball_of
 from solvers.proof.producing.neuron_proof import TreeWriter
 from solvers.proof.producing.plane_writer import PlaneWriter
 from solvers.proof.producing.values import Values
-from solvers.proof.rooting import tree_bounds
 from solvers.search.neurons.layout import Layout, layout_of
 
 __all__ = ["PlaneCloser"]
@@ -210,19 +209,11 @@ class PlaneCloser:
 
     def _judged(self, tree: NeuronTree) -> _Attempt | None:
         """Return a tree with what the checker derives from it, if that proves the case."""
-        region = self._case.region
+        rows = self._matrix, self._offset, self._owner
         try:
-            row, found = tree_bounds(
-                self._ground.checked,
-                region.lower.ravel(),
-                region.upper.ravel(),
-                tree,
-                (self._matrix, self._owner),
-                ball=ball_of(region),
-            )
+            left = float(self._ground.tree_margins(self._case.region, tree, rows).min())
         except ProofError:
             return None
-        left = float((found - self._offset[row]).min())
         return _Attempt(tree, left) if left > 0 else None
 
     def _groups(self, writer: PlaneWriter, tightening: Tightening) -> list[BoundGroup]:

@@ -19,7 +19,6 @@ from solvers.proof.producing.box_proof import stacked_rows
 from solvers.proof.producing.ground import Ground, ball_of
 from solvers.proof.producing.neuron_proof import TreeWriter
 from solvers.proof.producing.values import Values
-from solvers.proof.rooting import tree_bounds
 
 __all__ = ["WindowCloser"]
 
@@ -127,16 +126,9 @@ class WindowCloser:
 
     def _proves(self, tree: NeuronTree) -> bool:
         """Return whether the checker's bounds of all leaves are positive."""
-        region = self._case.region
+        rows = self._matrix, self._offset, self._owner
         try:
-            row, found = tree_bounds(
-                self._ground.checked,
-                region.lower.ravel(),
-                region.upper.ravel(),
-                tree,
-                (self._matrix, self._owner),
-                ball=ball_of(region),
-            )
+            margins = self._ground.tree_margins(self._case.region, tree, rows)
         except ProofError:
             return False
-        return bool((found - self._offset[row] > 0).all())
+        return bool((margins > 0).all())
